@@ -1,0 +1,4 @@
+//! The few lines that UniFFI's internals or `unsafe` need, each with its reason.
+#![allow(unsafe_code)]
+
+mod bytes;

@@ -1,0 +1,243 @@
+//! Where to: the checked and split URL, headers and sub-protocols of a dial.
+
+use crate::session::Header;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+/// What a request line cannot carry as it is: white space, quotes and brackets, and whatever
+/// is outside ASCII (which `percent_encoding` always encodes). `%` stays: the URL may be
+/// encoded already.
+const IN_PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}')
+    .add(b'|')
+    .add(b'\\')
+    .add(b'^');
+
+/// The headers of the handshake, which the engine writes itself, and `Referer`, which the wx
+/// API does not allow.
+const RESERVED: [&str; 9] = [
+    "connection",
+    "content-length",
+    "host",
+    "referer",
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "sec-websocket-key",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A URL that can be dialled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// `wss`.
+    pub secure: bool,
+    /// Name or address, without the brackets of IPv6.
+    pub host: String,
+    /// The port, 80 or 443 unless given.
+    pub port: u16,
+    /// What goes into the `Host` header.
+    pub authority: String,
+    /// Path and query, percent-encoded.
+    pub path: String,
+}
+
+impl Target {
+    /// Checks and splits a URL; the error says what is wrong with it.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        if url.chars().any(char::is_control) {
+            return Err("it contains a control character".to_owned());
+        }
+        let (scheme, rest) = url.split_once("://").ok_or("it must begin with ws:// or wss://")?;
+        let secure = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => false,
+            "wss" => true,
+            other => return Err(format!("the scheme {other:?} is neither ws nor wss")),
+        };
+        if rest.contains('#') {
+            return Err("a WebSocket URL has no fragment (RFC 6455, 3); write %23".to_owned());
+        }
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let (host, port) = split_authority(authority)?;
+        let path = utf8_percent_encode(path, IN_PATH).to_string();
+        Ok(Self {
+            secure,
+            host,
+            port: port.unwrap_or(if secure { 443 } else { 80 }),
+            authority: authority.to_owned(),
+            path: if path.starts_with('/') { path } else { format!("/{path}") },
+        })
+    }
+}
+
+fn split_authority(authority: &str) -> Result<(String, Option<u16>), String> {
+    if authority.contains('@') {
+        return Err("it carries a user name; send an Authorization header instead".to_owned());
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(v6) => {
+            let (host, rest) = v6.split_once(']').ok_or("the bracket of the address is open")?;
+            host.parse::<std::net::Ipv6Addr>().map_err(|_| "not an IPv6 address in brackets")?;
+            let port = if rest.is_empty() {
+                None
+            } else {
+                Some(rest.strip_prefix(':').ok_or("only a port may follow the address")?)
+            };
+            (host, port)
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (check_host(host)?, Some(port)),
+            None => (check_host(authority)?, None),
+        },
+    };
+    let port = match port {
+        None => None,
+        Some(port) => match port.parse::<u16>() {
+            Ok(number) if number > 0 && port.bytes().all(|digit| digit.is_ascii_digit()) => {
+                Some(number)
+            }
+            _ => return Err(format!("{port:?} is no port (1 to 65535)")),
+        },
+    };
+    Ok((host.to_owned(), port))
+}
+
+fn check_host(host: &str) -> Result<&str, String> {
+    if host.is_empty() {
+        return Err("it has no host".to_owned());
+    }
+    if !host.is_ascii() {
+        return Err("the host name must be ASCII; use its xn-- form".to_owned());
+    }
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if !host.bytes().all(legal) || host.len() > 253 {
+        return Err(format!("{host:?} is no host name"));
+    }
+    Ok(host)
+}
+
+/// Checks one header of the app; the error names it, never its value.
+pub fn check_header(header: &Header) -> Result<(), String> {
+    let Header { name, value } = header;
+    if !is_token(name) {
+        return Err(format!("{name:?} is no header name (RFC 9110, 5.6.2)"));
+    }
+    let lower = name.to_ascii_lowercase();
+    if RESERVED.contains(&lower.as_str()) {
+        return Err(format!("{name} is set by the engine and cannot be overridden"));
+    }
+    if lower == "sec-websocket-protocol" || lower == "sec-websocket-version" {
+        return Err(format!("{name} is set by the engine; use the option `protocols`"));
+    }
+    let legal = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
+    if !value.bytes().all(legal) {
+        return Err(format!("the value of {name} holds a character that is not printable ASCII"));
+    }
+    Ok(())
+}
+
+/// Checks the list of sub-protocols: tokens, none twice (RFC 6455, 4.1).
+pub fn check_protocols(protocols: &[String]) -> Result<(), String> {
+    for (at, protocol) in protocols.iter().enumerate() {
+        if !is_token(protocol) {
+            return Err(format!("{protocol:?} is no sub-protocol name (RFC 6455, 4.1)"));
+        }
+        if protocols[..at].contains(protocol) {
+            return Err(format!("{protocol:?} is there twice"));
+        }
+    }
+    Ok(())
+}
+
+/// RFC 9110, 5.6.2.
+fn is_token(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(legal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_split_into_what_a_dial_needs() {
+        for (url, secure, host, port, path) in [
+            ("ws://example.com", false, "example.com", 80, "/"),
+            ("WSS://example.com:8443/a?b=c", true, "example.com", 8443, "/a?b=c"),
+            ("wss://example.com?x=1", true, "example.com", 443, "/?x=1"),
+            ("ws://[::1]:9/x y", false, "::1", 9, "/x%20y"),
+            ("ws://h/路径?q=é%20", false, "h", 80, "/%E8%B7%AF%E5%BE%84?q=%C3%A9%20"),
+        ] {
+            let target = Target::parse(url).expect(url);
+            assert_eq!(
+                (target.secure, target.host.as_str(), target.port, target.path.as_str()),
+                (secure, host, port, path),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn bad_urls_are_refused() {
+        for url in [
+            "",
+            "example.com",
+            "http://h",
+            "ws:/h",
+            "ws://",
+            "ws:///x",
+            "ws://h:0",
+            "ws://h:65536",
+            "ws://h:+1",
+            "ws://h:",
+            "ws://h:1:2",
+            "ws://[::1",
+            "ws://[::1]x",
+            "ws://[zz]",
+            "ws://u:p@h",
+            "ws://h/#",
+            "ws://h#x",
+            "ws://bücher.example",
+            "ws://h h/",
+            "ws://h/\r\nX: y",
+            "ws://h\u{0}/",
+        ] {
+            assert!(Target::parse(url).is_err(), "{url:?}");
+        }
+    }
+
+    #[test]
+    fn header_values_stay_out_of_errors() {
+        let bad = Header::new("X-Token", "secret\r\nEvil: 1");
+        let error = check_header(&bad).expect_err("CR LF");
+        assert!(error.contains("X-Token") && !error.contains("secret"), "{error}");
+        for name in [
+            "Referer",
+            "HOST",
+            "sec-websocket-key",
+            "Upgrade",
+            "a b",
+            "",
+            "Ö",
+            "Sec-WebSocket-Protocol",
+        ] {
+            assert!(check_header(&Header::new(name, "x")).is_err(), "{name}");
+        }
+        assert!(check_header(&Header::new("Authorization", "Bearer a.b.c")).is_ok());
+    }
+
+    #[test]
+    fn sub_protocols_are_tokens_without_twins() {
+        let list = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(check_protocols(&list(&["chat", "v2.chat"])).is_ok());
+        for bad in [&["a", "a"][..], &[""], &["a,b"], &["a b"], &["é"]] {
+            assert!(check_protocols(&list(bad)).is_err(), "{bad:?}");
+        }
+    }
+}

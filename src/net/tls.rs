@@ -1,0 +1,149 @@
+//! TLS: whom to trust, and the handshake.
+
+use super::transport::Transport;
+use crate::session::{ErrorKind, Failure};
+use once_cell::sync::OnceCell;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{CertificateError, ClientConfig};
+use std::io;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio_rustls::TlsConnector;
+
+/// Whom to trust, and the configuration made of it at the first handshake: reading the
+/// system's authorities takes milliseconds that a call from a main thread does not have.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsSettings {
+    extra: Arc<[CertificateDer<'static>]>,
+    made: Arc<OnceCell<Arc<ClientConfig>>>,
+}
+
+/// The configuration of every task that adds no authority of its own: they share it, and
+/// with it the session tickets that shorten the next handshake.
+static SYSTEM: OnceCell<Arc<OnceCell<Arc<ClientConfig>>>> = OnceCell::new();
+
+impl TlsSettings {
+    /// Settings with more authorities; the error says what is wrong with the PEM.
+    pub(crate) fn new(ca_pem: Option<&str>) -> Result<Self, String> {
+        let Some(pem) = ca_pem else {
+            return Ok(Self {
+                extra: Arc::new([]),
+                made: SYSTEM.get_or_init(Arc::default).clone(),
+            });
+        };
+        let certificates: Result<Vec<_>, _> =
+            CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+        let certificates = certificates.map_err(|error| format!("not valid PEM: {error}"))?;
+        if certificates.is_empty() {
+            return Err("there is no certificate in it".to_owned());
+        }
+        // A certificate that cannot be an authority is found here, not at the first dial.
+        let mut store = rustls::RootCertStore::empty();
+        for certificate in &certificates {
+            store.add(certificate.clone()).map_err(|error| error.to_string())?;
+        }
+        Ok(Self { extra: certificates.into(), made: Arc::default() })
+    }
+
+    fn client_config(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
+        self.made.get_or_try_init(|| make_config(&self.extra)).cloned()
+    }
+}
+
+fn make_config(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, rustls::Error> {
+    // Named here rather than installed for the process: the app may use rustls itself.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .dangerous();
+    let mut config =
+        builder.with_custom_certificate_verifier(verifier(extra, provider)?).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+type Verifier = Arc<dyn rustls::client::danger::ServerCertVerifier>;
+
+#[cfg(not(target_os = "android"))]
+fn verifier(
+    extra: &[CertificateDer<'static>],
+    provider: Arc<rustls::crypto::CryptoProvider>,
+) -> Result<Verifier, rustls::Error> {
+    let extra = extra.iter().cloned();
+    Ok(Arc::new(rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider)?))
+}
+
+/// Android's verifier takes no additions: given authorities are then the only ones.
+#[cfg(target_os = "android")]
+fn verifier(
+    extra: &[CertificateDer<'static>],
+    provider: Arc<rustls::crypto::CryptoProvider>,
+) -> Result<Verifier, rustls::Error> {
+    if extra.is_empty() {
+        return Ok(Arc::new(rustls_platform_verifier::Verifier::new(provider)?));
+    }
+    let mut store = rustls::RootCertStore::empty();
+    for certificate in extra {
+        store.add(certificate.clone())?;
+    }
+    let verifier =
+        rustls::client::WebPkiServerVerifier::builder_with_provider(store.into(), provider)
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+    Ok(verifier)
+}
+
+/// The TLS handshake, on a thread that may block: the operating system's verifier does, for
+/// seconds on some phones, and other tasks must not notice.
+pub(super) async fn handshake(
+    tcp: TcpStream,
+    host: &str,
+    settings: &TlsSettings,
+) -> Result<Transport, Failure> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| Failure::new(ErrorKind::TlsHostMismatch, "no valid name for TLS"))?;
+    let settings = settings.clone();
+    // Dropped with this future, which tells the thread that nobody waits any more.
+    let (_wanted, unwanted) = oneshot::channel::<()>();
+    let runtime = tokio::runtime::Handle::current();
+    let work = move || {
+        let config = settings.client_config().map_err(io::Error::other)?;
+        let connecting = Box::pin(TlsConnector::from(config).connect(name, tcp));
+        match runtime.block_on(futures_util::future::select(connecting, unwanted)) {
+            futures_util::future::Either::Left((result, _)) => result,
+            futures_util::future::Either::Right(_) => Err(io::ErrorKind::Interrupted.into()),
+        }
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(stream)) => Ok(Transport::Tls(Box::new(stream))),
+        Ok(Err(error)) => Err(failure(&error)),
+        Err(error) => Err(Failure::new(ErrorKind::Unknown, error.to_string())),
+    }
+}
+
+fn failure(error: &io::Error) -> Failure {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let kind = match inner {
+        Some(rustls::Error::InvalidCertificate(certificate)) => certificate_kind(certificate),
+        Some(_) => ErrorKind::Tls,
+        None if error.kind() == io::ErrorKind::UnexpectedEof => ErrorKind::Tls,
+        None => ErrorKind::Network,
+    };
+    Failure::new(kind, error.to_string())
+}
+
+fn certificate_kind(error: &CertificateError) -> ErrorKind {
+    match error {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => ErrorKind::TlsExpired,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            ErrorKind::TlsHostMismatch
+        }
+        CertificateError::UnknownIssuer | CertificateError::Revoked => ErrorKind::TlsUntrusted,
+        _ => ErrorKind::Tls,
+    }
+}

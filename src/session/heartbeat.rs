@@ -1,0 +1,223 @@
+//! Is the peer still there? Sends, waits, measures; decides nothing beyond "dead".
+
+use super::config::{Heartbeat, HeartbeatPayload, ReplyMatch};
+use super::io::{Message, Transmit};
+use super::timers::{Timer, TimerTable};
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+
+/// A deadline noticed this much too late was slept through: nobody was awake to hear an
+/// answer, so its absence proves nothing.
+const SLEPT: Duration = Duration::from_secs(2);
+
+/// A probe waits five round trips, and these bounds: a healthy link answers in one, a radio
+/// that wakes up needs up to two seconds.
+const PROBE_MIN: Duration = Duration::from_millis(2_500);
+const PROBE_MAX: Duration = Duration::from_secs(10);
+
+/// A longer text is no heartbeat's answer, and not worth parsing.
+const JSON_REPLY_MAX: usize = 4 * 1024;
+
+/// What an inbound frame means for the pulse.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// A data message that is not the answer.
+    Message,
+    /// The answer to a heartbeat; `data` when it came as a message.
+    Reply { data: bool },
+    /// Ping or Pong that answers nothing.
+    Control,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    /// When the newest heartbeat went out.
+    sent_at: Option<Instant>,
+    /// The heartbeat whose answer would measure the round trip.
+    measuring: Option<Instant>,
+    /// The payload of the newest protocol Ping.
+    pings: u32,
+    /// One deadline was forgiven since the last sign of life.
+    forgiven: bool,
+    rtt: Option<Duration>,
+    smoothed_rtt: Option<Duration>,
+}
+
+impl Pulse {
+    /// Last and smoothed round trip.
+    pub(super) fn rtt(&self) -> (Option<Duration>, Option<Duration>) {
+        (self.rtt, self.smoothed_rtt)
+    }
+
+    /// A new connection: what is known of the round trip stays, the rest is void.
+    pub(super) fn opened(
+        &mut self,
+        heartbeat: Option<&Heartbeat>,
+        timers: &mut TimerTable,
+        now: Instant,
+    ) {
+        self.sent_at = None;
+        self.measuring = None;
+        self.forgiven = false;
+        if let Some(heartbeat) = heartbeat {
+            timers.set(Timer::Heartbeat, now + heartbeat.interval);
+        }
+    }
+
+    /// The interval is over: what to send.
+    pub(super) fn beat(
+        &mut self,
+        heartbeat: &Heartbeat,
+        timers: &mut TimerTable,
+        now: Instant,
+    ) -> Transmit {
+        self.sent(timers, now, heartbeat.timeout);
+        self.payload(&heartbeat.payload)
+    }
+
+    /// Ask now, and wait only briefly: the network changed, or the device slept.
+    pub(super) fn probe(
+        &mut self,
+        heartbeat: Option<&Heartbeat>,
+        timers: &mut TimerTable,
+        now: Instant,
+    ) -> Transmit {
+        let patience = self
+            .smoothed_rtt
+            .map_or(PROBE_MIN, |rtt| (rtt * 5).clamp(PROBE_MIN, PROBE_MAX))
+            .min(heartbeat.map_or(PROBE_MAX, |heartbeat| heartbeat.timeout));
+        let due = timers
+            .get(Timer::Answer)
+            .map_or(patience, |due| patience.min(due.saturating_duration_since(now)));
+        self.sent(timers, now, if due.is_zero() { patience } else { due });
+        self.payload(heartbeat.map_or(&HeartbeatPayload::Ping, |heartbeat| &heartbeat.payload))
+    }
+
+    fn sent(&mut self, timers: &mut TimerTable, now: Instant, patience: Duration) {
+        self.sent_at = Some(now);
+        self.measuring = Some(now);
+        timers.stop(Timer::Heartbeat);
+        timers.set(Timer::Answer, now + patience);
+    }
+
+    fn payload(&mut self, payload: &HeartbeatPayload) -> Transmit {
+        match payload {
+            HeartbeatPayload::Text(text) => Transmit::Message(Message::text(text.clone())),
+            HeartbeatPayload::Binary(bytes) => Transmit::Message(Message::binary(bytes.clone())),
+            HeartbeatPayload::Ping => {
+                self.pings = self.pings.wrapping_add(1);
+                Transmit::Ping(Bytes::copy_from_slice(&self.pings.to_be_bytes()))
+            }
+        }
+    }
+
+    /// Does this Pong answer the newest Ping?
+    pub(super) fn is_pong(&self, payload: &[u8]) -> bool {
+        self.pings > 0 && payload == self.pings.to_be_bytes()
+    }
+
+    /// A frame arrived.
+    pub(super) fn heard(
+        &mut self,
+        heartbeat: Option<&Heartbeat>,
+        frame: Frame,
+        timers: &mut TimerTable,
+        now: Instant,
+    ) {
+        let is_reply = matches!(frame, Frame::Reply { .. });
+        if is_reply && let Some(sent) = self.measuring.take() {
+            self.measured(now.saturating_duration_since(sent));
+        }
+        let alive = is_reply || !heartbeat.is_some_and(|heartbeat| heartbeat.strict);
+        if alive {
+            self.forgiven = false;
+        }
+        let awaited = timers.is_set(Timer::Answer);
+        if alive && awaited {
+            timers.stop(Timer::Answer);
+        }
+        let Some(heartbeat) = heartbeat else { return };
+        let is_data = matches!(frame, Frame::Message | Frame::Reply { data: true });
+        let restarts = is_reply || (heartbeat.idle_driven && is_data);
+        if restarts && (alive || !awaited) {
+            timers.set(Timer::Heartbeat, now + heartbeat.interval);
+        } else if alive && awaited {
+            self.next_beat(heartbeat, timers, now);
+        }
+    }
+
+    /// Nothing was heard by `due`. True: the peer is gone.
+    pub(super) fn missed(
+        &mut self,
+        heartbeat: Option<&Heartbeat>,
+        timers: &mut TimerTable,
+        due: Instant,
+        now: Instant,
+        read_paused: bool,
+    ) -> Missed {
+        if read_paused {
+            // Nobody listened, so nobody can say that nothing was said.
+            if let Some(heartbeat) = heartbeat {
+                self.next_beat(heartbeat, timers, now);
+            }
+            return Missed::Excused;
+        }
+        if now.saturating_duration_since(due) >= SLEPT && !self.forgiven {
+            self.forgiven = true;
+            return Missed::AskAgain;
+        }
+        Missed::Dead
+    }
+
+    fn next_beat(&self, heartbeat: &Heartbeat, timers: &mut TimerTable, now: Instant) {
+        let due = self.sent_at.unwrap_or(now) + heartbeat.interval;
+        timers.set(Timer::Heartbeat, due.max(now));
+    }
+
+    fn measured(&mut self, rtt: Duration) {
+        self.rtt = Some(rtt);
+        // RFC 6298, 2: one eighth of each new sample.
+        self.smoothed_rtt = Some(match self.smoothed_rtt {
+            Some(old) => (old * 7 + rtt) / 8,
+            None => rtt,
+        });
+    }
+}
+
+/// What a missed deadline means.
+pub(super) enum Missed {
+    Excused,
+    AskAgain,
+    Dead,
+}
+
+impl Heartbeat {
+    /// Is this message the answer, rather than something for the app?
+    pub(super) fn is_reply(&self, message: &Message) -> bool {
+        self.reply.as_ref().is_some_and(|reply| reply.matches(message))
+    }
+}
+
+impl ReplyMatch {
+    fn matches(&self, message: &Message) -> bool {
+        match (self, message) {
+            (Self::Text { text: wanted }, Message::Text { text }) => wanted == text,
+            (Self::Binary { bytes: wanted }, Message::Binary { bytes }) => wanted == bytes,
+            (Self::Prefix { prefix }, Message::Text { text }) => text.starts_with(prefix.as_str()),
+            (Self::JsonField { name, value }, Message::Text { text }) => {
+                text.len() <= JSON_REPLY_MAX && has_field(text, name, value.as_deref())
+            }
+            _ => false,
+        }
+    }
+}
+
+fn has_field(text: &str, name: &str, value: Option<&str>) -> bool {
+    let Ok(serde_json::Value::Object(object)) = serde_json::from_str(text) else { return false };
+    match (object.get(name), value) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(serde_json::Value::String(found)), Some(wanted)) => found == wanted,
+        (Some(found), Some(wanted)) => found.to_string() == wanted,
+    }
+}

@@ -1,0 +1,258 @@
+//! The life of a connection, from the dial to its one `Close`, and the end of the task.
+
+use super::failure::{ErrorKind, Failure};
+use super::heartbeat::Frame;
+use super::io::{Event, Message, Output, Retry, Transmit};
+use super::reconnect::{Cause, Verdict};
+use super::state::Phase;
+use super::timers::{Timer, TimerTable};
+use super::{ClosingState, Session};
+use std::time::{Duration, Instant};
+
+/// How a connection ended without `close()`.
+pub(super) struct Ending {
+    pub(super) code: u16,
+    pub(super) reason: String,
+    pub(super) was_clean: bool,
+    pub(super) failure: Option<Failure>,
+}
+
+/// What an ending does to the counter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Costs {
+    /// One attempt, like any connection that ends by itself.
+    Attempt,
+    /// Nothing: we hung up, and will be back when nothing holds us.
+    Nothing,
+}
+
+impl Session {
+    pub(super) fn connect(&mut self, now: Instant) {
+        if self.phase == Phase::Idle {
+            self.phase = Phase::Suspended;
+            self.wake(now);
+        }
+    }
+
+    pub(super) fn dial(&mut self) {
+        self.timers.stop(Timer::Retry);
+        self.phase = Phase::Connecting;
+        self.epoch += 1;
+        self.read_paused = false;
+        self.outputs.push_back(Output::Dial {
+            epoch: self.epoch,
+            attempt: self.reconnect.attempt(),
+            last_failure: self.last_failure.clone(),
+        });
+    }
+
+    pub(super) fn opened(&mut self, now: Instant) {
+        if self.phase != Phase::Connecting {
+            return;
+        }
+        self.phase = Phase::Open { since: now };
+        self.counters.opened();
+        let unsent = self.outbox.expire(now);
+        if let Some(greeting) = &self.config.greeting {
+            self.outbox.push_urgent(Transmit::Message(greeting.clone()));
+        }
+        self.pulse.opened(self.config.heartbeat.as_ref(), &mut self.timers, now);
+        let (epoch, attempt) = (self.epoch, self.reconnect.attempt());
+        self.emit(Event::Open { epoch, attempt, unsent });
+    }
+
+    pub(super) fn received(&mut self, message: Message, now: Instant) {
+        if self.phase == Phase::Connecting {
+            return;
+        }
+        self.counters.received(message.len());
+        let heartbeat = self.config.heartbeat.as_ref();
+        let is_reply = heartbeat.is_some_and(|heartbeat| heartbeat.is_reply(&message));
+        let hidden = is_reply && heartbeat.is_some_and(|heartbeat| !heartbeat.deliver_reply);
+        self.heard(if is_reply { Frame::Reply { data: true } } else { Frame::Message }, now);
+        if !hidden {
+            let epoch = self.epoch;
+            self.emit(Event::Message { epoch, message });
+        }
+    }
+
+    /// The peer says goodbye. If we did not, this connection is over and the task goes on.
+    pub(super) fn close_received(&mut self, code: Option<u16>, reason: String, now: Instant) {
+        match self.phase {
+            Phase::Closing => self.finish_close(true),
+            Phase::Open { .. } => {
+                let (epoch, code) = (self.epoch, code.unwrap_or(1005));
+                self.outputs.push_back(Output::HangUp { epoch, close: None });
+                self.ended(
+                    Ending { code, reason, was_clean: true, failure: None },
+                    Costs::Attempt,
+                    now,
+                );
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn failed(&mut self, failure: Failure, now: Instant) {
+        if self.phase == Phase::Closing {
+            return self.finish_close(false);
+        }
+        let (code, reason) = (failure.close_code(), failure.close_reason().to_owned());
+        if let Phase::Open { .. } = self.phase {
+            let epoch = self.epoch;
+            // A peer that broke the protocol is told so; one that is gone is not waited for.
+            self.outputs.push_back(match code {
+                1006 => Output::Abort { epoch },
+                code => Output::HangUp { epoch, close: Some((code, reason.clone())) },
+            });
+        }
+        self.ended(
+            Ending { code, reason, was_clean: false, failure: Some(failure) },
+            Costs::Attempt,
+            now,
+        );
+    }
+
+    pub(super) fn give_up(&mut self, failure: Failure) {
+        let (code, reason) = (failure.close_code(), failure.close_reason().to_owned());
+        self.last_failure = Some(failure.clone());
+        let epoch = self.epoch;
+        self.emit(Event::Error { epoch, failure });
+        self.finish(code, reason, false);
+    }
+
+    /// The connection is over without `close()`: settle what follows, then tell.
+    pub(super) fn ended(&mut self, ending: Ending, costs: Costs, now: Instant) {
+        let Ending { code, reason, was_clean, failure } = ending;
+        let verdict = self.verdict(code, failure.as_ref(), costs, now);
+        self.let_go();
+        if failure.is_some() {
+            self.last_failure.clone_from(&failure);
+        }
+        let failure = if verdict == Verdict::Exhausted {
+            Some(self.exhausted(code, &reason, failure))
+        } else {
+            failure
+        };
+        let epoch = self.epoch;
+        if let Some(failure) = failure {
+            self.emit(Event::Error { epoch, failure });
+        }
+        match verdict {
+            Verdict::Retry { delay } => {
+                let retry = Some(self.plan(delay, now));
+                self.emit(Event::Close { epoch, code, reason, was_clean, retry, unsent: vec![] });
+            }
+            Verdict::Stop | Verdict::Exhausted => self.finish(code, reason, was_clean),
+        }
+    }
+
+    fn verdict(
+        &mut self,
+        code: u16,
+        failure: Option<&Failure>,
+        costs: Costs,
+        now: Instant,
+    ) -> Verdict {
+        let policy = self.config.reconnect.as_ref();
+        match (costs, policy) {
+            (Costs::Nothing, Some(_)) => return Verdict::Retry { delay: Duration::ZERO },
+            (Costs::Nothing, None) => return Verdict::Stop,
+            (Costs::Attempt, _) => {}
+        }
+        let opened_at = match self.phase {
+            Phase::Open { since } => Some(since),
+            _ => None,
+        };
+        // 1006 and a refused dial have no close frame whose code could be on a stop list.
+        let close_code = (opened_at.is_some() && code != 1006).then_some(code);
+        let cause = Cause { close_code, failure };
+        self.reconnect.decide(policy, &cause, opened_at, now, &mut self.jitter)
+    }
+
+    /// The error that ends a task whose attempts are used up, with what the last one died of.
+    fn exhausted(&mut self, code: u16, reason: &str, last: Option<Failure>) -> Failure {
+        let attempts = self.reconnect.attempt();
+        let detail = match &last {
+            Some(last) => {
+                format!("{attempts} attempts; the last: {} {}", last.kind.message(), last.detail)
+            }
+            None => format!("{attempts} attempts; the last was closed with {code} {reason:?}"),
+        };
+        let failure = Failure {
+            kind: ErrorKind::ReconnectLimit,
+            detail,
+            refusal: last.and_then(|last| last.refusal),
+            retry_after: None,
+        };
+        self.last_failure = Some(failure.clone());
+        failure
+    }
+
+    fn plan(&mut self, delay: Duration, now: Instant) -> Retry {
+        let max = self.config.reconnect.as_ref().and_then(|policy| policy.max_attempts);
+        let attempt = self.reconnect.attempt();
+        if self.holds.any() {
+            self.phase = Phase::Suspended;
+            return Retry { attempt, max, delay: None };
+        }
+        let due = now + delay;
+        self.phase = Phase::Waiting { due };
+        self.timers.set(Timer::Retry, due);
+        Retry { attempt, max, delay: Some(delay) }
+    }
+
+    /// Everything that belonged to the connection is void.
+    fn let_go(&mut self) {
+        self.timers.stop(Timer::Heartbeat);
+        self.timers.stop(Timer::Answer);
+        self.outbox.disconnected();
+        self.read_paused = false;
+    }
+
+    pub(super) fn close(&mut self, code: u16, reason: String, now: Instant) {
+        match self.phase {
+            Phase::Closing | Phase::Closed => {}
+            Phase::Open { .. } => {
+                self.phase = Phase::Closing;
+                self.timers.stop(Timer::Heartbeat);
+                self.timers.stop(Timer::Answer);
+                self.timers.stop(Timer::Grace);
+                self.timers.set(Timer::Close, now + self.config.close_timeout);
+                self.closing = Some(ClosingState { code, reason, said: false });
+            }
+            Phase::Connecting => {
+                let epoch = self.epoch;
+                self.outputs.push_back(Output::Abort { epoch });
+                self.finish(code, reason, false);
+            }
+            Phase::Idle | Phase::Waiting { .. } | Phase::Suspended => {
+                // The last connection had its `Close`; this one belongs to the connection
+                // that will not be made.
+                self.epoch += 1;
+                self.finish(code, reason, false);
+            }
+        }
+    }
+
+    /// The closing handshake is over, one way or another.
+    pub(super) fn finish_close(&mut self, answered: bool) {
+        let Some(closing) = self.closing.take() else { return };
+        let epoch = self.epoch;
+        let was_clean = answered && closing.said;
+        self.outputs.push_back(if answered {
+            Output::HangUp { epoch, close: None }
+        } else {
+            Output::Abort { epoch }
+        });
+        self.finish(closing.code, closing.reason, was_clean);
+    }
+
+    fn finish(&mut self, code: u16, reason: String, was_clean: bool) {
+        self.phase = Phase::Closed;
+        self.timers = TimerTable::default();
+        let unsent = self.outbox.drain();
+        let epoch = self.epoch;
+        self.emit(Event::Close { epoch, code, reason, was_clean, retry: None, unsent });
+    }
+}

@@ -1,0 +1,257 @@
+//! The pure state machine: no socket, no clock, no thread, no randomness of its own.
+//!
+//! Every rule of the contract that needs no socket lives here. The driver feeds it
+//! [`Input`]s and the time, and then **drains it**:
+//!
+//! ```text
+//! handle(input, now) ─┐
+//! send(message, now) ─┼─▶ poll()          until None: what to do, what to tell the app
+//! handle_timeout(now)─┘   poll_transmit() while the connection can take it: what to write
+//!                         next_timeout()  when to call handle_timeout
+//! ```
+//!
+//! Whatever concerns a connection carries its *epoch*. An input of an older epoch is ignored,
+//! which is how nothing of an old connection is ever heard after a new one began.
+
+mod close;
+mod config;
+mod failure;
+mod heartbeat;
+mod io;
+mod life;
+mod outbox;
+mod reconnect;
+mod signals;
+mod state;
+mod stats;
+mod timers;
+
+#[cfg(test)]
+mod tests;
+
+pub use close::{CloseRefused, MAX_REASON_BYTES, check_close};
+pub use config::{
+    Backoff, Config, Heartbeat, HeartbeatPayload, OverflowPolicy, QueueLimits, ReconnectPolicy,
+    ReplyMatch,
+};
+pub use failure::{ErrorKind, Failure, Header, Refusal};
+pub use io::{Event, Input, Message, Output, Retry, SendOutcome, SendRefused, Transmit};
+pub use state::{Phase, ReadyState};
+pub use stats::Counters;
+
+use heartbeat::{Frame, Pulse};
+use outbox::{Kept, Outbox};
+use reconnect::Reconnect;
+use state::Holds;
+use std::collections::VecDeque;
+use std::time::Instant;
+use timers::{Timer, TimerTable};
+
+/// Where random numbers come from: uniform in 0.0 to 1.0, 1.0 excluded.
+pub type Jitter = Box<dyn FnMut() -> f64 + Send>;
+
+/// One task: a chain of connections under one set of rules.
+pub struct Session {
+    config: Config,
+    jitter: Jitter,
+    phase: Phase,
+    /// The newest connection; 0 before the first.
+    epoch: u64,
+    holds: Holds,
+    reconnect: Reconnect,
+    pulse: Pulse,
+    outbox: Outbox,
+    timers: TimerTable,
+    /// The close that the app asked for, from `Closing` on.
+    closing: Option<ClosingState>,
+    read_paused: bool,
+    last_failure: Option<Failure>,
+    counters: Counters,
+    outputs: VecDeque<Output>,
+}
+
+struct ClosingState {
+    code: u16,
+    reason: String,
+    /// The close frame has been handed out.
+    said: bool,
+}
+
+impl Session {
+    /// A task that has not begun; [`Input::Connect`] begins it.
+    pub fn new(config: Config, jitter: Jitter) -> Self {
+        let outbox = Outbox::new(config.queue.clone());
+        Self {
+            config,
+            jitter,
+            phase: Phase::Idle,
+            epoch: 0,
+            holds: Holds::default(),
+            reconnect: Reconnect::default(),
+            pulse: Pulse::default(),
+            outbox,
+            timers: TimerTable::default(),
+            closing: None,
+            read_paused: false,
+            last_failure: None,
+            counters: Counters::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// The phase.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The newest connection; 0 before the first.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Bytes accepted and not yet known to be written.
+    pub fn buffered_amount(&self) -> usize {
+        self.outbox.buffered_amount()
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> Counters {
+        let (last_rtt, smoothed_rtt) = self.pulse.rtt();
+        Counters {
+            epoch: self.epoch,
+            attempt: self.reconnect.attempt(),
+            last_rtt,
+            smoothed_rtt,
+            ..self.counters
+        }
+    }
+
+    /// What ended the last connection that failed.
+    pub fn last_failure(&self) -> Option<&Failure> {
+        self.last_failure.as_ref()
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Offers a message. Never blocks, never loses: it is sent, queued, or still the caller's.
+    pub fn send(&mut self, message: Message, now: Instant) -> Result<SendOutcome, SendRefused> {
+        let open = match self.phase {
+            Phase::Closing | Phase::Closed => return Err(SendRefused::NotConnected),
+            Phase::Open { .. } => true,
+            _ if self.config.queue.messages == 0 => return Err(SendRefused::NotConnected),
+            _ => false,
+        };
+        let size = message.len();
+        match self.outbox.push(message, open, now)? {
+            Kept::No => Ok(SendOutcome::Dropped),
+            Kept::Yes(dropped) => {
+                self.counters.accepted(size);
+                Ok(if open && dropped.is_empty() {
+                    SendOutcome::Sent
+                } else {
+                    SendOutcome::Queued { dropped }
+                })
+            }
+        }
+    }
+
+    /// The next thing to write to the open connection.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        if !matches!(self.phase, Phase::Open { .. } | Phase::Closing) {
+            return None;
+        }
+        if self.closing.as_ref().is_some_and(|closing| closing.said) {
+            return None;
+        }
+        if let Some(next) = self.outbox.next() {
+            return Some(next);
+        }
+        let closing = self.closing.as_mut()?;
+        closing.said = true;
+        Some(Transmit::Close { code: closing.code, reason: closing.reason.clone() })
+    }
+
+    /// Is there anything for [`poll_transmit`](Self::poll_transmit)?
+    pub fn wants_transmit(&self) -> bool {
+        match self.phase {
+            Phase::Open { .. } => self.outbox.has_next(),
+            Phase::Closing => self.closing.as_ref().is_some_and(|closing| !closing.said),
+            _ => false,
+        }
+    }
+
+    /// Something happened.
+    pub fn handle(&mut self, input: Input, now: Instant) {
+        match input {
+            Input::Connect => self.connect(now),
+            Input::Close { code, reason } => self.close(code, reason, now),
+            Input::Opened { epoch } if self.is_current(epoch) => self.opened(now),
+            Input::Received { epoch, message } if self.is_current(epoch) => {
+                self.received(message, now);
+            }
+            Input::Pinged { epoch } if self.is_current(epoch) => self.heard(Frame::Control, now),
+            Input::Ponged { epoch, payload } if self.is_current(epoch) => {
+                self.ponged(&payload, now)
+            }
+            Input::CloseReceived { epoch, code, reason } if self.is_current(epoch) => {
+                self.close_received(code, reason, now);
+            }
+            Input::Failed { epoch, failure } if self.is_current(epoch) => self.failed(failure, now),
+            Input::GiveUp { epoch, failure } if self.is_current(epoch) => self.give_up(failure),
+            Input::Flushed => self.outbox.flushed(),
+            Input::ReadPaused(paused) => self.read_paused = paused,
+            Input::Network(available) => self.network(available, now),
+            Input::Foreground(foreground) => self.foreground(foreground, now),
+            Input::Pause => self.pause(now),
+            Input::Resume => {
+                self.holds.paused = false;
+                self.wake(now);
+            }
+            Input::ReconnectNow => {
+                self.holds = Holds::default();
+                self.wake(now);
+            }
+            Input::Woke => self.woke(now),
+            // Of a connection that is no longer ours.
+            Input::Opened { .. }
+            | Input::Received { .. }
+            | Input::Pinged { .. }
+            | Input::Ponged { .. }
+            | Input::CloseReceived { .. }
+            | Input::Failed { .. }
+            | Input::GiveUp { .. } => {}
+        }
+    }
+
+    /// The time that [`next_timeout`](Self::next_timeout) named has come. Timers that were
+    /// slept through run once each, in their order.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((timer, due)) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Retry => self.dial(),
+                Timer::Heartbeat => self.beat(now),
+                Timer::Answer => self.missed(due, now),
+                Timer::Close => self.finish_close(false),
+                Timer::Grace => self.grace_over(now),
+            }
+        }
+    }
+
+    /// Only a connection that is being made, open or closing has a say.
+    fn is_current(&self, epoch: u64) -> bool {
+        epoch == self.epoch
+            && matches!(self.phase, Phase::Connecting | Phase::Open { .. } | Phase::Closing)
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.outputs.push_back(Output::Emit(event));
+    }
+}

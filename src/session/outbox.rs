@@ -1,0 +1,137 @@
+//! What waits to be written: the app's messages in order, and ahead of them what the machine
+//! itself has to say.
+
+use super::config::{OverflowPolicy, QueueLimits};
+use super::io::{Message, SendRefused, Transmit};
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// Empty messages cost memory too, so the number that may wait for an open connection is
+/// bounded as well as their bytes.
+const OPEN_MESSAGES: usize = 1 << 20;
+
+/// What became of a message that was offered.
+pub(super) enum Kept {
+    /// It is in, and these are out.
+    Yes(Vec<Message>),
+    /// The policy is to drop the newest.
+    No,
+}
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    limits: QueueLimits,
+    /// Greeting, heartbeats: ahead of the app's messages, so that a full queue never starves
+    /// the check for life.
+    urgent: VecDeque<Transmit>,
+    waiting: VecDeque<(Message, Instant)>,
+    bytes: usize,
+    /// Handed out and not yet known to be written.
+    in_flight: usize,
+}
+
+impl Outbox {
+    pub(super) fn new(limits: QueueLimits) -> Self {
+        Self { limits, urgent: VecDeque::new(), waiting: VecDeque::new(), bytes: 0, in_flight: 0 }
+    }
+
+    pub(super) fn push(
+        &mut self,
+        message: Message,
+        open: bool,
+        now: Instant,
+    ) -> Result<Kept, SendRefused> {
+        let (max_messages, max_bytes) = if open {
+            (OPEN_MESSAGES, self.limits.open_bytes)
+        } else {
+            (self.limits.messages, self.limits.bytes)
+        };
+        let size = message.len();
+        if size > max_bytes {
+            return Err(SendRefused::QueueFull);
+        }
+        // How many of the oldest have to go is settled first, so that a refusal changes nothing.
+        let mut gone = self.count_expired(now);
+        let mut freed: usize = self.waiting.iter().take(gone).map(|(old, _)| old.len()).sum();
+        let in_flight = if open { self.in_flight } else { 0 };
+        while self.waiting.len() - gone >= max_messages
+            || self.bytes - freed + in_flight + size > max_bytes
+        {
+            match (self.limits.overflow, self.waiting.get(gone)) {
+                (OverflowPolicy::DropOldest, Some((oldest, _))) => {
+                    freed += oldest.len();
+                    gone += 1;
+                }
+                (OverflowPolicy::DropNewest, _) => return Ok(Kept::No),
+                _ => return Err(SendRefused::QueueFull),
+            }
+        }
+        let dropped = self.pop_many(gone);
+        self.bytes += size;
+        self.waiting.push_back((message, now));
+        Ok(Kept::Yes(dropped))
+    }
+
+    fn count_expired(&self, now: Instant) -> usize {
+        let Some(max_age) = self.limits.max_age else { return 0 };
+        let too_old = |at: &Instant| now.saturating_duration_since(*at) > max_age;
+        self.waiting.iter().take_while(|(_, at)| too_old(at)).count()
+    }
+
+    /// Takes out what is too old, oldest first.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Message> {
+        self.pop_many(self.count_expired(now))
+    }
+
+    fn pop_many(&mut self, count: usize) -> Vec<Message> {
+        (0..count).filter_map(|_| self.pop()).collect()
+    }
+
+    fn pop(&mut self) -> Option<Message> {
+        let (message, _) = self.waiting.pop_front()?;
+        self.bytes -= message.len();
+        Some(message)
+    }
+
+    pub(super) fn push_urgent(&mut self, transmit: Transmit) {
+        self.urgent.push_back(transmit);
+    }
+
+    /// The next thing to write.
+    pub(super) fn next(&mut self) -> Option<Transmit> {
+        let next = match self.urgent.pop_front() {
+            Some(urgent) => urgent,
+            None => Transmit::Message(self.pop()?),
+        };
+        if let Transmit::Message(message) = &next {
+            self.in_flight += message.len();
+        }
+        Some(next)
+    }
+
+    pub(super) fn has_next(&self) -> bool {
+        !self.urgent.is_empty() || !self.waiting.is_empty()
+    }
+
+    pub(super) fn flushed(&mut self) {
+        self.in_flight = 0;
+    }
+
+    /// The connection is gone: what the machine had to say is void, what was handed out
+    /// counts as written, what waits stays for the next one.
+    pub(super) fn disconnected(&mut self) {
+        self.urgent.clear();
+        self.in_flight = 0;
+    }
+
+    /// Gives back everything that was never handed out.
+    pub(super) fn drain(&mut self) -> Vec<Message> {
+        self.disconnected();
+        self.bytes = 0;
+        self.waiting.drain(..).map(|(message, _)| message).collect()
+    }
+
+    pub(super) fn buffered_amount(&self) -> usize {
+        self.bytes + self.in_flight
+    }
+}

@@ -1,0 +1,137 @@
+//! What the heartbeat, the app and the operating system say about a connection.
+
+use super::Session;
+use super::failure::{ErrorKind, Failure};
+use super::heartbeat::{Frame, Missed};
+use super::io::Output;
+use super::life::{Costs, Ending};
+use super::state::Phase;
+use super::timers::Timer;
+use std::time::Instant;
+
+impl Session {
+    pub(super) fn heard(&mut self, frame: Frame, now: Instant) {
+        // A task that is closing has no heartbeat any more, whatever still arrives.
+        if matches!(self.phase, Phase::Open { .. }) {
+            self.pulse.heard(self.config.heartbeat.as_ref(), frame, &mut self.timers, now);
+        }
+    }
+
+    pub(super) fn ponged(&mut self, payload: &[u8], now: Instant) {
+        let frame =
+            if self.pulse.is_pong(payload) { Frame::Reply { data: false } } else { Frame::Control };
+        self.heard(frame, now);
+    }
+
+    pub(super) fn beat(&mut self, now: Instant) {
+        if let (Phase::Open { .. }, Some(heartbeat)) = (self.phase, &self.config.heartbeat) {
+            let beat = self.pulse.beat(heartbeat, &mut self.timers, now);
+            self.outbox.push_urgent(beat);
+        }
+    }
+
+    fn probe(&mut self, now: Instant) {
+        let probe = self.pulse.probe(self.config.heartbeat.as_ref(), &mut self.timers, now);
+        self.outbox.push_urgent(probe);
+    }
+
+    pub(super) fn missed(&mut self, due: Instant, now: Instant) {
+        let heartbeat = self.config.heartbeat.as_ref();
+        match self.pulse.missed(heartbeat, &mut self.timers, due, now, self.read_paused) {
+            Missed::Excused => {}
+            Missed::AskAgain => self.probe(now),
+            Missed::Dead => {
+                self.failed(Failure::new(ErrorKind::HeartbeatTimeout, "no answer in time"), now);
+            }
+        }
+    }
+
+    pub(super) fn network(&mut self, available: bool, now: Instant) {
+        self.holds.offline = !available;
+        if available {
+            self.wake(now);
+        } else if self.phase == Phase::Connecting {
+            // It cannot succeed any more, and would only time out much later. An open
+            // connection may survive a short gap: its heartbeat tells.
+            self.interrupt("interrupted", "the network is gone", now);
+        } else {
+            self.hold();
+        }
+    }
+
+    pub(super) fn foreground(&mut self, foreground: bool, now: Instant) {
+        if foreground {
+            self.timers.stop(Timer::Grace);
+            self.holds.background = false;
+            self.wake(now);
+        } else if let (Some(grace), false) = (self.config.background_grace, self.is_over())
+            && !self.holds.background
+            && !self.timers.is_set(Timer::Grace)
+        {
+            self.timers.set(Timer::Grace, now + grace);
+        }
+    }
+
+    /// The grace in the background is used up.
+    pub(super) fn grace_over(&mut self, now: Instant) {
+        self.holds.background = true;
+        self.interrupt("interrupted", "in the background", now);
+    }
+
+    pub(super) fn pause(&mut self, now: Instant) {
+        self.holds.paused = true;
+        self.interrupt("paused", "paused by the app", now);
+    }
+
+    /// Something holds the task: nothing that goes on may go on. It costs no attempt.
+    fn interrupt(&mut self, reason: &'static str, detail: &str, now: Instant) {
+        let epoch = self.epoch;
+        let failure = match self.phase {
+            Phase::Connecting => {
+                self.outputs.push_back(Output::Abort { epoch });
+                Some(Failure::new(ErrorKind::Interrupted, detail))
+            }
+            Phase::Open { .. } => {
+                // "Going away" is what the server is told. The app is told 1006: nobody
+                // waits for the server's close frame.
+                let close = Some((1001, reason.to_owned()));
+                self.outputs.push_back(Output::HangUp { epoch, close });
+                None
+            }
+            _ => return self.hold(),
+        };
+        let ending = Ending { code: 1006, reason: reason.to_owned(), was_clean: false, failure };
+        self.ended(ending, Costs::Nothing, now);
+    }
+
+    fn hold(&mut self) {
+        if matches!(self.phase, Phase::Waiting { .. }) {
+            self.timers.stop(Timer::Retry);
+            self.phase = Phase::Suspended;
+        }
+    }
+
+    /// Whatever held the task is gone, or someone asks to hurry: begin afresh.
+    pub(super) fn wake(&mut self, now: Instant) {
+        self.reconnect.rearm();
+        match self.phase {
+            _ if self.holds.any() => {}
+            Phase::Waiting { .. } | Phase::Suspended => self.dial(),
+            Phase::Open { .. } => self.probe(now),
+            _ => {}
+        }
+    }
+
+    /// The device slept. Whatever was waited for has waited long enough.
+    pub(super) fn woke(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Waiting { .. } => self.dial(),
+            Phase::Open { .. } => self.probe(now),
+            _ => {}
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Closed)
+    }
+}
