@@ -1,8 +1,12 @@
 //! wxsocket
 mod api;
+mod driver;
 mod ffi;
 mod net;
 pub mod session;
-pub use api::{error::*, event::*, listener::*, options::*, preset::*};
+pub use api::*;
 pub use net::SocketProfile;
+pub use session::{
+    ErrorKind, Header, Message, OverflowPolicy, ReadyState, ReplyMatch, SendOutcome,
+};
 uniffi::setup_scaffolding!();

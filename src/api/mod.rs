@@ -1,7 +1,19 @@
-//! What every language sees.
-pub(crate) mod error;
-pub(crate) mod event;
-pub(crate) mod listener;
-pub(crate) mod options;
-pub(crate) mod preset;
-pub(crate) mod resolve;
+//! What every language sees: the task, its options, its events, its errors.
+
+mod error;
+mod event;
+mod listener;
+mod options;
+mod preset;
+mod resolve;
+mod task;
+
+pub use error::{ListenerError, WxError};
+pub use event::{CloseEvent, ErrorEvent, MessageEvent, OpenEvent, RetryInfo, SocketEvent};
+pub use listener::{BeforeConnect, ConnectDecision, SocketListener};
+pub use options::{
+    AttemptLimit, BackgroundPolicy, ConnectOptions, HeartbeatOptions, HeartbeatPayload,
+    QueueOptions, ReconnectDelay, ReconnectOptions, TlsOptions,
+};
+pub use preset::Preset;
+pub use task::{EventStream, SocketStats, SocketTask, connect_socket};

@@ -34,22 +34,22 @@ const RESERVED: [&str; 9] = [
 
 /// A URL that can be dialled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     /// `wss`.
-    pub secure: bool,
+    pub(crate) secure: bool,
     /// Name or address, without the brackets of IPv6.
-    pub host: String,
+    pub(crate) host: String,
     /// The port, 80 or 443 unless given.
-    pub port: u16,
+    pub(crate) port: u16,
     /// What goes into the `Host` header.
-    pub authority: String,
+    pub(crate) authority: String,
     /// Path and query, percent-encoded.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 impl Target {
     /// Checks and splits a URL; the error says what is wrong with it.
-    pub fn parse(url: &str) -> Result<Self, String> {
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
         if url.chars().any(char::is_control) {
             return Err("it contains a control character".to_owned());
         }
@@ -123,7 +123,7 @@ fn check_host(host: &str) -> Result<&str, String> {
 }
 
 /// Checks one header of the app; the error names it, never its value.
-pub fn check_header(header: &Header) -> Result<(), String> {
+pub(crate) fn check_header(header: &Header) -> Result<(), String> {
     let Header { name, value } = header;
     if !is_token(name) {
         return Err(format!("{name:?} is no header name (RFC 9110, 5.6.2)"));
@@ -143,7 +143,7 @@ pub fn check_header(header: &Header) -> Result<(), String> {
 }
 
 /// Checks the list of sub-protocols: tokens, none twice (RFC 6455, 4.1).
-pub fn check_protocols(protocols: &[String]) -> Result<(), String> {
+pub(crate) fn check_protocols(protocols: &[String]) -> Result<(), String> {
     for (at, protocol) in protocols.iter().enumerate() {
         if !is_token(protocol) {
             return Err(format!("{protocol:?} is no sub-protocol name (RFC 6455, 4.1)"));

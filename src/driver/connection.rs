@@ -1,0 +1,194 @@
+//! The open WebSocket as the run loop sees it: frames in, frames out, errors as failures.
+
+use crate::net::Socket;
+use crate::session::{ErrorKind, Failure, Input, Message, Transmit};
+use bytes::Bytes;
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message as Frame};
+
+/// Hand this much to the socket before asking it to write: many small messages share one
+/// system call, and no more than this is lost track of when the connection dies.
+const WRITE_CHUNK: usize = 64 * 1024;
+
+/// A smaller payload is copied out of the read buffer, which it would otherwise keep alive
+/// whole (16 KiB for a 20-byte message that an app holds on to).
+const COPY_BELOW: usize = 4 * 1024;
+
+pub(super) struct Connection {
+    pub(super) epoch: u64,
+    socket: Socket,
+    /// Bytes handed over since the last flush that went through.
+    unflushed: usize,
+    /// Something may be in the socket's buffer, a Pong of the codec's own included.
+    dirty: bool,
+    /// Writing failed; what the peer said before that is still to be read.
+    pub(super) broken: Option<Failure>,
+}
+
+impl Connection {
+    pub(super) fn new(epoch: u64, socket: Socket) -> Self {
+        Self { epoch, socket, unflushed: 0, dirty: false, broken: None }
+    }
+
+    /// The next thing that the peer says, or the end.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
+        let epoch = self.epoch;
+        loop {
+            let frame = match Pin::new(&mut self.socket).poll_next(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(frame))) => frame,
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Input::Failed { epoch, failure: failure(&error) });
+                }
+                Poll::Ready(None) => {
+                    let failure = Failure::new(ErrorKind::ConnectionLost, "end of stream");
+                    return Poll::Ready(Input::Failed { epoch, failure });
+                }
+            };
+            return Poll::Ready(match frame {
+                Frame::Text(text) => {
+                    Input::Received { epoch, message: Message::text(text.as_str()) }
+                }
+                Frame::Binary(bytes) => {
+                    let bytes = if bytes.len() < COPY_BELOW {
+                        Bytes::copy_from_slice(&bytes)
+                    } else {
+                        bytes
+                    };
+                    Input::Received { epoch, message: Message::binary(bytes) }
+                }
+                Frame::Ping(_) => {
+                    // The codec has its Pong ready; somebody has to write it.
+                    self.dirty = true;
+                    Input::Pinged { epoch }
+                }
+                Frame::Pong(payload) => Input::Ponged { epoch, payload },
+                Frame::Close(close) => {
+                    let (code, reason) = match close {
+                        Some(close) => (Some(close.code.into()), close.reason.to_string()),
+                        None => (None, String::new()),
+                    };
+                    Input::CloseReceived { epoch, code, reason }
+                }
+                // Only ever given out by the raw-frame reader, which is not used.
+                Frame::Frame(_) => continue,
+            });
+        }
+    }
+
+    /// Writes as much of what `next` gives as the socket takes. `Ready(true)`: everything is
+    /// written, and something was.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut next: impl FnMut() -> Option<Transmit>,
+    ) -> Poll<bool> {
+        if self.broken.is_some() {
+            return Poll::Pending;
+        }
+        let result = self.try_write(cx, &mut next);
+        match result {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(written)) => Poll::Ready(written),
+            // The closing handshake is through: there is nothing left to write.
+            Poll::Ready(Err(Error::ConnectionClosed | Error::AlreadyClosed)) => Poll::Ready(false),
+            Poll::Ready(Err(error)) => {
+                self.broken = Some(failure(&error));
+                Poll::Ready(true)
+            }
+        }
+    }
+
+    fn try_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        next: &mut dyn FnMut() -> Option<Transmit>,
+    ) -> Poll<Result<bool, Error>> {
+        loop {
+            if self.unflushed >= WRITE_CHUNK {
+                std::task::ready!(self.poll_flush(cx))?;
+            }
+            std::task::ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
+            let Some(transmit) = next() else { break };
+            let frame = frame(transmit);
+            // The header of a frame is at most 14 bytes (RFC 6455, 5.2).
+            self.unflushed += frame.len() + 14;
+            self.dirty = true;
+            Pin::new(&mut self.socket).start_send(frame)?;
+        }
+        if !self.dirty {
+            return Poll::Ready(Ok(false));
+        }
+        std::task::ready!(self.poll_flush(cx))?;
+        Poll::Ready(Ok(true))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        std::task::ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+        self.unflushed = 0;
+        self.dirty = false;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Drops the connection now; the peer gets a reset.
+    pub(super) fn abort(self) {
+        self.socket.get_ref().abort_on_drop();
+    }
+
+    /// Ends the connection in good manners, within `patience`: says `close`, or finishes the
+    /// answer to the peer's, and waits for the peer to end the stream (RFC 6455, 7.1.1).
+    pub(super) async fn hang_up(self, close: Option<(u16, String)>, patience: Duration) {
+        let mut socket = self.socket;
+        let manners = async {
+            match close {
+                Some((code, reason)) => {
+                    let frame = CloseFrame { code: code.into(), reason: reason.into() };
+                    socket.close(Some(frame)).await?;
+                }
+                None => socket.flush().await?,
+            }
+            while let Some(frame) = socket.next().await {
+                frame?;
+            }
+            Ok::<(), Error>(())
+        };
+        match tokio::time::timeout(patience, manners).await {
+            Ok(_) => {
+                // TLS says goodbye too; whether anyone hears it does not matter.
+                let _ = tokio::time::timeout(patience, socket.get_mut().shutdown()).await;
+            }
+            Err(_) => socket.get_ref().abort_on_drop(),
+        }
+    }
+}
+
+fn frame(transmit: Transmit) -> Frame {
+    match transmit {
+        Transmit::Message(Message::Text { text }) => Frame::Text(text.into()),
+        Transmit::Message(Message::Binary { bytes }) => Frame::Binary(bytes),
+        Transmit::Ping(payload) => Frame::Ping(payload),
+        Transmit::Close { code, reason } => {
+            Frame::Close(Some(CloseFrame { code: code.into(), reason: reason.into() }))
+        }
+    }
+}
+
+fn failure(error: &Error) -> Failure {
+    let kind = match error {
+        Error::Io(_)
+        | Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => ErrorKind::ConnectionLost,
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => ErrorKind::TooBig,
+        Error::Utf8(_) => ErrorKind::InvalidUtf8,
+        Error::Protocol(_) | Error::Capacity(_) => ErrorKind::Protocol,
+        _ => ErrorKind::Unknown,
+    };
+    Failure::new(kind, error.to_string())
+}

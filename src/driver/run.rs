@@ -1,0 +1,293 @@
+//! The run loop of one task: a future that never ends before the task does.
+
+use super::connection::Connection;
+use super::mailbox::{Notice, Opening};
+use super::{BeforeDial, DialRefused, Task, runtime};
+use crate::net::{self, DialOptions, Opened};
+use crate::session::{ErrorKind, Event, Failure, Input, Output, Phase};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::time::Sleep;
+
+/// After this many frames other tasks have their turn.
+const TURN: usize = 128;
+
+/// The wall clock ran this much further than the monotonic one, which stands still while a
+/// phone sleeps. Less than that is the wall clock being set right.
+const SLEPT: Duration = Duration::from_secs(3);
+
+type Dial = Pin<Box<dyn Future<Output = Result<Opened, DialRefused>> + Send>>;
+
+pub(super) struct Runner {
+    task: Arc<Task>,
+    options: DialOptions,
+    before_dial: Option<Arc<dyn BeforeDial>>,
+    /// How long a connection that is let go politely may take.
+    patience: Duration,
+    dial: Option<(u64, Dial)>,
+    connection: Option<Connection>,
+    /// Waits for its event.
+    opening: Option<Box<Opening>>,
+    alarm: Option<(Instant, Pin<Box<Sleep>>)>,
+    clocks: (Instant, SystemTime),
+    read_paused: bool,
+}
+
+impl Runner {
+    pub(super) fn new(
+        task: Arc<Task>,
+        options: DialOptions,
+        before_dial: Option<Arc<dyn BeforeDial>>,
+        patience: Duration,
+    ) -> Self {
+        Self {
+            task,
+            options,
+            before_dial,
+            patience,
+            dial: None,
+            connection: None,
+            opening: None,
+            alarm: None,
+            clocks: (Instant::now(), SystemTime::now()),
+            read_paused: false,
+        }
+    }
+
+    /// Performs what the session wants done. True: there was something.
+    fn perform(&mut self) -> bool {
+        let mut notices = Vec::new();
+        let mut any = false;
+        loop {
+            let output = self.task.session().poll();
+            let Some(output) = output else { break };
+            any = true;
+            match output {
+                Output::Emit(event) => {
+                    let is_open = matches!(event, Event::Open { .. });
+                    let opening = if is_open { self.opening.take() } else { None };
+                    notices.push(Notice { event, opening });
+                }
+                Output::Dial { epoch, attempt, last_failure } => {
+                    self.begin_dial(epoch, attempt, last_failure);
+                }
+                Output::Abort { epoch } => {
+                    self.dial.take_if(|(of, _)| *of == epoch);
+                    if let Some(connection) = self.take_connection(epoch) {
+                        connection.abort();
+                    }
+                }
+                Output::HangUp { epoch, close } => {
+                    if let Some(connection) = self.take_connection(epoch) {
+                        runtime::handle().spawn(connection.hang_up(close, self.patience));
+                    }
+                }
+            }
+        }
+        if !notices.is_empty() {
+            self.task.mailbox.push(notices);
+        }
+        any
+    }
+
+    fn take_connection(&mut self, epoch: u64) -> Option<Connection> {
+        self.connection.take_if(|connection| connection.epoch == epoch)
+    }
+
+    fn begin_dial(&mut self, epoch: u64, attempt: u32, last_failure: Option<Failure>) {
+        let options = self.options.clone();
+        log::debug!(
+            "connection {epoch}, attempt {attempt}: dialling {}:{}",
+            options.target.host,
+            options.target.port
+        );
+        let before_dial = self.before_dial.clone();
+        self.read_paused = false;
+        self.dial = Some((
+            epoch,
+            Box::pin(async move {
+                let options = match before_dial {
+                    Some(hook) => ask(hook, epoch, attempt, last_failure, options).await?,
+                    None => options,
+                };
+                net::dial(&options).await.map_err(DialRefused::Failed)
+            }),
+        ));
+    }
+
+    fn poll_dial(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some((epoch, dial)) = self.dial.as_mut() else { return false };
+        let Poll::Ready(result) = dial.as_mut().poll(cx) else { return false };
+        let epoch = *epoch;
+        self.dial = None;
+        let input = match result {
+            Ok(Opened { socket, header, protocol, profile }) => {
+                log::debug!("connection {epoch}: open after {:.1} ms", profile.cost);
+                self.connection = Some(Connection::new(epoch, socket));
+                self.opening = Some(Box::new(Opening { header, protocol, profile }));
+                Input::Opened { epoch }
+            }
+            Err(DialRefused::Failed(failure)) => Input::Failed { epoch, failure },
+            Err(DialRefused::GiveUp(failure)) => Input::GiveUp { epoch, failure },
+        };
+        self.task.session().handle(input, Instant::now());
+        // The app may have closed in the meantime: then nobody wants this connection.
+        if !matches!(self.task.phase(), Phase::Open { .. } | Phase::Closing) {
+            self.connection = None;
+        }
+        true
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, turn: &mut usize) -> bool {
+        let Some(connection) = self.connection.as_mut() else { return false };
+        let room = self.task.mailbox.room();
+        let paused = room == 0;
+        if paused != self.read_paused {
+            self.read_paused = paused;
+            self.task.session().handle(Input::ReadPaused(paused), Instant::now());
+        }
+        let mut inputs = Vec::new();
+        while inputs.len() < room.min(*turn) {
+            match connection.poll_read(cx) {
+                Poll::Ready(input) => {
+                    let is_end =
+                        matches!(input, Input::Failed { .. } | Input::CloseReceived { .. });
+                    inputs.push(input);
+                    if is_end {
+                        break;
+                    }
+                }
+                Poll::Pending => {
+                    // Everything that the peer said is heard; now a broken pipe counts.
+                    if let Some(failure) = connection.broken.take() {
+                        inputs.push(Input::Failed { epoch: connection.epoch, failure });
+                    }
+                    break;
+                }
+            }
+        }
+        *turn -= inputs.len().min(*turn);
+        if inputs.is_empty() {
+            return false;
+        }
+        let now = Instant::now();
+        let mut session = self.task.session();
+        for input in inputs {
+            session.handle(input, now);
+        }
+        true
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(connection) = self.connection.as_mut() else { return false };
+        let task = &self.task;
+        match connection.poll_write(cx, || task.session().poll_transmit()) {
+            Poll::Ready(written) => {
+                if written {
+                    task.session().handle(Input::Flushed, Instant::now());
+                }
+                written
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    /// Keeps one timer at the session's next deadline. True: it was reached.
+    fn tick(&mut self, cx: &mut Context<'_>) -> bool {
+        let wanted = self.task.session().next_timeout();
+        if self.alarm.as_ref().map(|(due, _)| *due) != wanted {
+            self.alarm = wanted.map(|due| (due, Box::pin(tokio::time::sleep_until(due.into()))));
+        }
+        let Some((_, sleep)) = self.alarm.as_mut() else { return false };
+        if sleep.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.alarm = None;
+        let now = Instant::now();
+        let slept = self.slept(now);
+        let mut session = self.task.session();
+        session.handle_timeout(now);
+        if slept {
+            log::debug!("the device slept");
+            session.handle(Input::Woke, now);
+        }
+        true
+    }
+
+    fn slept(&mut self, now: Instant) -> bool {
+        let wall = SystemTime::now();
+        let (last, last_wall) = std::mem::replace(&mut self.clocks, (now, wall));
+        // A wall clock that was set back says nothing.
+        let wall_passed = wall.duration_since(last_wall).unwrap_or_default();
+        wall_passed.saturating_sub(now.saturating_duration_since(last)) >= SLEPT
+    }
+}
+
+impl Future for Runner {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        this.task.waker.register(cx.waker());
+        let mut turn = TURN;
+        loop {
+            let mut moved = this.perform();
+            if this.task.phase() == Phase::Closed {
+                return Poll::Ready(());
+            }
+            moved |= this.poll_dial(cx);
+            moved |= this.read(cx, &mut turn);
+            // What was read is on its way to the app before anything else is done.
+            moved |= this.perform();
+            moved |= this.write(cx);
+            moved |= this.tick(cx);
+            if turn == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// A run loop that ends before its task does has met a bug of ours. The app is told, once.
+impl Drop for Runner {
+    fn drop(&mut self) {
+        let mut session = self.task.session();
+        let now = Instant::now();
+        if session.phase() == Phase::Closed {
+            return;
+        }
+        log::error!("the run loop ended early");
+        session.handle(Input::Close { code: 1000, reason: "internal error".to_owned() }, now);
+        session.handle_timeout(now + self.patience);
+        drop(session);
+        self.perform();
+    }
+}
+
+/// Has the app asked, on a thread that may block, within the time of a dial.
+async fn ask(
+    hook: Arc<dyn BeforeDial>,
+    epoch: u64,
+    attempt: u32,
+    last_failure: Option<Failure>,
+    options: DialOptions,
+) -> Result<DialOptions, DialRefused> {
+    let patience = options.timeout;
+    let failed =
+        |detail: String| DialRefused::Failed(Failure::new(ErrorKind::BeforeConnect, detail));
+    let asked = tokio::task::spawn_blocking(move || {
+        hook.before_dial(epoch, attempt, last_failure, &options)
+    });
+    match tokio::time::timeout(patience, asked).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(failed("it panicked".to_owned())),
+        Err(_) => Err(failed(format!("no answer within {patience:?}"))),
+    }
+}
