@@ -3,6 +3,7 @@
 mod error;
 mod event;
 mod listener;
+mod logging;
 mod options;
 mod preset;
 mod resolve;
@@ -11,6 +12,7 @@ mod task;
 pub use error::{ListenerError, WxError};
 pub use event::{CloseEvent, ErrorEvent, MessageEvent, OpenEvent, RetryInfo, SocketEvent};
 pub use listener::{BeforeConnect, ConnectDecision, SocketListener};
+pub use logging::{LogLevel, LogSink, set_logger};
 pub use options::{
     AttemptLimit, BackgroundPolicy, ConnectOptions, HeartbeatOptions, HeartbeatPayload,
     QueueOptions, ReconnectDelay, ReconnectOptions, TlsOptions,

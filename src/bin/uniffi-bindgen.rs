@@ -1,3 +1,5 @@
+//! Writes the Kotlin binding; see bindings/generate.
+
 fn main() {
-    uniffi::uniffi_bindgen_main()
+    uniffi::uniffi_bindgen_main();
 }

@@ -1,0 +1,134 @@
+//! The library's log, for apps that have no Rust logger of their own.
+//!
+//! Lines never hold a header, a query string or a payload.
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use once_cell::sync::OnceCell;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+
+/// Lines that wait for a slow sink; more are dropped, and their number is told.
+const BACKLOG: usize = 1024;
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, uniffi::Enum)]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// Bugs of the library.
+    Error,
+    /// Failures of listeners.
+    Warn,
+    /// Opens and ends of connections.
+    Info,
+    /// Each step of a dial.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// Takes log lines.
+#[uniffi::export(foreign)]
+pub trait LogSink: Send + Sync {
+    /// One line, without a line end. Called on a thread that is only for this.
+    fn log(&self, level: LogLevel, line: String);
+}
+
+/// Sends the library's log lines of `level` and worse to `sink`; a later call replaces both.
+///
+/// False: the process has a Rust logger already, which gets the lines instead, and nothing
+/// has changed.
+#[uniffi::export]
+pub fn set_logger(level: LogLevel, sink: Arc<dyn LogSink>) -> bool {
+    static BRIDGE: OnceCell<&'static Bridge> = OnceCell::new();
+    let bridge = BRIDGE.get_or_try_init(|| {
+        let bridge: &'static Bridge = Box::leak(Box::new(Bridge::start()));
+        log::set_logger(bridge).map(|()| bridge)
+    });
+    let Ok(bridge) = bridge else { return false };
+    *bridge.sink.lock().unwrap_or_else(PoisonError::into_inner) = Some(sink);
+    log::set_max_level(level.into());
+    true
+}
+
+type Sink = Arc<Mutex<Option<Arc<dyn LogSink>>>>;
+
+struct Bridge {
+    sink: Sink,
+    lines: SyncSender<(LogLevel, String)>,
+    dropped: std::sync::atomic::AtomicU64,
+}
+
+impl Bridge {
+    fn start() -> Self {
+        let (lines, taken) = sync_channel::<(LogLevel, String)>(BACKLOG);
+        let sink = Sink::default();
+        let of_thread = sink.clone();
+        let write = move || {
+            for (level, line) in taken {
+                let sink = of_thread.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if let Some(sink) = sink {
+                    // The sink is the app's; its panic costs one line.
+                    let log = std::panic::AssertUnwindSafe(|| sink.log(level, line));
+                    let _ = std::panic::catch_unwind(log);
+                }
+            }
+        };
+        // Without the thread there is no log; that must not keep an app from running.
+        let _ = std::thread::Builder::new().name("wxsocket-log".to_owned()).spawn(write);
+        Self { sink, lines, dropped: Default::default() }
+    }
+}
+
+impl Log for Bridge {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // Other crates of the process are not this library's to publish.
+        metadata.target().starts_with("wxsocket")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let dropped = self.dropped.swap(0, std::sync::atomic::Ordering::Relaxed);
+        let mut line = record.args().to_string();
+        if dropped > 0 {
+            line = format!("({dropped} lines dropped) {line}");
+        }
+        let full = matches!(
+            self.lines.try_send((record.level().into(), line)),
+            Err(TrySendError::Full(_))
+        );
+        if full {
+            self.dropped.fetch_add(dropped + 1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+impl From<Level> for LogLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::Error,
+            Level::Warn => Self::Warn,
+            Level::Info => Self::Info,
+            Level::Debug => Self::Debug,
+            Level::Trace => Self::Trace,
+        }
+    }
+}
+
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Off => Self::Off,
+            LogLevel::Error => Self::Error,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Info => Self::Info,
+            LogLevel::Debug => Self::Debug,
+            LogLevel::Trace => Self::Trace,
+        }
+    }
+}

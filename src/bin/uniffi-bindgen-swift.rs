@@ -1,0 +1,5 @@
+//! Writes the Swift binding; see bindings/generate.
+
+fn main() {
+    uniffi::uniffi_bindgen_swift();
+}
