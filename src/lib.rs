@@ -1,1 +1,4 @@
-//! x
+//! A reconnecting WebSocket client engine.
+
+#[cfg(feature = "testing")]
+pub mod testing;
