@@ -1,0 +1,483 @@
+//! One connection, from its acceptance to its end.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{Either, select};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::frame::{Decoded, InBuf, decode};
+use super::handshake::{Request, read_request, status_answer, upgrade_answer};
+use super::player::{Flow, Leave, Player};
+use super::record::SeenEnd;
+use super::script::{ConnectionScript, Handshake, StatusAnswer};
+use super::server::Shared;
+
+/// For a client to send its request, or to get through TLS.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// For what was said to be written before a connection ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// For the client to close its side after the server closed its own. Closing with something
+/// unread would reset the connection and could take away what the client has not read yet.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a black hole looks whether the client is still there.
+const HOLE_CHECK: Duration = Duration::from_millis(100);
+/// How long a black hole outlives its client, which may wait for an answer to its own close.
+const HOLE_LINGER: Duration = Duration::from_secs(10);
+
+/// What the server tells its connections.
+#[derive(Clone, Debug)]
+pub(super) enum Command {
+    SendText(Arc<str>),
+    Close(Option<u16>, Arc<str>),
+    Drop,
+    Silence,
+}
+
+/// A stream on a TCP connection.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Wire for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Wire for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// Who a connection is, and whom it reports to.
+pub(super) struct Peer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) index: u64,
+    pub(super) script: Arc<ConnectionScript>,
+    pub(super) commands: UnboundedReceiver<Command>,
+    pub(super) opened: bool,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.shared.unregister(self.index);
+    }
+}
+
+/// Plays a connection to its end.
+pub(super) async fn serve(mut peer: Peer, tcp: TcpStream, tls: Option<TlsAcceptor>) {
+    match &peer.script.handshake {
+        Handshake::Refuse => {
+            peer.end(SeenEnd::Refused);
+            return reset(&tcp);
+        }
+        Handshake::Hang => return peer.hold(&tcp).await,
+        _ => {}
+    }
+    let Some(tls) = tls else {
+        return Connection::new(peer, tcp).run().await;
+    };
+    let mut accept = tls.accept(tcp);
+    match peer.patiently(&mut accept).await {
+        Ok(Ok(stream)) => Connection::new(peer, stream).run().await,
+        Ok(Err(_)) | Err(Leave::Fin(_) | Leave::Gone(_)) => peer.end(SeenEnd::BadRequest),
+        Err(leave) => {
+            let Some(tcp) = accept.get_ref() else { return };
+            match leave {
+                Leave::Reset(end) => {
+                    peer.end(end);
+                    reset(tcp);
+                }
+                _ => peer.hold(tcp).await,
+            }
+        }
+    }
+}
+
+/// Makes the close that follows a reset (RST) instead of an orderly end (FIN).
+fn reset(tcp: &TcpStream) {
+    if let Err(error) = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO)) {
+        log::warn!("scripted server: cannot reset: {error}");
+    }
+}
+
+impl Peer {
+    fn end(&self, end: SeenEnd) {
+        self.shared.record.ended(self.index, self.opened, end);
+        log::debug!("scripted server: connection {} ended: {end:?}", self.index);
+    }
+
+    /// Waits for something before the connection is open, during which it can only be dropped
+    /// or silenced.
+    async fn interruptibly<F: Future>(&mut self, wait: F) -> Result<F::Output, Leave> {
+        let mut wait = pin!(wait);
+        loop {
+            let command = pin!(self.commands.recv());
+            match select(command, &mut wait).await {
+                Either::Right((output, _)) => return Ok(output),
+                Either::Left((Some(Command::Drop), _)) => {
+                    return Err(Leave::Reset(SeenEnd::ServerDropped));
+                }
+                Either::Left((Some(Command::Silence), _)) => return Err(Leave::Silence),
+                Either::Left((Some(_), _)) => {}
+                Either::Left((None, _)) => return Err(Leave::Gone(SeenEnd::Shutdown)),
+            }
+        }
+    }
+
+    /// The same with a limit on what a client may take to get connected.
+    async fn patiently<F: Future>(&mut self, wait: F) -> Result<F::Output, Leave> {
+        let outcome = self.interruptibly(timeout(REQUEST_TIMEOUT, wait)).await?;
+        outcome.map_err(|_| Leave::Fin(SeenEnd::BadRequest))
+    }
+
+    /// Is a black hole until the server drops the connection. The client is watched without
+    /// reading: its end goes on record, and some time later the socket is given back.
+    async fn hold(&mut self, tcp: &TcpStream) {
+        let mut gone: Option<Instant> = None;
+        loop {
+            let command = timeout(HOLE_CHECK, self.commands.recv()).await;
+            match (command, gone) {
+                (Ok(Some(Command::Drop) | None), _) => {
+                    if gone.is_none() {
+                        self.end(SeenEnd::ServerDropped);
+                    }
+                    return reset(tcp);
+                }
+                (Ok(_), _) => {}
+                (Err(_), Some(since)) if since.elapsed() > HOLE_LINGER => return,
+                (Err(_), Some(_)) => {}
+                (Err(_), None) => {
+                    if let Some(end) = client_end(tcp) {
+                        self.end(end);
+                        gone = Some(Instant::now());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether the client closed or reset its side, as far as can be told without reading.
+fn client_end(tcp: &TcpStream) -> Option<SeenEnd> {
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    let ready = tcp.ready(interest).now_or_never()?.ok()?;
+    if ready.is_write_closed() {
+        Some(SeenEnd::ClientReset)
+    } else if ready.is_read_closed() {
+        Some(SeenEnd::ClientEof)
+    } else {
+        None
+    }
+}
+
+struct Connection<S> {
+    peer: Peer,
+    io: S,
+    input: InBuf,
+    player: Player,
+    unflushed: bool,
+}
+
+/// What woke the connection up.
+enum Step {
+    Read(usize),
+    Wrote,
+    Broken,
+    Command(Option<Command>),
+    Due,
+}
+
+impl<S: Wire> Connection<S> {
+    fn new(peer: Peer, io: S) -> Connection<S> {
+        Connection {
+            player: Player::new(Arc::clone(&peer.script), Instant::now()),
+            peer,
+            io,
+            input: InBuf::default(),
+            unflushed: false,
+        }
+    }
+
+    async fn run(mut self) {
+        let leave = match self.open().await {
+            Ok(()) => self.play().await,
+            Err(leave) => leave,
+        };
+        self.leave(leave).await;
+    }
+
+    /// Goes through the opening handshake.
+    async fn open(&mut self) -> Result<(), Leave> {
+        let read = self.peer.patiently(read_request(&mut self.io)).await?;
+        let (request, rest) = read.map_err(|error| {
+            log::debug!("scripted server: no request: {error}");
+            Leave::Fin(SeenEnd::BadRequest)
+        })?;
+        self.record_request(&request);
+        let (answer, rejected) = self.answer(&request).await?;
+        if rejected.is_none() {
+            // Before the client can know that it is open: it may look at the record then.
+            self.peer.opened = true;
+            self.peer.shared.record.opened(self.peer.index);
+        }
+        let written = write(&mut self.io, &answer);
+        let written = self.peer.interruptibly(written).await?;
+        written.map_err(|_| Leave::Gone(SeenEnd::ClientReset))?;
+        if let Some(end) = rejected {
+            return Err(Leave::Fin(end));
+        }
+        // From here on, and not from the acceptance, the times of the script count.
+        self.player = Player::new(Arc::clone(&self.peer.script), Instant::now());
+        self.input.extend(&rest);
+        Ok(())
+    }
+
+    fn record_request(&self, request: &Request) {
+        self.peer.shared.record.update(self.peer.index, |seen| {
+            seen.request_path = Some(request.path.clone());
+            seen.headers = request.headers.clone();
+            seen.protocols_offered = request.protocols();
+        });
+    }
+
+    /// The answer to a request, and how the connection ends if that is no upgrade.
+    async fn answer(&mut self, request: &Request) -> Result<(Vec<u8>, Option<SeenEnd>), Leave> {
+        let script = Arc::clone(&self.peer.script);
+        let delay_ms = match &script.handshake {
+            Handshake::Upgrade(upgrade) => upgrade.delay_ms,
+            Handshake::Status(answer) => answer.delay_ms,
+            _ => 0,
+        };
+        if delay_ms > 0 {
+            let delay = sleep(Duration::from_millis(delay_ms));
+            self.peer.interruptibly(delay).await?;
+        }
+        Ok(match (&script.handshake, request.websocket_key()) {
+            (Handshake::Upgrade(upgrade), Ok(key)) => (upgrade_answer(request, key, upgrade), None),
+            (Handshake::Upgrade(_), Err(what)) => {
+                self.peer.shared.record.update(self.peer.index, |seen| {
+                    seen.violations.push(what.to_owned());
+                });
+                let mut answer = StatusAnswer::new(400);
+                answer.body = format!("{what}\n");
+                (status_answer(&answer), Some(SeenEnd::BadRequest))
+            }
+            (Handshake::Status(answer), _) => (status_answer(answer), Some(SeenEnd::Rejected)),
+            (Handshake::Raw(bytes), _) => (bytes.clone(), Some(SeenEnd::Rejected)),
+            // The two others never get here.
+            (Handshake::WrongUpgrade | Handshake::Refuse | Handshake::Hang, _) => {
+                (wrong_upgrade(), Some(SeenEnd::Rejected))
+            }
+        })
+    }
+
+    /// Plays the script of the open connection.
+    async fn play(&mut self) -> Leave {
+        let mut timer = pin!(sleep_until(Instant::now()));
+        let mut flow = self.decode();
+        loop {
+            if let Flow::Break(leave) = flow {
+                return leave;
+            }
+            if let Flow::Break(leave) = self.player.advance(Instant::now()) {
+                return leave;
+            }
+            if let Some(ms) = self.player.stop_listening.take() {
+                self.peer.shared.stop_listening_for(ms);
+            }
+            let deadline = self.player.deadline();
+            if let Some(deadline) = deadline
+                && deadline != timer.deadline()
+            {
+                timer.as_mut().reset(deadline);
+            }
+            let step = poll_fn(|cx| {
+                let timer = deadline.map(|_| timer.as_mut());
+                self.poll_step(cx, timer)
+            });
+            let step = step.await;
+            flow = match step {
+                Step::Read(0) => Flow::Break(Leave::Fin(SeenEnd::ClientEof)),
+                Step::Read(n) => {
+                    self.input.filled_more(n);
+                    self.decode()
+                }
+                Step::Broken => Flow::Break(Leave::Gone(SeenEnd::ClientReset)),
+                Step::Command(command) => self.on_command(command),
+                Step::Wrote | Step::Due => Flow::Continue(()),
+            };
+        }
+    }
+
+    /// Writes and reads what is possible. A single function, so that neither direction waits for
+    /// the other: a client that sends a lot before it reads would wait for ever.
+    fn poll_step(&mut self, cx: &mut Context<'_>, timer: Option<Pin<&mut Sleep>>) -> Poll<Step> {
+        if let Poll::Ready(command) = self.peer.commands.poll_recv(cx) {
+            return Poll::Ready(Step::Command(command));
+        }
+        if let Some(timer) = timer
+            && timer.poll(cx).is_ready()
+        {
+            return Poll::Ready(Step::Due);
+        }
+        let wrote = match self.poll_write_out(cx) {
+            Ok(wrote) => wrote,
+            Err(_) => return Poll::Ready(Step::Broken),
+        };
+        if !self.player.out.is_full() {
+            let mut buf = ReadBuf::new(self.input.room());
+            match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Step::Read(buf.filled().len())),
+                Poll::Ready(Err(_)) => return Poll::Ready(Step::Broken),
+                Poll::Pending => {}
+            }
+        }
+        match wrote {
+            true => Poll::Ready(Step::Wrote),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Writes as much as the client takes, and says whether that was anything.
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> std::io::Result<bool> {
+        let mut wrote = false;
+        while !self.player.out.pending().is_empty() {
+            match Pin::new(&mut self.io).poll_write(cx, self.player.out.pending()) {
+                Poll::Ready(n) => self.player.out.wrote(n?),
+                Poll::Pending => break,
+            }
+            wrote = true;
+            self.unflushed = true;
+        }
+        if self.unflushed && self.player.out.pending().is_empty() {
+            // TLS keeps bytes of its own.
+            if let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx) {
+                flushed?;
+                self.unflushed = false;
+            }
+        }
+        Ok(wrote)
+    }
+
+    /// Plays the whole frames that were read, and then puts them on record: once per read, and
+    /// before the client gets any answer to them.
+    fn decode(&mut self) -> Flow {
+        let now = Instant::now();
+        let at_ms = self.peer.shared.record.now_ms();
+        let mut flow = Flow::Continue(());
+        while flow.is_continue() {
+            let buf = self.input.filled();
+            flow = match decode(buf) {
+                Decoded::Incomplete => break,
+                Decoded::Violation(what) => self.player.violation(now, what),
+                Decoded::Frame { fin, opcode, payload } => {
+                    let end = payload.end;
+                    let played = &buf[payload];
+                    let flow = self.player.on_frame(now, at_ms, (fin, opcode), played);
+                    self.input.consume(end);
+                    flow
+                }
+            };
+        }
+        let batch = &mut self.player.batch;
+        if !batch.frames.is_empty() || !batch.violations.is_empty() {
+            self.peer.shared.record.add(self.peer.index, batch);
+        }
+        flow
+    }
+
+    fn on_command(&mut self, command: Option<Command>) -> Flow {
+        let now = Instant::now();
+        match command {
+            Some(Command::SendText(text)) => self.player.send_text(now, &text),
+            Some(Command::Close(code, reason)) => self.player.close(now, code, &reason),
+            Some(Command::Drop) => {
+                self.player.out.clear();
+                return Flow::Break(Leave::Reset(SeenEnd::ServerDropped));
+            }
+            Some(Command::Silence) => {
+                self.player.out.clear();
+                return Flow::Break(Leave::Silence);
+            }
+            None => return Flow::Break(Leave::Gone(SeenEnd::Shutdown)),
+        }
+        Flow::Continue(())
+    }
+
+    async fn leave(mut self, leave: Leave) {
+        match leave {
+            Leave::Gone(end) => self.peer.end(end),
+            Leave::Reset(end) => {
+                self.flush().await;
+                self.peer.end(end);
+                reset(self.io.tcp());
+            }
+            Leave::Silence => {
+                self.flush().await;
+                self.peer.hold(self.io.tcp()).await;
+            }
+            Leave::Fin(end) => {
+                self.flush().await;
+                self.peer.end(end);
+                let _ = timeout(FLUSH_TIMEOUT, self.io.shutdown()).await;
+                let _ = timeout(DRAIN_TIMEOUT, drain(&mut self.io)).await;
+            }
+        }
+    }
+
+    /// Writes what was said before the end. A client that does not read cannot hold this up.
+    async fn flush(&mut self) {
+        let out = &mut self.player.out;
+        let io = &mut self.io;
+        let limit = FLUSH_TIMEOUT + out.delay();
+        let all = async {
+            loop {
+                out.promote(Instant::now());
+                io.write_all(out.pending()).await?;
+                out.wrote(out.pending().len());
+                match out.next_due() {
+                    Some(due) => sleep_until(due).await,
+                    None => return io.flush().await,
+                }
+            }
+        };
+        let _ = timeout(limit, all).await;
+    }
+}
+
+/// A 101 whose accept value belongs to the key of somebody else.
+fn wrong_upgrade() -> Vec<u8> {
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\n\
+         Connection: Upgrade\r\n\
+         Upgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {}\r\n\r\n",
+        derive_accept_key(b"somebody else's key")
+    )
+    .into_bytes()
+}
+
+async fn write<S: Wire>(io: &mut S, bytes: &[u8]) -> std::io::Result<()> {
+    io.write_all(bytes).await?;
+    io.flush().await
+}
+
+/// Reads and forgets until the client closes its side.
+async fn drain<S: Wire>(io: &mut S) -> std::io::Result<()> {
+    let mut buf = vec![0; 4096];
+    while io.read(&mut buf).await? > 0 {}
+    Ok(())
+}

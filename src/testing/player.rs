@@ -1,0 +1,415 @@
+//! The script of one open connection, without any input or output of its own: frames and time go
+//! in, bytes and decisions come out.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::frame::{self, MAX_FRAME, opcode};
+use super::outbuf::OutBuf;
+use super::record::{Batch, SeenEnd, SeenFrame, SeenFrameKind};
+use super::script::{Action, ConnectionScript, Payload, Trigger};
+
+/// A flood is topped up to this much unsent data, which keeps the socket busy.
+const FLOOD_AHEAD: usize = 256 * 1024;
+/// How long the server waits for the answer to its close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How playing stops. What was said before is still written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// Reset the TCP connection.
+    Reset(SeenEnd),
+    /// End the stream in order.
+    Fin(SeenEnd),
+    /// The connection is no more.
+    Gone(SeenEnd),
+    /// Become a black hole.
+    Silence,
+}
+
+pub(super) type Flow = ControlFlow<Leave>;
+
+pub(super) struct Player {
+    script: Arc<ConnectionScript>,
+    pub(super) out: OutBuf,
+    /// What came in since it was last put on record.
+    pub(super) batch: Batch,
+    /// The server is to stop listening for so many milliseconds.
+    pub(super) stop_listening: Option<u64>,
+    plays: Vec<Play>,
+    /// The rules that wait for a time.
+    timers: Vec<(Instant, usize)>,
+    messages: u64,
+    heartbeats: u64,
+    /// The fragments of a message so far.
+    fragments: Option<(u8, Vec<u8>)>,
+    /// The server sent a close frame, and waits until then for the client's.
+    closing: Option<Instant>,
+}
+
+/// The actions of one rule on their way.
+struct Play {
+    rule: usize,
+    next: usize,
+    blocked: Blocked,
+}
+
+enum Blocked {
+    No,
+    Until(Instant),
+    Flood { left: u64, frame: Vec<u8> },
+}
+
+impl Player {
+    /// Starts to play, right after the upgrade.
+    pub(super) fn new(script: Arc<ConnectionScript>, now: Instant) -> Player {
+        let timers = script.rules.iter().enumerate();
+        let timers = timers.filter_map(|(rule, r)| match r.on {
+            Trigger::AfterMs(ms) => Some((now + Duration::from_millis(ms), rule)),
+            _ => None,
+        });
+        let mut player = Player {
+            timers: timers.collect(),
+            out: OutBuf::new(Duration::from_millis(script.delay_ms)),
+            script,
+            batch: Batch::default(),
+            stop_listening: None,
+            plays: Vec::new(),
+            messages: 0,
+            heartbeats: 0,
+            fragments: None,
+            closing: None,
+        };
+        player.start(|on| *on == Trigger::Open);
+        player
+    }
+
+    /// Does what is due.
+    pub(super) fn advance(&mut self, now: Instant) -> Flow {
+        self.out.promote(now);
+        if self.closing.is_some_and(|deadline| deadline <= now) {
+            return Flow::Break(Leave::Fin(SeenEnd::CloseIgnored));
+        }
+        let plays = &mut self.plays;
+        self.timers.retain(|&(due, rule)| {
+            if due <= now {
+                plays.push(Play::new(rule));
+            }
+            due > now
+        });
+        self.run_plays(now)
+    }
+
+    /// When [`Player::advance`] has something to do again, if nothing else happens.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let waits = self.plays.iter().filter_map(|play| match play.blocked {
+            Blocked::Until(due) => Some(due),
+            _ => None,
+        });
+        let timers = self.timers.iter().map(|&(due, _)| due);
+        waits.chain(timers).chain(self.closing).chain(self.out.next_due()).min()
+    }
+
+    /// Plays a frame that came in at `now`, which is `at_ms` on the clock of the record.
+    pub(super) fn on_frame(
+        &mut self,
+        now: Instant,
+        at_ms: f64,
+        (fin, opcode): (bool, u8),
+        payload: &[u8],
+    ) -> Flow {
+        let kind = match opcode {
+            opcode::CONTINUATION => SeenFrameKind::Continuation,
+            opcode::TEXT => SeenFrameKind::Text,
+            opcode::BINARY => SeenFrameKind::Binary,
+            opcode::CLOSE => SeenFrameKind::Close,
+            opcode::PING => SeenFrameKind::Ping,
+            _ => SeenFrameKind::Pong,
+        };
+        self.batch.bytes += payload.len() as u64;
+        let seen = SeenFrame::new(at_ms, kind, fin, payload);
+        self.batch.frames.push(seen);
+        match kind {
+            SeenFrameKind::Text | SeenFrameKind::Binary if self.fragments.is_some() => {
+                self.violation(now, "message within a fragmented message")
+            }
+            SeenFrameKind::Text | SeenFrameKind::Binary if fin => {
+                self.on_message(now, opcode, payload)
+            }
+            SeenFrameKind::Text | SeenFrameKind::Binary => {
+                self.fragments = Some((opcode, payload.to_vec()));
+                Flow::Continue(())
+            }
+            SeenFrameKind::Continuation => self.on_continuation(now, fin, payload),
+            SeenFrameKind::Close => self.on_close(now, payload),
+            SeenFrameKind::Ping => {
+                if self.script.answer_pings {
+                    frame::encode(self.out.tail(now), true, opcode::PONG, payload);
+                }
+                Flow::Continue(())
+            }
+            SeenFrameKind::Pong => Flow::Continue(()),
+        }
+    }
+
+    fn on_continuation(&mut self, now: Instant, fin: bool, payload: &[u8]) -> Flow {
+        let Some((opcode, mut message)) = self.fragments.take() else {
+            return self.violation(now, "continuation of nothing");
+        };
+        if message.len() + payload.len() > MAX_FRAME {
+            return self.violation(now, "message larger than 64 MiB");
+        }
+        message.extend_from_slice(payload);
+        if fin {
+            return self.on_message(now, opcode, &message);
+        }
+        self.fragments = Some((opcode, message));
+        Flow::Continue(())
+    }
+
+    fn on_message(&mut self, now: Instant, opcode: u8, payload: &[u8]) -> Flow {
+        let text = opcode == opcode::TEXT;
+        if text && std::str::from_utf8(payload).is_err() {
+            self.batch.violations.push("text is not UTF-8");
+        }
+        let script = Arc::clone(&self.script);
+        let mut heartbeats = script.heartbeats.iter();
+        let heartbeat = heartbeats.find(|(request, _)| text && request.as_bytes() == payload);
+        let awaited = |on: &Trigger| match on {
+            Trigger::Text(expected) => text && expected.as_bytes() == payload,
+            _ => false,
+        };
+        if let Some((_, reply)) = heartbeat {
+            self.heartbeats += 1;
+            self.batch.heartbeats += 1;
+            if script.answer_heartbeats && self.closing.is_none() {
+                frame::encode(self.out.tail(now), true, opcode::TEXT, reply.as_bytes());
+            }
+            let n = self.heartbeats;
+            self.start(|on| awaited(on) || *on == Trigger::Heartbeats(n));
+        } else {
+            self.messages += 1;
+            self.batch.messages += 1;
+            let is_awaited = script.rules.iter().any(|rule| awaited(&rule.on));
+            if script.echo && !is_awaited && self.closing.is_none() {
+                frame::encode(self.out.tail(now), true, opcode, payload);
+            }
+            let n = self.messages;
+            self.start(|on| awaited(on) || *on == Trigger::Messages(n));
+        }
+        // At once: what comes next in the same read must find the actions done.
+        self.run_plays(now)
+    }
+
+    fn on_close(&mut self, now: Instant, payload: &[u8]) -> Flow {
+        if payload.len() == 1 {
+            return self.violation(now, "close frame with half a code");
+        }
+        if self.closing.is_some() {
+            return Flow::Break(Leave::Fin(SeenEnd::ServerClosed));
+        }
+        if !self.script.answer_close {
+            return Flow::Continue(());
+        }
+        frame::encode(self.out.tail(now), true, opcode::CLOSE, payload);
+        Flow::Break(Leave::Fin(SeenEnd::ClientClosed))
+    }
+
+    /// Puts on record what the client did wrong, and fails the connection as the protocol says.
+    pub(super) fn violation(&mut self, now: Instant, what: &'static str) -> Flow {
+        self.batch.violations.push(what);
+        frame::encode_close(self.out.tail(now), Some(1002), what);
+        Flow::Break(Leave::Fin(SeenEnd::Violation))
+    }
+
+    pub(super) fn send_text(&mut self, now: Instant, text: &str) {
+        frame::encode(self.out.tail(now), true, opcode::TEXT, text.as_bytes());
+    }
+
+    pub(super) fn close(&mut self, now: Instant, code: Option<u16>, reason: &str) {
+        frame::encode_close(self.out.tail(now), code, reason);
+        let deadline = now + self.out.delay() + CLOSE_TIMEOUT;
+        self.closing.get_or_insert(deadline);
+    }
+
+    /// Starts the actions of the rules with such a trigger.
+    fn start(&mut self, fires: impl Fn(&Trigger) -> bool) {
+        let rules = self.script.rules.iter().enumerate();
+        let fired = rules.filter(|(_, rule)| fires(&rule.on));
+        self.plays.extend(fired.map(|(rule, _)| Play::new(rule)));
+    }
+
+    fn run_plays(&mut self, now: Instant) -> Flow {
+        if self.plays.is_empty() {
+            return Flow::Continue(());
+        }
+        let mut plays = std::mem::take(&mut self.plays);
+        let mut flow = Flow::Continue(());
+        plays.retain_mut(|play| {
+            flow.is_break() || {
+                flow = self.run(play, now);
+                !matches!(play.blocked, Blocked::No)
+            }
+        });
+        self.plays = plays;
+        flow
+    }
+
+    /// Runs actions until one has to wait (then the play is blocked) or none is left.
+    fn run(&mut self, play: &mut Play, now: Instant) -> Flow {
+        let script = Arc::clone(&self.script);
+        let actions = &script.rules[play.rule].actions;
+        loop {
+            match &mut play.blocked {
+                Blocked::No => {}
+                Blocked::Until(due) if *due > now => return Flow::Continue(()),
+                Blocked::Until(_) => {}
+                Blocked::Flood { left, frame } => {
+                    while *left > 0 && self.out.pending().len() < FLOOD_AHEAD {
+                        self.out.tail(now).extend_from_slice(frame);
+                        *left -= 1;
+                        if self.out.is_full() {
+                            break;
+                        }
+                    }
+                    if *left > 0 {
+                        return Flow::Continue(());
+                    }
+                }
+            }
+            play.blocked = Blocked::No;
+            let Some(action) = actions.get(play.next) else {
+                return Flow::Continue(());
+            };
+            play.next += 1;
+            play.blocked = self.act(action, now)?;
+        }
+    }
+
+    fn act(&mut self, action: &Action, now: Instant) -> ControlFlow<Leave, Blocked> {
+        match action {
+            Action::Send(text) => self.send_text(now, text),
+            Action::SendHex(bytes) => {
+                frame::encode(self.out.tail(now), true, opcode::BINARY, bytes);
+            }
+            Action::Ping(payload) => {
+                frame::encode(self.out.tail(now), true, opcode::PING, payload.as_bytes());
+            }
+            Action::Fragment { payload, pieces } => fragment(self.out.tail(now), payload, *pieces),
+            Action::Flood { count, bytes, binary } => {
+                let frame = flood_frame(*bytes, *binary);
+                let left = *count;
+                return ControlFlow::Continue(Blocked::Flood { left, frame });
+            }
+            Action::Garbage(bytes) => self.out.tail(now).extend_from_slice(bytes),
+            Action::Drop => return ControlFlow::Break(Leave::Reset(SeenEnd::ServerDropped)),
+            Action::Eof => return ControlFlow::Break(Leave::Fin(SeenEnd::ServerEof)),
+            Action::Close { code, reason } => self.close(now, *code, reason),
+            Action::Silence => return ControlFlow::Break(Leave::Silence),
+            Action::StopListening { ms } => self.stop_listening = Some(*ms),
+            Action::Wait { ms } => {
+                let due = now + Duration::from_millis(*ms);
+                return ControlFlow::Continue(Blocked::Until(due));
+            }
+        }
+        ControlFlow::Continue(Blocked::No)
+    }
+}
+
+impl Play {
+    fn new(rule: usize) -> Play {
+        Play { rule, next: 0, blocked: Blocked::No }
+    }
+}
+
+fn flood_frame(bytes: u32, binary: bool) -> Vec<u8> {
+    let opcode = if binary { opcode::BINARY } else { opcode::TEXT };
+    let len = usize::try_from(bytes).map_or(MAX_FRAME, |len| len.min(MAX_FRAME));
+    let mut frame = Vec::with_capacity(len + 10);
+    frame::encode(&mut frame, true, opcode, &vec![b'x'; len]);
+    frame
+}
+
+/// Cuts a message into frames of about the same size.
+fn fragment(out: &mut Vec<u8>, payload: &Payload, pieces: u32) {
+    let (opcode, bytes) = match payload {
+        Payload::Text(text) => (opcode::TEXT, text.as_bytes()),
+        Payload::Binary(bytes) => (opcode::BINARY, bytes.as_slice()),
+    };
+    let pieces = usize::try_from(pieces.max(1)).unwrap_or(1);
+    let cut = |piece: usize| bytes.len() * piece / pieces;
+    for piece in 0..pieces {
+        let opcode = if piece == 0 { opcode } else { opcode::CONTINUATION };
+        let fin = piece + 1 == pieces;
+        frame::encode(out, fin, opcode, &bytes[cut(piece)..cut(piece + 1)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_cut_into_as_many_frames_as_asked() {
+        let mut out = Vec::new();
+        fragment(&mut out, &Payload::Text("abcde".into()), 3);
+        assert_eq!(out, b"\x01\x01a\x00\x02bc\x80\x02de");
+        out.clear();
+        fragment(&mut out, &Payload::Binary(vec![7]), 2);
+        assert_eq!(out, [0x02, 0, 0x80, 1, 7]);
+    }
+
+    #[test]
+    fn messages_after_a_drop_are_not_echoed() {
+        let script = ConnectionScript::default().on(Trigger::Messages(2), vec![Action::Drop]);
+        let now = Instant::now();
+        let mut player = Player::new(Arc::new(script), now);
+        let one = player.on_frame(now, 0.0, (true, opcode::TEXT), b"1");
+        assert_eq!(one, Flow::Continue(()));
+        let two = player.on_frame(now, 0.0, (true, opcode::TEXT), b"2");
+        assert_eq!(two, Flow::Break(Leave::Reset(SeenEnd::ServerDropped)));
+        assert_eq!(player.out.pending(), b"\x81\x011\x81\x012");
+    }
+
+    #[test]
+    fn a_wait_holds_back_only_its_own_rule() {
+        let wait = vec![Action::Wait { ms: 50 }, Action::Send("late".into())];
+        let script = ConnectionScript::default()
+            .on(Trigger::Open, wait)
+            .on(Trigger::AfterMs(20), vec![Action::Ping("p".into())]);
+        let start = Instant::now();
+        let mut player = Player::new(Arc::new(script), start);
+        let at = |ms| start + Duration::from_millis(ms);
+        assert!(player.advance(at(0)).is_continue());
+        assert_eq!(player.deadline(), Some(at(20)));
+        assert!(player.advance(at(20)).is_continue());
+        assert_eq!(player.out.pending(), b"\x89\x01p");
+        assert_eq!(player.deadline(), Some(at(50)));
+        assert!(player.advance(at(50)).is_continue());
+        assert_eq!(player.out.pending(), b"\x89\x01p\x81\x04late");
+        assert_eq!(player.deadline(), None);
+    }
+
+    #[test]
+    fn a_flood_never_runs_far_ahead_of_the_socket() {
+        let flood = Action::Flood { count: 1_000, bytes: 1_000, binary: true };
+        let script = ConnectionScript::default().on(Trigger::Open, vec![flood]);
+        let now = Instant::now();
+        let mut player = Player::new(Arc::new(script), now);
+        let mut total = 0;
+        loop {
+            assert!(player.advance(now).is_continue());
+            let pending = player.out.pending().len();
+            assert!(pending < FLOOD_AHEAD + 1_004);
+            if pending == 0 {
+                break;
+            }
+            player.out.wrote(pending);
+            total += pending;
+        }
+        assert_eq!(total, 1_000 * 1_004);
+    }
+}

@@ -1,0 +1,298 @@
+//! What a server is told to do: the script, as Rust values and as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use super::script_serde::{FragmentFields, hex, one_or_many};
+
+/// What the server does, connection by connection.
+///
+/// The n-th accepted connection plays the n-th entry; the last entry repeats for ever. Without
+/// entries the server echoes and answers heartbeats.
+///
+/// In JSON a script is an array of connections, or an object with the key `connections`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Script {
+    /// One entry per accepted connection, the last one for all that follow.
+    pub connections: Vec<ConnectionScript>,
+}
+
+/// Why a script could not be read, and where in its text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {message}")]
+pub struct ScriptError {
+    /// The line, counted from 1.
+    pub line: u32,
+    /// The column, counted from 1; 0 at the very start of a line.
+    pub column: u32,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// What one connection goes through.
+///
+/// In JSON every key may be left out; the defaults make an echo server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ConnectionScript {
+    /// How the dial is answered (default: [`Handshake::Upgrade`]).
+    pub handshake: Handshake,
+    /// Sends every data message back as it came, text as text and binary as binary (default:
+    /// true). Heartbeats and texts that a rule waits for are not echoed.
+    pub echo: bool,
+    /// Texts that are heartbeats, each with its reply (default: `"ping"` with `"pong"`). A
+    /// heartbeat is neither echoed nor counted as a message.
+    pub heartbeats: Vec<(String, String)>,
+    /// Replies to heartbeats; when false they are swallowed (default: true).
+    pub answer_heartbeats: bool,
+    /// Answers a protocol ping with a pong (default: true).
+    pub answer_pings: bool,
+    /// Answers a close frame with one and closes (default: true). When false, a close frame is
+    /// recorded and nothing else happens.
+    pub answer_close: bool,
+    /// Holds back everything said after the handshake for this long (default: 0).
+    pub delay_ms: u64,
+    /// What else happens, and when (default: nothing).
+    pub rules: Vec<Rule>,
+}
+
+/// How a dial is answered.
+///
+/// In JSON: one of the words `"upgrade"`, `"refuse"`, `"hang"`, `"wrongUpgrade"`, or an object.
+/// An object with the key `status` is a [`StatusAnswer`], one with `raw` (text) or `rawHex` is
+/// [`Handshake::Raw`], any other one is an [`Upgrade`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// Upgrades to a WebSocket.
+    Upgrade(Upgrade),
+    /// Resets the TCP connection (RST) as soon as it is accepted. The client's `connect` may
+    /// still succeed; for a port that refuses, see [`Action::StopListening`].
+    Refuse,
+    /// Accepts the TCP connection, reads nothing and says nothing.
+    Hang,
+    /// Answers with an HTTP status and closes.
+    Status(StatusAnswer),
+    /// Answers 101 with the `Sec-WebSocket-Accept` of another key.
+    WrongUpgrade,
+    /// Answers with these bytes, HTTP or not, and closes.
+    Raw(Vec<u8>),
+}
+
+/// How the server upgrades.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Upgrade {
+    /// Time between the request and the answer (default: 0).
+    pub delay_ms: u64,
+    /// Headers to add to the answer, in this order and case, duplicates included.
+    pub headers: Vec<(String, String)>,
+    /// The subprotocol to answer with.
+    #[serde(skip_serializing_if = "ProtocolAnswer::is_first_offered")]
+    pub protocol: ProtocolAnswer,
+}
+
+/// The subprotocol in the answer to an upgrade.
+///
+/// In JSON: no key for the first one offered, `null` for none, or the name to force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ProtocolAnswer {
+    /// The first one that the client offers, if it offers any.
+    #[default]
+    FirstOffered,
+    /// None, whatever the client offers.
+    None,
+    /// This one, offered or not.
+    Force(String),
+}
+
+/// An HTTP answer that is not an upgrade.
+///
+/// `Content-Length` and `Connection: close` are added unless the headers name them (or
+/// `Transfer-Encoding`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusAnswer {
+    /// The status code.
+    pub status: u16,
+    /// The reason phrase (default: the usual one for the status).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The headers, in this order and case, duplicates included.
+    pub headers: Vec<(String, String)>,
+    /// The body (default: empty).
+    pub body: String,
+    /// Time between the request and the answer (default: 0).
+    pub delay_ms: u64,
+}
+
+/// What to do, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// When the actions start.
+    pub on: Trigger,
+    /// The actions, one after another; in JSON a single one needs no array.
+    #[serde(rename = "do", deserialize_with = "one_or_many")]
+    pub actions: Vec<Action>,
+}
+
+/// When the actions of a rule start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Trigger {
+    /// Right after the upgrade.
+    Open,
+    /// After the n-th data message (counted from 1, heartbeats not counted) and its echo. Once.
+    Messages(u64),
+    /// This long after the upgrade. Once.
+    AfterMs(u64),
+    /// Each time exactly this text arrives. It counts as a message and is not echoed. A
+    /// heartbeat that is named here stays a heartbeat, and the rule runs as well.
+    Text(String),
+    /// After the n-th heartbeat (counted from 1) and its reply. Once.
+    Heartbeats(u64),
+}
+
+/// One thing the server does on an open connection.
+///
+/// In JSON an action without values is a word (`"drop"`), the others are objects with one key
+/// (`{"send": "hello"}`). Nothing is checked that a real server could get wrong: close codes,
+/// reasons and ping payloads go out as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Action {
+    /// Sends a text message.
+    Send(String),
+    /// Sends a binary message; in JSON as hexadecimal digits, spaces allowed.
+    #[serde(with = "hex")]
+    SendHex(Vec<u8>),
+    /// Sends a protocol ping with this payload.
+    Ping(String),
+    /// Sends one message in several frames. In JSON `{"text": ..., "pieces": n}` or
+    /// `{"hex": ..., "pieces": n}`.
+    #[serde(serialize_with = "FragmentFields::write", deserialize_with = "FragmentFields::read")]
+    Fragment {
+        /// The message.
+        payload: Payload,
+        /// The number of frames (at least 1). More frames than bytes means empty frames.
+        pieces: u32,
+    },
+    /// Sends messages as fast as the client takes them.
+    Flood {
+        /// How many messages.
+        count: u64,
+        /// The size of each, up to 64 MiB.
+        bytes: u32,
+        /// Binary messages instead of text (default: false).
+        #[serde(default)]
+        binary: bool,
+    },
+    /// Puts bytes on the stream as they are, framed or not.
+    #[serde(with = "hex")]
+    Garbage(Vec<u8>),
+    /// Resets the TCP connection (RST), after what was said before is written (for a second at
+    /// most).
+    Drop,
+    /// Ends the stream without a close frame (FIN), after what was said before is written.
+    Eof,
+    /// Sends a close frame, waits for the client's (10 s at most), and closes.
+    Close {
+        /// The code, any code; without it the close frame is empty.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<u16>,
+        /// The reason (default: empty; not sent without a code, for which a frame has no room).
+        #[serde(default)]
+        reason: String,
+    },
+    /// Becomes a black hole: TCP stays open, nothing is read, answered or sent any more.
+    Silence,
+    /// The server goes down: its port refuses and all connections are reset (RST). After `ms` it
+    /// listens on the same port again.
+    StopListening {
+        /// For how long.
+        ms: u64,
+    },
+    /// Waits before the next action of the same rule; everything else goes on.
+    Wait {
+        /// For how long.
+        ms: u64,
+    },
+}
+
+/// The content of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// A text message.
+    Text(String),
+    /// A binary message.
+    Binary(Vec<u8>),
+}
+
+impl Script {
+    /// A script with these connections.
+    pub fn new(connections: Vec<ConnectionScript>) -> Script {
+        Script { connections }
+    }
+
+    /// Reads a script from JSON.
+    pub fn parse(json: &str) -> Result<Script, ScriptError> {
+        serde_json::from_str(json).map_err(|error| {
+            let whole = error.to_string();
+            // serde_json appends the position, which ScriptError carries by itself.
+            let position = format!(" at line {} column {}", error.line(), error.column());
+            ScriptError {
+                line: u32::try_from(error.line()).unwrap_or(u32::MAX),
+                column: u32::try_from(error.column()).unwrap_or(u32::MAX),
+                message: whole.strip_suffix(&position).unwrap_or(&whole).to_owned(),
+            }
+        })
+    }
+}
+
+impl ConnectionScript {
+    /// The default connection with another answer to the dial.
+    pub fn handshake(handshake: Handshake) -> ConnectionScript {
+        ConnectionScript { handshake, ..ConnectionScript::default() }
+    }
+
+    /// Adds a rule.
+    pub fn on(mut self, on: Trigger, actions: Vec<Action>) -> ConnectionScript {
+        self.rules.push(Rule { on, actions });
+        self
+    }
+}
+
+impl Default for ConnectionScript {
+    fn default() -> Self {
+        ConnectionScript {
+            handshake: Handshake::default(),
+            echo: true,
+            heartbeats: vec![("ping".to_owned(), "pong".to_owned())],
+            answer_heartbeats: true,
+            answer_pings: true,
+            answer_close: true,
+            delay_ms: 0,
+            rules: Vec::new(),
+        }
+    }
+}
+
+impl Default for Handshake {
+    fn default() -> Self {
+        Handshake::Upgrade(Upgrade::default())
+    }
+}
+
+impl StatusAnswer {
+    /// This status without headers and body.
+    pub fn new(status: u16) -> StatusAnswer {
+        StatusAnswer { status, reason: None, headers: Vec::new(), body: String::new(), delay_ms: 0 }
+    }
+}
+
+impl ProtocolAnswer {
+    fn is_first_offered(&self) -> bool {
+        *self == ProtocolAnswer::FirstOffered
+    }
+}
