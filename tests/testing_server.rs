@@ -436,7 +436,7 @@ async fn a_flood_is_echoed_to_a_client_that_reads_later() {
 }
 
 #[tokio::test]
-async fn a_thousand_connections_are_dropped_at_once() {
+async fn hundreds_of_connections_are_dropped_at_once() {
     // Both ends live in this process, which may be limited to 1024 descriptors.
     const COUNT: u64 = 400;
     let server = start("[]");
@@ -450,6 +450,88 @@ async fn a_thousand_connections_are_dropped_at_once() {
     for client in &mut clients {
         assert!(is_reset(&next(client).await.unwrap_err()));
     }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_still_heard() {
+    let server = start(
+        r#"[{"echo": false, "delayMs": 1, "rules": [{"on": "open", "do":
+            [{"flood": {"count": 18446744073709551615, "bytes": 65536}}]}]}]"#,
+    );
+    let mut client = dial(&server).await;
+    for _ in 0..10 {
+        send(&mut client, "heard").await;
+    }
+    assert!(server.wait_messages(10, LONG));
+    // And the flood goes on when it is read.
+    for _ in 0..500 {
+        assert_eq!(next(&mut client).await.unwrap().len(), 65_536);
+    }
+    server.drop_all();
+    assert_eq!(ended(&server).ended, Some(SeenEnd::ServerDropped));
+}
+
+#[tokio::test]
+async fn a_dial_that_waits_for_its_answer_can_be_dropped() {
+    let server = start(
+        r#"[{"handshake": {"delayMs": 18446744073709551615}}, {"handshake": {"delayMs": 50}},
+            {"handshake": "hang"}]"#,
+    );
+    let dialling = tokio::spawn(connect_async(server.url()));
+    while server
+        .connections()
+        .iter()
+        .all(|seen| seen.request_path.is_none())
+    {
+        tokio::task::yield_now().await;
+    }
+    server.drop_all();
+    let error = dialling.await.unwrap().unwrap_err();
+    assert!(is_reset(&error), "{error:?}");
+    let seen = ended(&server);
+    assert_eq!(
+        (seen.opened, seen.ended),
+        (false, Some(SeenEnd::ServerDropped))
+    );
+    let start = Instant::now();
+    dial(&server).await;
+    assert!(start.elapsed() >= Duration::from_millis(50));
+    let dialling = tokio::spawn(connect_async(server.url()));
+    while server.connections().len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    server.drop_all();
+    assert!(dialling.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn large_and_fragmented_messages_are_echoed() {
+    let server = start("[]");
+    let client = dial(&server).await;
+    let big = Message::binary(vec![7; 5_000_000]);
+    let (mut sink, mut stream) = client.split();
+    let sent = sink.send(big.clone());
+    let (sent, echo) = futures_util::future::join(sent, stream.next()).await;
+    sent.unwrap();
+    assert_eq!(echo.unwrap().unwrap(), big);
+    let client = sink.reunite(stream).unwrap();
+    let mut tcp = match client.into_inner() {
+        MaybeTlsStream::Plain(tcp) => tcp,
+        _ => unreachable!("there is no TLS here"),
+    };
+    // "a" + "b" with a ping in between, all in one write.
+    tcp.write_all(b"\x01\x81\0\0\0\0a\x89\x80\0\0\0\0\x80\x81\0\0\0\0b")
+        .await
+        .unwrap();
+    let mut answer = [0; 6];
+    tcp.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"\x8a\0\x81\x02ab");
+    let seen = server.connection(1).unwrap();
+    assert_eq!(seen.messages_received, 2);
+    assert_eq!(seen.frames[0].payload_len, 5_000_000);
+    assert_eq!(seen.frames[0].bytes.len(), 64 * 1024);
+    assert!(!seen.frames[1].fin);
+    assert_eq!(seen.frames[3].kind, SeenFrameKind::Continuation);
 }
 
 #[tokio::test]

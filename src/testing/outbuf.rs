@@ -21,6 +21,7 @@ pub(super) struct OutBuf {
 }
 
 impl OutBuf {
+    /// `delay` goes for everything.
     pub(super) fn new(delay: Duration) -> OutBuf {
         OutBuf { delay, ready: Vec::new(), written: 0, delayed: VecDeque::new() }
     }
@@ -38,9 +39,15 @@ impl OutBuf {
         bytes
     }
 
-    /// Whether nothing more should be read or made up: the client leaves too much unread.
+    /// Whether nothing more should be read: the client leaves too much unread.
     pub(super) fn is_full(&self) -> bool {
-        self.pending().len() >= HIGH_WATER || self.delayed.len() >= HIGH_WATER_DELAYED
+        self.delayed.len() >= HIGH_WATER_DELAYED || self.len() >= HIGH_WATER
+    }
+
+    /// How much is to be written, held back or not.
+    pub(super) fn len(&self) -> usize {
+        let delayed = self.delayed.iter().map(|(_, bytes)| bytes.len());
+        self.pending().len() + delayed.sum::<usize>()
     }
 
     /// Makes ready what was held back for long enough.

@@ -14,6 +14,8 @@ use super::script::{Action, ConnectionScript, Payload, Trigger};
 
 /// A flood is topped up to this much unsent data, which keeps the socket busy.
 const FLOOD_AHEAD: usize = 256 * 1024;
+/// Frames of one message; they are made all at once.
+const MAX_PIECES: u32 = 1_000_000;
 /// How long the server waits for the answer to its close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -68,12 +70,12 @@ impl Player {
     pub(super) fn new(script: Arc<ConnectionScript>, now: Instant) -> Player {
         let timers = script.rules.iter().enumerate();
         let timers = timers.filter_map(|(rule, r)| match r.on {
-            Trigger::AfterMs(ms) => Some((now + Duration::from_millis(ms), rule)),
+            Trigger::AfterMs(ms) => Some((now + millis(ms), rule)),
             _ => None,
         });
         let mut player = Player {
             timers: timers.collect(),
-            out: OutBuf::new(Duration::from_millis(script.delay_ms)),
+            out: OutBuf::new(millis(script.delay_ms)),
             script,
             batch: Batch::default(),
             stop_listening: None,
@@ -268,12 +270,11 @@ impl Player {
                 Blocked::Until(due) if *due > now => return Flow::Continue(()),
                 Blocked::Until(_) => {}
                 Blocked::Flood { left, frame } => {
-                    while *left > 0 && self.out.pending().len() < FLOOD_AHEAD {
+                    let mut ahead = self.out.len();
+                    while *left > 0 && ahead < FLOOD_AHEAD {
                         self.out.tail(now).extend_from_slice(frame);
+                        ahead += frame.len();
                         *left -= 1;
-                        if self.out.is_full() {
-                            break;
-                        }
                     }
                     if *left > 0 {
                         return Flow::Continue(());
@@ -311,12 +312,17 @@ impl Player {
             Action::Silence => return ControlFlow::Break(Leave::Silence),
             Action::StopListening { ms } => self.stop_listening = Some(*ms),
             Action::Wait { ms } => {
-                let due = now + Duration::from_millis(*ms);
+                let due = now + millis(*ms);
                 return ControlFlow::Continue(Blocked::Until(due));
             }
         }
         ControlFlow::Continue(Blocked::No)
     }
+}
+
+/// A time from a script. Those beyond a year, which the clock might not hold, never come anyway.
+fn millis(ms: u64) -> Duration {
+    Duration::from_millis(ms).min(Duration::from_secs(365 * 24 * 60 * 60))
 }
 
 impl Play {
@@ -339,7 +345,7 @@ fn fragment(out: &mut Vec<u8>, payload: &Payload, pieces: u32) {
         Payload::Text(text) => (opcode::TEXT, text.as_bytes()),
         Payload::Binary(bytes) => (opcode::BINARY, bytes.as_slice()),
     };
-    let pieces = usize::try_from(pieces.max(1)).unwrap_or(1);
+    let pieces = usize::try_from(pieces.clamp(1, MAX_PIECES)).unwrap_or(1);
     let cut = |piece: usize| bytes.len() * piece / pieces;
     for piece in 0..pieces {
         let opcode = if piece == 0 { opcode } else { opcode::CONTINUATION };

@@ -175,7 +175,7 @@ pub enum Action {
     Fragment {
         /// The message.
         payload: Payload,
-        /// The number of frames (at least 1). More frames than bytes means empty frames.
+        /// The number of frames (1 to 1,000,000). More frames than bytes means empty frames.
         pieces: u32,
     },
     /// Sends messages as fast as the client takes them.

@@ -230,8 +230,8 @@ impl FragmentFields {
             _ => return Err(de::Error::custom("`fragment` needs either `text` or `hex`")),
         };
         match fields.pieces {
-            0 => Err(de::Error::custom("`pieces` must be at least 1")),
-            pieces => Ok((payload, pieces)),
+            pieces @ 1..=1_000_000 => Ok((payload, pieces)),
+            _ => Err(de::Error::custom("`pieces` must be from 1 to 1000000")),
         }
     }
 
