@@ -42,7 +42,7 @@ pub struct Scenario {
     pub server: Script,
     /// What differs from preset `wx` with 50 ms between attempts.
     #[serde(default)]
-    options: Options,
+    pub options: ScenarioOptions,
     /// What the client does, in order.
     pub steps: Vec<Step>,
     /// The transcript, line by line.
@@ -148,39 +148,99 @@ pub fn send_line(answer: &Result<SendOutcome, WxError>) -> String {
     }
 }
 
-/// The options that scenarios need, under the names of [`ConnectOptions`].
-#[derive(Clone, Debug, Default, Deserialize)]
+/// The options that scenarios need, each under the name of the option that it sets. What is
+/// absent is not set; a runner in another language maps them to its own options.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
-struct Options {
-    preset: Option<String>,
-    protocols: Vec<String>,
-    header: Vec<(String, String)>,
-    timeout_ms: Option<i64>,
-    close_timeout_ms: Option<i64>,
-    max_message_bytes: Option<i64>,
-    background_grace_ms: Option<i64>,
-    greeting: Option<String>,
-    delay_ms: Option<i64>,
-    max_attempts: Option<i32>,
-    stable_after_ms: Option<i64>,
-    stop_codes: Option<Vec<i32>>,
-    stop_statuses: Option<Vec<i32>>,
-    reconnect: Option<bool>,
-    heartbeat: Option<bool>,
-    heartbeat_payload: Option<String>,
-    heartbeat_ping: bool,
-    heartbeat_reply: Option<String>,
-    heartbeat_interval_ms: Option<i64>,
-    heartbeat_timeout_ms: Option<i64>,
-    strict: Option<bool>,
-    deliver_reply: Option<bool>,
-    queue: Option<bool>,
-    queue_messages: Option<i64>,
-    queue_bytes: Option<i64>,
-    overflow: Option<String>,
+pub struct ScenarioOptions {
+    /// `wx`, `browser`, `heartCheck`, `vue`, `useWs` or `resilient`.
+    pub preset: Option<String>,
+    /// `protocols`.
+    pub protocols: Vec<String>,
+    /// `header`, as pairs of name and value.
+    pub header: Vec<(String, String)>,
+    /// `timeout_ms`.
+    pub timeout_ms: Option<i64>,
+    /// `close_timeout_ms`.
+    pub close_timeout_ms: Option<i64>,
+    /// `max_message_bytes`.
+    pub max_message_bytes: Option<i64>,
+    /// `background`: interrupt after so long.
+    pub background_grace_ms: Option<i64>,
+    /// `greeting`, a text.
+    pub greeting: Option<String>,
+    /// `reconnect.delay`, fixed; 50 unless said.
+    pub delay_ms: Option<i64>,
+    /// `reconnect.max_attempts`.
+    pub max_attempts: Option<i32>,
+    /// `reconnect.stable_after_ms`.
+    pub stable_after_ms: Option<i64>,
+    /// `reconnect.stop_codes`.
+    pub stop_codes: Option<Vec<i32>>,
+    /// `reconnect.stop_statuses`.
+    pub stop_statuses: Option<Vec<i32>>,
+    /// `reconnect.enabled`.
+    pub reconnect: Option<bool>,
+    /// `heartbeat.enabled`.
+    pub heartbeat: Option<bool>,
+    /// `heartbeat.payload`, a text.
+    pub heartbeat_payload: Option<String>,
+    /// `heartbeat.payload` is a protocol Ping.
+    pub heartbeat_ping: bool,
+    /// `heartbeat.reply`, exactly this text.
+    pub heartbeat_reply: Option<String>,
+    /// `heartbeat.interval_ms`.
+    pub heartbeat_interval_ms: Option<i64>,
+    /// `heartbeat.timeout_ms`.
+    pub heartbeat_timeout_ms: Option<i64>,
+    /// `heartbeat.strict`.
+    pub strict: Option<bool>,
+    /// `heartbeat.deliver_reply`.
+    pub deliver_reply: Option<bool>,
+    /// `queue.enabled`.
+    pub queue: Option<bool>,
+    /// `queue.messages`.
+    pub queue_messages: Option<i64>,
+    /// `queue.bytes`.
+    pub queue_bytes: Option<i64>,
+    /// `queue.overflow`: `reject`, `dropOldest` or `dropNewest`.
+    pub overflow: Option<String>,
 }
 
-impl Options {
+impl Default for ScenarioOptions {
+    fn default() -> Self {
+        Self {
+            preset: None,
+            protocols: Vec::new(),
+            header: Vec::new(),
+            timeout_ms: None,
+            close_timeout_ms: None,
+            max_message_bytes: None,
+            background_grace_ms: None,
+            greeting: None,
+            delay_ms: Some(50),
+            max_attempts: None,
+            stable_after_ms: None,
+            stop_codes: None,
+            stop_statuses: None,
+            reconnect: None,
+            heartbeat: None,
+            heartbeat_payload: None,
+            heartbeat_ping: false,
+            heartbeat_reply: None,
+            heartbeat_interval_ms: None,
+            heartbeat_timeout_ms: None,
+            strict: None,
+            deliver_reply: None,
+            queue: None,
+            queue_messages: None,
+            queue_bytes: None,
+            overflow: None,
+        }
+    }
+}
+
+impl ScenarioOptions {
     fn resolve(self, url: &str) -> ConnectOptions {
         let payload = match self.heartbeat_payload {
             Some(text) => Some(HeartbeatPayload::Text { text }),
@@ -199,7 +259,7 @@ impl Options {
             greeting: self.greeting.map(Message::from),
             reconnect: ReconnectOptions {
                 enabled: self.reconnect,
-                delay: Some(ReconnectDelay::Fixed { delay_ms: self.delay_ms.unwrap_or(50) }),
+                delay: self.delay_ms.map(|delay_ms| ReconnectDelay::Fixed { delay_ms }),
                 max_attempts: self.max_attempts.map(|count| AttemptLimit::Attempts { count }),
                 stable_after_ms: self.stable_after_ms,
                 stop_codes: self.stop_codes,

@@ -5,7 +5,7 @@
 
 mod scenario;
 
-pub use scenario::{Scenario, ScenarioStep};
+pub use scenario::{Scenario, ScenarioOptions, ScenarioStep};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,7 +162,7 @@ pub struct SeenByServer {
     pub violations: Vec<String>,
 }
 
-/// One header of a request.
+/// One header.
 #[derive(Clone, Debug, uniffi::Record)]
 pub struct SeenHeader {
     /// The name as written.

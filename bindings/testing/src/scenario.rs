@@ -1,11 +1,11 @@
 //! The contract as data, for the runners of Kotlin and Swift; `wxsocket::testing::scenario`
 //! describes the files, the steps and the lines of a transcript.
 
+use crate::SeenHeader;
 use crate::{ScriptedServer, ScriptedServerError};
 use std::sync::Arc;
 use std::time::Duration;
-use wxsocket::ConnectOptions;
-use wxsocket::testing::scenario::{Scenario as Inner, Step};
+use wxsocket::testing::scenario::{Scenario as Inner, ScenarioOptions as InnerOptions, Step};
 
 /// Far longer than any step takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -81,9 +81,9 @@ impl Scenario {
         self.inner.about.clone()
     }
 
-    /// The client's options, with the server's URL.
-    pub fn options(&self) -> ConnectOptions {
-        self.inner.options(&self.server.url())
+    /// The client's options; the URL is the server's.
+    pub fn options(&self) -> ScenarioOptions {
+        ScenarioOptions::from(self.inner.options.clone())
     }
 
     /// The server, for whoever wants to look.
@@ -116,6 +116,100 @@ impl Scenario {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+}
+
+/// The options of a scenario, each under the name of the option that it sets. What is absent
+/// is not set.
+// A record of its own rather than `ConnectOptions`: each language maps it to its own options,
+// which shows that its way of setting them works.
+#[derive(Clone, Debug, uniffi::Record)]
+pub struct ScenarioOptions {
+    /// `wx`, `browser`, `heartCheck`, `vue`, `useWs` or `resilient`.
+    pub preset: Option<String>,
+    /// `protocols`.
+    pub protocols: Vec<String>,
+    /// `header`.
+    pub header: Vec<SeenHeader>,
+    /// `timeout_ms`.
+    pub timeout_ms: Option<i64>,
+    /// `close_timeout_ms`.
+    pub close_timeout_ms: Option<i64>,
+    /// `max_message_bytes`.
+    pub max_message_bytes: Option<i64>,
+    /// `background`: interrupt after so long.
+    pub background_grace_ms: Option<i64>,
+    /// `greeting`, a text.
+    pub greeting: Option<String>,
+    /// `reconnect.delay`, fixed; 50 unless said.
+    pub delay_ms: Option<i64>,
+    /// `reconnect.max_attempts`.
+    pub max_attempts: Option<i32>,
+    /// `reconnect.stable_after_ms`.
+    pub stable_after_ms: Option<i64>,
+    /// `reconnect.stop_codes`.
+    pub stop_codes: Option<Vec<i32>>,
+    /// `reconnect.stop_statuses`.
+    pub stop_statuses: Option<Vec<i32>>,
+    /// `reconnect.enabled`.
+    pub reconnect: Option<bool>,
+    /// `heartbeat.enabled`.
+    pub heartbeat: Option<bool>,
+    /// `heartbeat.payload`, a text.
+    pub heartbeat_payload: Option<String>,
+    /// `heartbeat.payload` is a protocol Ping.
+    pub heartbeat_ping: bool,
+    /// `heartbeat.reply`, exactly this text.
+    pub heartbeat_reply: Option<String>,
+    /// `heartbeat.interval_ms`.
+    pub heartbeat_interval_ms: Option<i64>,
+    /// `heartbeat.timeout_ms`.
+    pub heartbeat_timeout_ms: Option<i64>,
+    /// `heartbeat.strict`.
+    pub strict: Option<bool>,
+    /// `heartbeat.deliver_reply`.
+    pub deliver_reply: Option<bool>,
+    /// `queue.enabled`.
+    pub queue: Option<bool>,
+    /// `queue.messages`.
+    pub queue_messages: Option<i64>,
+    /// `queue.bytes`.
+    pub queue_bytes: Option<i64>,
+    /// `queue.overflow`: `reject`, `dropOldest` or `dropNewest`.
+    pub overflow: Option<String>,
+}
+
+impl From<InnerOptions> for ScenarioOptions {
+    fn from(options: InnerOptions) -> Self {
+        let header = options.header.into_iter();
+        Self {
+            preset: options.preset,
+            protocols: options.protocols,
+            header: header.map(|(name, value)| SeenHeader { name, value }).collect(),
+            timeout_ms: options.timeout_ms,
+            close_timeout_ms: options.close_timeout_ms,
+            max_message_bytes: options.max_message_bytes,
+            background_grace_ms: options.background_grace_ms,
+            greeting: options.greeting,
+            delay_ms: options.delay_ms,
+            max_attempts: options.max_attempts,
+            stable_after_ms: options.stable_after_ms,
+            stop_codes: options.stop_codes,
+            stop_statuses: options.stop_statuses,
+            reconnect: options.reconnect,
+            heartbeat: options.heartbeat,
+            heartbeat_payload: options.heartbeat_payload,
+            heartbeat_ping: options.heartbeat_ping,
+            heartbeat_reply: options.heartbeat_reply,
+            heartbeat_interval_ms: options.heartbeat_interval_ms,
+            heartbeat_timeout_ms: options.heartbeat_timeout_ms,
+            strict: options.strict,
+            deliver_reply: options.deliver_reply,
+            queue: options.queue,
+            queue_messages: options.queue_messages,
+            queue_bytes: options.queue_bytes,
+            overflow: options.overflow,
+        }
     }
 }
 

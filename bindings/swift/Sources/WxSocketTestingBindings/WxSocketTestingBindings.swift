@@ -633,9 +633,9 @@ public protocol ScenarioProtocol: AnyObject, Sendable {
     func expect()  -> [String]
     
     /**
-     * The client's options, with the server's URL.
+     * The client's options; the URL is the server's.
      */
-    func options()  -> ConnectOptions
+    func options()  -> ScenarioOptions
     
     /**
      * The server, for whoever wants to look.
@@ -746,10 +746,10 @@ open func expect() -> [String]  {
 }
     
     /**
-     * The client's options, with the server's URL.
+     * The client's options; the URL is the server's.
      */
-open func options() -> ConnectOptions  {
-    return try!  FfiConverterTypeConnectOptions_lift(try! rustCall() {
+open func options() -> ScenarioOptions  {
+    return try!  FfiConverterTypeScenarioOptions_lift(try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_testing_fn_method_scenario_options(
             self.uniffiCloneHandle(),uniffiCallStatus
@@ -1213,6 +1213,316 @@ public func FfiConverterTypeScriptedServer_lower(_ value: ScriptedServer) -> UIn
 
 
 /**
+ * The options of a scenario, each under the name of the option that it sets. What is absent
+ * is not set.
+ */
+public struct ScenarioOptions: Equatable, Hashable {
+    /**
+     * `wx`, `browser`, `heartCheck`, `vue`, `useWs` or `resilient`.
+     */
+    public let preset: String?
+    /**
+     * `protocols`.
+     */
+    public let protocols: [String]
+    /**
+     * `header`.
+     */
+    public let header: [SeenHeader]
+    /**
+     * `timeout_ms`.
+     */
+    public let timeoutMs: Int64?
+    /**
+     * `close_timeout_ms`.
+     */
+    public let closeTimeoutMs: Int64?
+    /**
+     * `max_message_bytes`.
+     */
+    public let maxMessageBytes: Int64?
+    /**
+     * `background`: interrupt after so long.
+     */
+    public let backgroundGraceMs: Int64?
+    /**
+     * `greeting`, a text.
+     */
+    public let greeting: String?
+    /**
+     * `reconnect.delay`, fixed; 50 unless said.
+     */
+    public let delayMs: Int64?
+    /**
+     * `reconnect.max_attempts`.
+     */
+    public let maxAttempts: Int32?
+    /**
+     * `reconnect.stable_after_ms`.
+     */
+    public let stableAfterMs: Int64?
+    /**
+     * `reconnect.stop_codes`.
+     */
+    public let stopCodes: [Int32]?
+    /**
+     * `reconnect.stop_statuses`.
+     */
+    public let stopStatuses: [Int32]?
+    /**
+     * `reconnect.enabled`.
+     */
+    public let reconnect: Bool?
+    /**
+     * `heartbeat.enabled`.
+     */
+    public let heartbeat: Bool?
+    /**
+     * `heartbeat.payload`, a text.
+     */
+    public let heartbeatPayload: String?
+    /**
+     * `heartbeat.payload` is a protocol Ping.
+     */
+    public let heartbeatPing: Bool
+    /**
+     * `heartbeat.reply`, exactly this text.
+     */
+    public let heartbeatReply: String?
+    /**
+     * `heartbeat.interval_ms`.
+     */
+    public let heartbeatIntervalMs: Int64?
+    /**
+     * `heartbeat.timeout_ms`.
+     */
+    public let heartbeatTimeoutMs: Int64?
+    /**
+     * `heartbeat.strict`.
+     */
+    public let strict: Bool?
+    /**
+     * `heartbeat.deliver_reply`.
+     */
+    public let deliverReply: Bool?
+    /**
+     * `queue.enabled`.
+     */
+    public let queue: Bool?
+    /**
+     * `queue.messages`.
+     */
+    public let queueMessages: Int64?
+    /**
+     * `queue.bytes`.
+     */
+    public let queueBytes: Int64?
+    /**
+     * `queue.overflow`: `reject`, `dropOldest` or `dropNewest`.
+     */
+    public let overflow: String?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * `wx`, `browser`, `heartCheck`, `vue`, `useWs` or `resilient`.
+         */preset: String?, 
+        /**
+         * `protocols`.
+         */protocols: [String], 
+        /**
+         * `header`.
+         */header: [SeenHeader], 
+        /**
+         * `timeout_ms`.
+         */timeoutMs: Int64?, 
+        /**
+         * `close_timeout_ms`.
+         */closeTimeoutMs: Int64?, 
+        /**
+         * `max_message_bytes`.
+         */maxMessageBytes: Int64?, 
+        /**
+         * `background`: interrupt after so long.
+         */backgroundGraceMs: Int64?, 
+        /**
+         * `greeting`, a text.
+         */greeting: String?, 
+        /**
+         * `reconnect.delay`, fixed; 50 unless said.
+         */delayMs: Int64?, 
+        /**
+         * `reconnect.max_attempts`.
+         */maxAttempts: Int32?, 
+        /**
+         * `reconnect.stable_after_ms`.
+         */stableAfterMs: Int64?, 
+        /**
+         * `reconnect.stop_codes`.
+         */stopCodes: [Int32]?, 
+        /**
+         * `reconnect.stop_statuses`.
+         */stopStatuses: [Int32]?, 
+        /**
+         * `reconnect.enabled`.
+         */reconnect: Bool?, 
+        /**
+         * `heartbeat.enabled`.
+         */heartbeat: Bool?, 
+        /**
+         * `heartbeat.payload`, a text.
+         */heartbeatPayload: String?, 
+        /**
+         * `heartbeat.payload` is a protocol Ping.
+         */heartbeatPing: Bool, 
+        /**
+         * `heartbeat.reply`, exactly this text.
+         */heartbeatReply: String?, 
+        /**
+         * `heartbeat.interval_ms`.
+         */heartbeatIntervalMs: Int64?, 
+        /**
+         * `heartbeat.timeout_ms`.
+         */heartbeatTimeoutMs: Int64?, 
+        /**
+         * `heartbeat.strict`.
+         */strict: Bool?, 
+        /**
+         * `heartbeat.deliver_reply`.
+         */deliverReply: Bool?, 
+        /**
+         * `queue.enabled`.
+         */queue: Bool?, 
+        /**
+         * `queue.messages`.
+         */queueMessages: Int64?, 
+        /**
+         * `queue.bytes`.
+         */queueBytes: Int64?, 
+        /**
+         * `queue.overflow`: `reject`, `dropOldest` or `dropNewest`.
+         */overflow: String?) {
+        self.preset = preset
+        self.protocols = protocols
+        self.header = header
+        self.timeoutMs = timeoutMs
+        self.closeTimeoutMs = closeTimeoutMs
+        self.maxMessageBytes = maxMessageBytes
+        self.backgroundGraceMs = backgroundGraceMs
+        self.greeting = greeting
+        self.delayMs = delayMs
+        self.maxAttempts = maxAttempts
+        self.stableAfterMs = stableAfterMs
+        self.stopCodes = stopCodes
+        self.stopStatuses = stopStatuses
+        self.reconnect = reconnect
+        self.heartbeat = heartbeat
+        self.heartbeatPayload = heartbeatPayload
+        self.heartbeatPing = heartbeatPing
+        self.heartbeatReply = heartbeatReply
+        self.heartbeatIntervalMs = heartbeatIntervalMs
+        self.heartbeatTimeoutMs = heartbeatTimeoutMs
+        self.strict = strict
+        self.deliverReply = deliverReply
+        self.queue = queue
+        self.queueMessages = queueMessages
+        self.queueBytes = queueBytes
+        self.overflow = overflow
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension ScenarioOptions: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeScenarioOptions: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ScenarioOptions {
+        return
+            try ScenarioOptions(
+                preset: FfiConverterOptionString.read(from: &buf), 
+                protocols: FfiConverterSequenceString.read(from: &buf), 
+                header: FfiConverterSequenceTypeSeenHeader.read(from: &buf), 
+                timeoutMs: FfiConverterOptionInt64.read(from: &buf), 
+                closeTimeoutMs: FfiConverterOptionInt64.read(from: &buf), 
+                maxMessageBytes: FfiConverterOptionInt64.read(from: &buf), 
+                backgroundGraceMs: FfiConverterOptionInt64.read(from: &buf), 
+                greeting: FfiConverterOptionString.read(from: &buf), 
+                delayMs: FfiConverterOptionInt64.read(from: &buf), 
+                maxAttempts: FfiConverterOptionInt32.read(from: &buf), 
+                stableAfterMs: FfiConverterOptionInt64.read(from: &buf), 
+                stopCodes: FfiConverterOptionSequenceInt32.read(from: &buf), 
+                stopStatuses: FfiConverterOptionSequenceInt32.read(from: &buf), 
+                reconnect: FfiConverterOptionBool.read(from: &buf), 
+                heartbeat: FfiConverterOptionBool.read(from: &buf), 
+                heartbeatPayload: FfiConverterOptionString.read(from: &buf), 
+                heartbeatPing: FfiConverterBool.read(from: &buf), 
+                heartbeatReply: FfiConverterOptionString.read(from: &buf), 
+                heartbeatIntervalMs: FfiConverterOptionInt64.read(from: &buf), 
+                heartbeatTimeoutMs: FfiConverterOptionInt64.read(from: &buf), 
+                strict: FfiConverterOptionBool.read(from: &buf), 
+                deliverReply: FfiConverterOptionBool.read(from: &buf), 
+                queue: FfiConverterOptionBool.read(from: &buf), 
+                queueMessages: FfiConverterOptionInt64.read(from: &buf), 
+                queueBytes: FfiConverterOptionInt64.read(from: &buf), 
+                overflow: FfiConverterOptionString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ScenarioOptions, into buf: inout [UInt8]) {
+        FfiConverterOptionString.write(value.preset, into: &buf)
+        FfiConverterSequenceString.write(value.protocols, into: &buf)
+        FfiConverterSequenceTypeSeenHeader.write(value.header, into: &buf)
+        FfiConverterOptionInt64.write(value.timeoutMs, into: &buf)
+        FfiConverterOptionInt64.write(value.closeTimeoutMs, into: &buf)
+        FfiConverterOptionInt64.write(value.maxMessageBytes, into: &buf)
+        FfiConverterOptionInt64.write(value.backgroundGraceMs, into: &buf)
+        FfiConverterOptionString.write(value.greeting, into: &buf)
+        FfiConverterOptionInt64.write(value.delayMs, into: &buf)
+        FfiConverterOptionInt32.write(value.maxAttempts, into: &buf)
+        FfiConverterOptionInt64.write(value.stableAfterMs, into: &buf)
+        FfiConverterOptionSequenceInt32.write(value.stopCodes, into: &buf)
+        FfiConverterOptionSequenceInt32.write(value.stopStatuses, into: &buf)
+        FfiConverterOptionBool.write(value.reconnect, into: &buf)
+        FfiConverterOptionBool.write(value.heartbeat, into: &buf)
+        FfiConverterOptionString.write(value.heartbeatPayload, into: &buf)
+        FfiConverterBool.write(value.heartbeatPing, into: &buf)
+        FfiConverterOptionString.write(value.heartbeatReply, into: &buf)
+        FfiConverterOptionInt64.write(value.heartbeatIntervalMs, into: &buf)
+        FfiConverterOptionInt64.write(value.heartbeatTimeoutMs, into: &buf)
+        FfiConverterOptionBool.write(value.strict, into: &buf)
+        FfiConverterOptionBool.write(value.deliverReply, into: &buf)
+        FfiConverterOptionBool.write(value.queue, into: &buf)
+        FfiConverterOptionInt64.write(value.queueMessages, into: &buf)
+        FfiConverterOptionInt64.write(value.queueBytes, into: &buf)
+        FfiConverterOptionString.write(value.overflow, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeScenarioOptions_lift(_ buf: RustBuffer) throws -> ScenarioOptions {
+    return try FfiConverterTypeScenarioOptions.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeScenarioOptions_lower(_ value: ScenarioOptions) -> RustBuffer {
+    return FfiConverterTypeScenarioOptions.lower(value)
+}
+
+
+/**
  * One connection, as the server saw it.
  */
 public struct SeenByServer: Equatable, Hashable {
@@ -1382,7 +1692,7 @@ public func FfiConverterTypeSeenByServer_lower(_ value: SeenByServer) -> RustBuf
 
 
 /**
- * One header of a request.
+ * One header.
  */
 public struct SeenHeader: Equatable, Hashable {
     /**
@@ -1801,6 +2111,54 @@ fileprivate struct FfiConverterOptionInt32: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionInt64: FfiConverterRustBuffer {
+    typealias SwiftType = Int64?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterInt64.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterInt64.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionBool: FfiConverterRustBuffer {
+    typealias SwiftType = Bool?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterBool.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterBool.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionString: FfiConverterRustBuffer {
     typealias SwiftType = String?
 
@@ -1819,6 +2177,55 @@ fileprivate struct FfiConverterOptionString: FfiConverterRustBuffer {
         case 1: return try FfiConverterString.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionSequenceInt32: FfiConverterRustBuffer {
+    typealias SwiftType = [Int32]?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterSequenceInt32.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterSequenceInt32.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceInt32: FfiConverterRustBuffer {
+    typealias SwiftType = [Int32]
+
+    public static func write(_ value: [Int32], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterInt32.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Int32] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Int32]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterInt32.read(from: &buf))
+        }
+        return seq
     }
 }
 
@@ -1985,7 +2392,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_testing_checksum_method_scenario_expect() != 55) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_testing_checksum_method_scenario_options() != 20420) {
+    if (uniffi_wxsocket_testing_checksum_method_scenario_options() != 63767) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_testing_checksum_method_scenario_server() != 9661) {
@@ -2004,7 +2411,6 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
 
-    uniffiEnsureWxsocketInitialized()
     return InitializationResult.ok
 }()
 

@@ -30,10 +30,7 @@ import java.nio.CharBuffer
 import java.nio.charset.CodingErrorAction
 import java.util.concurrent.atomic.AtomicLong
 import java.util.concurrent.ConcurrentHashMap
-import dev.wxsocket.ffi.ConnectOptions
-import dev.wxsocket.ffi.FfiConverterTypeConnectOptions
 import java.util.concurrent.atomic.AtomicBoolean
-import dev.wxsocket.ffi.RustBuffer as RustBufferConnectOptions
 
 // This is a helper for safely working with byte buffers returned from the Rust code.
 // A rust-owned buffer is represented by its capacity, its current length, and a
@@ -738,7 +735,6 @@ internal object UniffiLib {
 
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "wxsocket_testing"))
-        dev.wxsocket.ffi.uniffiEnsureInitialized()
         
     }
 
@@ -788,7 +784,7 @@ internal object UniffiLib {
     external fun uniffi_wxsocket_testing_fn_method_scenario_expect(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_testing_fn_method_scenario_options(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): RustBufferConnectOptions.ByValue
+    ): RustBuffer.ByValue
     external fun uniffi_wxsocket_testing_fn_method_scenario_server(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
     external fun uniffi_wxsocket_testing_fn_method_scenario_server_step(`ptr`: Long,`index`: Int,uniffi_out_err: UniffiRustCallStatus, 
@@ -962,7 +958,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_expect() and 0xFFFF) != 55) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_options() and 0xFFFF) != 20420) {
+    if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_options() and 0xFFFF) != 63767) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_server() and 0xFFFF) != 9661) {
@@ -1444,9 +1440,9 @@ public interface ScenarioInterface {
     fun `expect`(): List<kotlin.String>
     
     /**
-     * The client's options, with the server's URL.
+     * The client's options; the URL is the server's.
      */
-    fun `options`(): ConnectOptions
+    fun `options`(): ScenarioOptions
     
     /**
      * The server, for whoever wants to look.
@@ -1616,9 +1612,9 @@ open class Scenario: Disposable, AutoCloseable, ScenarioInterface
 
     
     /**
-     * The client's options, with the server's URL.
-     */override fun `options`(): ConnectOptions {
-            return FfiConverterTypeConnectOptions.lift(
+     * The client's options; the URL is the server's.
+     */override fun `options`(): ScenarioOptions {
+            return FfiConverterTypeScenarioOptions.lift(
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_wxsocket_testing_fn_method_scenario_options(
@@ -2284,6 +2280,246 @@ public object FfiConverterTypeScriptedServer: FfiConverter<ScriptedServer, Long>
 
 
 /**
+ * The options of a scenario, each under the name of the option that it sets. What is absent
+ * is not set.
+ */
+data class ScenarioOptions (
+    /**
+     * `wx`, `browser`, `heartCheck`, `vue`, `useWs` or `resilient`.
+     */
+    val `preset`: kotlin.String?
+    , 
+    /**
+     * `protocols`.
+     */
+    val `protocols`: List<kotlin.String>
+    , 
+    /**
+     * `header`.
+     */
+    val `header`: List<SeenHeader>
+    , 
+    /**
+     * `timeout_ms`.
+     */
+    val `timeoutMs`: kotlin.Long?
+    , 
+    /**
+     * `close_timeout_ms`.
+     */
+    val `closeTimeoutMs`: kotlin.Long?
+    , 
+    /**
+     * `max_message_bytes`.
+     */
+    val `maxMessageBytes`: kotlin.Long?
+    , 
+    /**
+     * `background`: interrupt after so long.
+     */
+    val `backgroundGraceMs`: kotlin.Long?
+    , 
+    /**
+     * `greeting`, a text.
+     */
+    val `greeting`: kotlin.String?
+    , 
+    /**
+     * `reconnect.delay`, fixed; 50 unless said.
+     */
+    val `delayMs`: kotlin.Long?
+    , 
+    /**
+     * `reconnect.max_attempts`.
+     */
+    val `maxAttempts`: kotlin.Int?
+    , 
+    /**
+     * `reconnect.stable_after_ms`.
+     */
+    val `stableAfterMs`: kotlin.Long?
+    , 
+    /**
+     * `reconnect.stop_codes`.
+     */
+    val `stopCodes`: List<kotlin.Int>?
+    , 
+    /**
+     * `reconnect.stop_statuses`.
+     */
+    val `stopStatuses`: List<kotlin.Int>?
+    , 
+    /**
+     * `reconnect.enabled`.
+     */
+    val `reconnect`: kotlin.Boolean?
+    , 
+    /**
+     * `heartbeat.enabled`.
+     */
+    val `heartbeat`: kotlin.Boolean?
+    , 
+    /**
+     * `heartbeat.payload`, a text.
+     */
+    val `heartbeatPayload`: kotlin.String?
+    , 
+    /**
+     * `heartbeat.payload` is a protocol Ping.
+     */
+    val `heartbeatPing`: kotlin.Boolean
+    , 
+    /**
+     * `heartbeat.reply`, exactly this text.
+     */
+    val `heartbeatReply`: kotlin.String?
+    , 
+    /**
+     * `heartbeat.interval_ms`.
+     */
+    val `heartbeatIntervalMs`: kotlin.Long?
+    , 
+    /**
+     * `heartbeat.timeout_ms`.
+     */
+    val `heartbeatTimeoutMs`: kotlin.Long?
+    , 
+    /**
+     * `heartbeat.strict`.
+     */
+    val `strict`: kotlin.Boolean?
+    , 
+    /**
+     * `heartbeat.deliver_reply`.
+     */
+    val `deliverReply`: kotlin.Boolean?
+    , 
+    /**
+     * `queue.enabled`.
+     */
+    val `queue`: kotlin.Boolean?
+    , 
+    /**
+     * `queue.messages`.
+     */
+    val `queueMessages`: kotlin.Long?
+    , 
+    /**
+     * `queue.bytes`.
+     */
+    val `queueBytes`: kotlin.Long?
+    , 
+    /**
+     * `queue.overflow`: `reject`, `dropOldest` or `dropNewest`.
+     */
+    val `overflow`: kotlin.String?
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeScenarioOptions: FfiConverterRustBuffer<ScenarioOptions> {
+    override fun read(buf: ByteBuffer): ScenarioOptions {
+        return ScenarioOptions(
+            FfiConverterOptionalString.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterSequenceTypeSeenHeader.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalInt.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalSequenceInt.read(buf),
+            FfiConverterOptionalSequenceInt.read(buf),
+            FfiConverterOptionalBoolean.read(buf),
+            FfiConverterOptionalBoolean.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalBoolean.read(buf),
+            FfiConverterOptionalBoolean.read(buf),
+            FfiConverterOptionalBoolean.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ScenarioOptions) = (
+            FfiConverterOptionalString.allocationSize(value.`preset`) +
+            FfiConverterSequenceString.allocationSize(value.`protocols`) +
+            FfiConverterSequenceTypeSeenHeader.allocationSize(value.`header`) +
+            FfiConverterOptionalLong.allocationSize(value.`timeoutMs`) +
+            FfiConverterOptionalLong.allocationSize(value.`closeTimeoutMs`) +
+            FfiConverterOptionalLong.allocationSize(value.`maxMessageBytes`) +
+            FfiConverterOptionalLong.allocationSize(value.`backgroundGraceMs`) +
+            FfiConverterOptionalString.allocationSize(value.`greeting`) +
+            FfiConverterOptionalLong.allocationSize(value.`delayMs`) +
+            FfiConverterOptionalInt.allocationSize(value.`maxAttempts`) +
+            FfiConverterOptionalLong.allocationSize(value.`stableAfterMs`) +
+            FfiConverterOptionalSequenceInt.allocationSize(value.`stopCodes`) +
+            FfiConverterOptionalSequenceInt.allocationSize(value.`stopStatuses`) +
+            FfiConverterOptionalBoolean.allocationSize(value.`reconnect`) +
+            FfiConverterOptionalBoolean.allocationSize(value.`heartbeat`) +
+            FfiConverterOptionalString.allocationSize(value.`heartbeatPayload`) +
+            FfiConverterBoolean.allocationSize(value.`heartbeatPing`) +
+            FfiConverterOptionalString.allocationSize(value.`heartbeatReply`) +
+            FfiConverterOptionalLong.allocationSize(value.`heartbeatIntervalMs`) +
+            FfiConverterOptionalLong.allocationSize(value.`heartbeatTimeoutMs`) +
+            FfiConverterOptionalBoolean.allocationSize(value.`strict`) +
+            FfiConverterOptionalBoolean.allocationSize(value.`deliverReply`) +
+            FfiConverterOptionalBoolean.allocationSize(value.`queue`) +
+            FfiConverterOptionalLong.allocationSize(value.`queueMessages`) +
+            FfiConverterOptionalLong.allocationSize(value.`queueBytes`) +
+            FfiConverterOptionalString.allocationSize(value.`overflow`)
+    )
+
+    override fun write(value: ScenarioOptions, buf: ByteBuffer) {
+            FfiConverterOptionalString.write(value.`preset`, buf)
+            FfiConverterSequenceString.write(value.`protocols`, buf)
+            FfiConverterSequenceTypeSeenHeader.write(value.`header`, buf)
+            FfiConverterOptionalLong.write(value.`timeoutMs`, buf)
+            FfiConverterOptionalLong.write(value.`closeTimeoutMs`, buf)
+            FfiConverterOptionalLong.write(value.`maxMessageBytes`, buf)
+            FfiConverterOptionalLong.write(value.`backgroundGraceMs`, buf)
+            FfiConverterOptionalString.write(value.`greeting`, buf)
+            FfiConverterOptionalLong.write(value.`delayMs`, buf)
+            FfiConverterOptionalInt.write(value.`maxAttempts`, buf)
+            FfiConverterOptionalLong.write(value.`stableAfterMs`, buf)
+            FfiConverterOptionalSequenceInt.write(value.`stopCodes`, buf)
+            FfiConverterOptionalSequenceInt.write(value.`stopStatuses`, buf)
+            FfiConverterOptionalBoolean.write(value.`reconnect`, buf)
+            FfiConverterOptionalBoolean.write(value.`heartbeat`, buf)
+            FfiConverterOptionalString.write(value.`heartbeatPayload`, buf)
+            FfiConverterBoolean.write(value.`heartbeatPing`, buf)
+            FfiConverterOptionalString.write(value.`heartbeatReply`, buf)
+            FfiConverterOptionalLong.write(value.`heartbeatIntervalMs`, buf)
+            FfiConverterOptionalLong.write(value.`heartbeatTimeoutMs`, buf)
+            FfiConverterOptionalBoolean.write(value.`strict`, buf)
+            FfiConverterOptionalBoolean.write(value.`deliverReply`, buf)
+            FfiConverterOptionalBoolean.write(value.`queue`, buf)
+            FfiConverterOptionalLong.write(value.`queueMessages`, buf)
+            FfiConverterOptionalLong.write(value.`queueBytes`, buf)
+            FfiConverterOptionalString.write(value.`overflow`, buf)
+    }
+}
+
+
+
+/**
  * One connection, as the server saw it.
  */
 data class SeenByServer (
@@ -2411,7 +2647,7 @@ public object FfiConverterTypeSeenByServer: FfiConverterRustBuffer<SeenByServer>
 
 
 /**
- * One header of a request.
+ * One header.
  */
 data class SeenHeader (
     /**
@@ -2929,6 +3165,70 @@ public object FfiConverterOptionalInt: FfiConverterRustBuffer<kotlin.Int?> {
 /**
  * @suppress
  */
+public object FfiConverterOptionalLong: FfiConverterRustBuffer<kotlin.Long?> {
+    override fun read(buf: ByteBuffer): kotlin.Long? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterLong.read(buf)
+    }
+
+    override fun allocationSize(value: kotlin.Long?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterLong.allocationSize(value)
+        }
+    }
+
+    override fun write(value: kotlin.Long?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterLong.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalBoolean: FfiConverterRustBuffer<kotlin.Boolean?> {
+    override fun read(buf: ByteBuffer): kotlin.Boolean? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterBoolean.read(buf)
+    }
+
+    override fun allocationSize(value: kotlin.Boolean?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterBoolean.allocationSize(value)
+        }
+    }
+
+    override fun write(value: kotlin.Boolean?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterBoolean.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalString: FfiConverterRustBuffer<kotlin.String?> {
     override fun read(buf: ByteBuffer): kotlin.String? {
         if (buf.get().toInt() == 0) {
@@ -2951,6 +3251,66 @@ public object FfiConverterOptionalString: FfiConverterRustBuffer<kotlin.String?>
         } else {
             buf.put(1)
             FfiConverterString.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalSequenceInt: FfiConverterRustBuffer<List<kotlin.Int>?> {
+    override fun read(buf: ByteBuffer): List<kotlin.Int>? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterSequenceInt.read(buf)
+    }
+
+    override fun allocationSize(value: List<kotlin.Int>?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterSequenceInt.allocationSize(value)
+        }
+    }
+
+    override fun write(value: List<kotlin.Int>?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterSequenceInt.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceInt: FfiConverterRustBuffer<List<kotlin.Int>> {
+    override fun read(buf: ByteBuffer): List<kotlin.Int> {
+        val len = buf.getInt()
+        return List<kotlin.Int>(len) {
+            FfiConverterInt.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<kotlin.Int>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterInt.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<kotlin.Int>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterInt.write(it, buf)
         }
     }
 }
@@ -3066,6 +3426,4 @@ public object FfiConverterSequenceTypeScenarioStep: FfiConverterRustBuffer<List<
         }
     }
 }
-
-
 
