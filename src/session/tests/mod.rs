@@ -5,7 +5,11 @@
 
 mod checker;
 mod checks;
+mod closing;
+mod heartbeat;
+mod outbox;
 mod presets;
+mod reconnect;
 mod script;
 mod sim;
 mod timeline;
