@@ -1,0 +1,5 @@
+//! demo
+use super::args::DemoArgs;
+pub(crate) fn run(_args: &DemoArgs) -> u8 {
+    1
+}
