@@ -4,6 +4,7 @@
 //! input. It alone sends and prints, so that what is printed is what happened, in its order.
 
 use super::args::ConnectArgs;
+use super::forward::Forward;
 use super::lines::{self, Line};
 use super::output::Output;
 use super::{exit, interrupt, options, usage_error};
@@ -14,8 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use wxsocket::{
-    CloseEvent, ErrorEvent, ErrorKind, ListenerError, Message, MessageEvent, OpenEvent, ReadyState,
-    SendOutcome, SocketEvent, SocketListener, SocketTask, connect_socket,
+    ErrorKind, Message, ReadyState, SendOutcome, SocketEvent, SocketTask, connect_socket,
 };
 
 /// Events and lines on their way to the loop. Few: when standard output is slow, the server is
@@ -30,31 +30,6 @@ enum Wake {
     Line(Line),
 }
 
-/// Passes the events of a task on into a channel.
-struct Forward(SyncSender<Wake>);
-
-impl Forward {
-    fn pass(&self, event: SocketEvent) -> Result<(), ListenerError> {
-        let gone = |_| ListenerError::Failed { reason: "the program is ending".to_owned() };
-        self.0.send(Wake::Event(event)).map_err(gone)
-    }
-}
-
-impl SocketListener for Forward {
-    fn on_open(&self, event: OpenEvent) -> Result<(), ListenerError> {
-        self.pass(SocketEvent::Open { event })
-    }
-    fn on_message(&self, event: MessageEvent) -> Result<(), ListenerError> {
-        self.pass(SocketEvent::Message { event })
-    }
-    fn on_error(&self, event: ErrorEvent) -> Result<(), ListenerError> {
-        self.pass(SocketEvent::Error { event })
-    }
-    fn on_close(&self, event: CloseEvent) -> Result<(), ListenerError> {
-        self.pass(SocketEvent::Close { event })
-    }
-}
-
 pub(crate) fn run(args: &ConnectArgs) -> u8 {
     let mut output = Output::new(args.json);
     let options = match options::connect_options(args) {
@@ -62,7 +37,9 @@ pub(crate) fn run(args: &ConnectArgs) -> u8 {
         Err(message) => return usage_error(message),
     };
     let (sender, wakes) = sync_channel(CHANNEL);
-    let task = match connect_socket(options, Some(Arc::new(Forward(sender.clone()))), None) {
+    let events = sender.clone();
+    let forward = Forward(move |event| events.send(Wake::Event(event)).is_ok());
+    let task = match connect_socket(options, Some(Arc::new(forward)), None) {
         Ok(task) => task,
         Err(error) => return usage_error(options::explain(&error)),
     };
@@ -74,8 +51,7 @@ pub(crate) fn run(args: &ConnectArgs) -> u8 {
     }
     let preset = args.preset.to_possible_value();
     let preset = preset.as_ref().map_or("wx", |value| value.get_name());
-    // A timeline that cannot be written is found out at the first message.
-    let _ = output.start(&args.url, preset);
+    output.start(&args.url, preset);
     let asked = Arc::new(AtomicBool::new(false));
     close_on_interrupt(&task, &asked);
     read_lines(sender, args.binary_hex);

@@ -4,12 +4,14 @@
 mod args;
 mod connect;
 mod demo;
+mod forward;
 mod interrupt;
 mod json;
 mod lines;
 mod options;
 mod output;
 mod serve;
+mod stage;
 mod timeline;
 mod units;
 

@@ -59,7 +59,11 @@ const FLAGS: [(&str, &str, &str); 13] = [
     ("timeout_ms", "--timeout", " milliseconds"),
     ("close_timeout_ms", "--close-timeout", " milliseconds"),
     ("reconnect.delay.delay_ms", "--delay", " milliseconds"),
-    ("reconnect.max_attempts", "--max-attempts", ", and not `unlimited` either"),
+    (
+        "reconnect.max_attempts",
+        "--max-attempts",
+        " (or `unlimited`; for none at all --no-reconnect)",
+    ),
     ("heartbeat.interval_ms", "--heartbeat-interval", " milliseconds"),
     ("heartbeat.timeout_ms", "--heartbeat-timeout", " milliseconds"),
     ("queue.messages", "--queue-messages", ""),

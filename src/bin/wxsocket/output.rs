@@ -39,18 +39,16 @@ impl Output {
     }
 
     /// The first line.
-    pub(crate) fn start(&mut self, url: &str, preset: &str) -> io::Result<()> {
-        if self.json {
-            return Ok(());
+    pub(crate) fn start(&mut self, url: &str, preset: &str) {
+        if !self.json {
+            let url = visible(without_secrets(url));
+            self.timeline.note(Mark::Dial, &format!("{url}, preset {preset}"));
         }
-        let url = visible(without_secrets(url));
-        self.timeline.note(Mark::Dial, &format!("{url}, preset {preset}"))
     }
 
     /// Something about the input, for people; never mixed into JSON.
     pub(crate) fn complain(&mut self, text: &str) {
-        // Nobody is left to hear that this cannot be written.
-        let _ = self.timeline.clear_live();
+        self.timeline.clear_live();
         anstream::eprintln!("{text}");
     }
 
@@ -60,10 +58,10 @@ impl Output {
             return print(&json::event(event, self.t_ms()));
         }
         match event {
-            SocketEvent::Open { event } => quietly(self.timeline.open(event)),
-            SocketEvent::Error { event } => quietly(self.timeline.error(event)),
+            SocketEvent::Open { event } => self.timeline.open(event),
+            SocketEvent::Error { event } => self.timeline.error(event),
             SocketEvent::Close { event } => {
-                quietly(self.timeline.close(event));
+                self.timeline.close(event);
                 self.waiting = waiting(event);
             }
             SocketEvent::Message { event } => return self.message(&event.data),
@@ -72,7 +70,7 @@ impl Output {
     }
 
     fn message(&mut self, message: &Message) -> io::Result<()> {
-        quietly(self.timeline.clear_live());
+        self.timeline.clear_live();
         let bytes;
         let text = match message {
             Message::Text { text } => text,
@@ -94,7 +92,7 @@ impl Output {
             Ok(SendOutcome::Dropped) => "rejected: the queue is full".to_owned(),
             Err(error) => format!("rejected: {} {error}", error.err_code()),
         };
-        quietly(self.timeline.note(Mark::Send, &text));
+        self.timeline.note(Mark::Send, &text);
         Ok(())
     }
 
@@ -108,19 +106,18 @@ impl Output {
         let (Some(waiting), false) = (&self.waiting, self.json) else { return };
         let left = waiting.due.saturating_duration_since(Instant::now());
         let attempt = waiting.attempt;
-        let shown = if left.is_zero() {
+        if left.is_zero() {
             self.waiting = None;
-            self.timeline.live(Mark::Dial, &format!("attempt {attempt}"))
+            self.timeline.live(Mark::Dial, &format!("attempt {attempt}"));
         } else {
             let left = readable(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-            self.timeline.live(Mark::Wait, &format!("attempt {attempt} in {left}"))
-        };
-        quietly(shown);
+            self.timeline.live(Mark::Wait, &format!("attempt {attempt} in {left}"));
+        }
     }
 
     /// Leaves the screen tidy.
     pub(crate) fn finish(&mut self) {
-        quietly(self.timeline.clear_live());
+        self.timeline.clear_live();
     }
 
     fn t_ms(&self) -> u64 {
@@ -133,11 +130,6 @@ fn waiting(event: &CloseEvent) -> Option<Waiting> {
     let delay = Duration::from_millis(retry.delay_ms?.unsigned_abs());
     // A delay that reaches beyond the clock needs no countdown.
     Some(Waiting { due: Instant::now().checked_add(delay)?, attempt: retry.attempt })
-}
-
-/// A timeline that cannot be written is no reason to stop: the messages still can.
-fn quietly(result: io::Result<()>) {
-    drop(result);
 }
 
 /// A whole line, flushed: whoever reads the pipe waits for it.

@@ -65,17 +65,22 @@ pub(crate) struct Timeline {
     terminal: bool,
     /// The living line is on the screen.
     living: bool,
+    /// A column of its own after the time; empty: there is none.
+    state: &'static str,
+    broken: bool,
 }
 
 impl Timeline {
     pub(crate) fn on_stdout(start: Instant) -> Self {
-        let terminal = is_terminal(&io::stdout());
-        Self { start, out: Box::new(anstream::stdout()), terminal, living: false }
+        Self::new(start, is_terminal(&io::stdout()), Box::new(anstream::stdout()))
     }
 
     pub(crate) fn on_stderr(start: Instant) -> Self {
-        let terminal = is_terminal(&io::stderr());
-        Self { start, out: Box::new(anstream::stderr()), terminal, living: false }
+        Self::new(start, is_terminal(&io::stderr()), Box::new(anstream::stderr()))
+    }
+
+    fn new(start: Instant, terminal: bool, out: Box<dyn Write>) -> Self {
+        Self { start, out, terminal, living: false, state: "", broken: false }
     }
 
     /// Whether a living line can be shown, and is worth refreshing.
@@ -83,47 +88,65 @@ impl Timeline {
         self.terminal
     }
 
+    /// Whether the lines go nowhere any more: the reader of a pipe has left.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Shows the state of the task in every line from here on.
+    pub(crate) fn set_state(&mut self, state: &'static str) {
+        self.state = state;
+    }
+
     /// A line.
-    pub(crate) fn note(&mut self, mark: Mark, text: &str) -> io::Result<()> {
-        self.clear_live()?;
-        let (time, style) = (self.time(), mark.style());
-        writeln!(self.out, "{time}  {style}{:<10}{style:#}  {text}", mark.word())?;
-        self.out.flush()
+    pub(crate) fn note(&mut self, mark: Mark, text: &str) {
+        let line = self.line(mark, text);
+        let clear = self.take_live();
+        self.write(&format!("{clear}{line}\n"));
     }
 
     /// A line that stands out, with no time: a title, a summary.
-    pub(crate) fn plain(&mut self, style: Style, text: &str) -> io::Result<()> {
-        self.clear_live()?;
-        writeln!(self.out, "{style}{text}{style:#}")?;
-        self.out.flush()
+    pub(crate) fn plain(&mut self, style: Style, text: &str) {
+        let clear = self.take_live();
+        self.write(&format!("{clear}{style}{text}{style:#}\n"));
     }
 
     /// Rewrites the living line; does nothing where there is no terminal.
-    pub(crate) fn live(&mut self, mark: Mark, text: &str) -> io::Result<()> {
-        if !self.terminal {
-            return Ok(());
+    pub(crate) fn live(&mut self, mark: Mark, text: &str) {
+        if self.terminal {
+            let line = self.line(mark, text);
+            self.write(&format!("\r{line}\x1b[K"));
+            self.living = true;
         }
-        let (time, style) = (self.time(), mark.style());
-        write!(self.out, "\r{time}  {style}{:<10}{style:#}  {text}\x1b[K", mark.word())?;
-        self.living = true;
-        self.out.flush()
     }
 
     /// Makes room for something that is not ours.
-    pub(crate) fn clear_live(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.living) {
-            write!(self.out, "\r\x1b[K")?;
-            self.out.flush()?;
-        }
-        Ok(())
+    pub(crate) fn clear_live(&mut self) {
+        let clear = self.take_live();
+        self.write(clear);
     }
 
-    fn time(&self) -> String {
+    fn take_live(&mut self) -> &'static str {
+        if std::mem::take(&mut self.living) { "\r\x1b[K" } else { "" }
+    }
+
+    fn line(&self, mark: Mark, text: &str) -> String {
         let ms = self.start.elapsed().as_millis();
-        format!("{:>5}.{:03}", ms / 1_000, ms % 1_000)
+        let (seconds, ms) = (ms / 1_000, ms % 1_000);
+        let (word, style) = (mark.word(), mark.style());
+        let state = match self.state {
+            "" => String::new(),
+            state => format!("{state:<10}  "),
+        };
+        format!("{seconds:>5}.{ms:03}  {state}{style}{word:<10}{style:#}  {text}")
     }
 
-    pub(crate) fn open(&mut self, event: &OpenEvent) -> io::Result<()> {
+    fn write(&mut self, text: &str) {
+        let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        self.broken |= written.is_err();
+    }
+
+    pub(crate) fn open(&mut self, event: &OpenEvent) {
         let mut text = format!("connection {} after {:.1} ms", event.epoch, event.profile.cost);
         if event.attempt > 0 {
             text += &format!(", attempt {}", event.attempt);
@@ -134,10 +157,10 @@ impl Timeline {
         if !event.unsent.is_empty() {
             text += &format!(", {} messages grew too old and were not sent", event.unsent.len());
         }
-        self.note(Mark::Open, &text)
+        self.note(Mark::Open, &text);
     }
 
-    pub(crate) fn error(&mut self, event: &ErrorEvent) -> io::Result<()> {
+    pub(crate) fn error(&mut self, event: &ErrorEvent) {
         let mut text = format!("{} {}", event.err_code, event.err_msg);
         if let Some(status) = event.http_status {
             text += &format!(" {status}");
@@ -145,11 +168,11 @@ impl Timeline {
         if !event.detail.is_empty() {
             text += &format!(" ({})", visible(&event.detail));
         }
-        self.note(Mark::Error, &text)
+        self.note(Mark::Error, &text);
     }
 
     /// A close, and what comes next.
-    pub(crate) fn close(&mut self, event: &CloseEvent) -> io::Result<()> {
+    pub(crate) fn close(&mut self, event: &CloseEvent) {
         let mut text = event.code.to_string();
         if !event.reason.is_empty() {
             text += &format!(" {:?}", visible(&event.reason));
@@ -161,14 +184,14 @@ impl Timeline {
             }
             return self.note(Mark::Over, &text);
         };
-        self.note(Mark::Close, &text)?;
+        self.note(Mark::Close, &text);
         let limit = retry.max.map(|max| format!(" of {max}")).unwrap_or_default();
         let due = match retry.delay_ms {
             Some(0) => "at once".to_owned(),
             Some(ms) => format!("in {}", readable(ms.unsigned_abs())),
             None => "when there is a network again".to_owned(),
         };
-        self.note(Mark::Wait, &format!("attempt {}{limit} {due}", retry.attempt))
+        self.note(Mark::Wait, &format!("attempt {}{limit} {due}", retry.attempt));
     }
 }
 
