@@ -8,6 +8,7 @@ mod forward;
 mod interrupt;
 mod json;
 mod lines;
+mod observe;
 mod options;
 mod output;
 mod serve;

@@ -3,7 +3,6 @@
 use super::json;
 use super::options::without_secrets;
 use super::timeline::{Mark, Timeline, visible};
-use super::units::readable;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 use wxsocket::{CloseEvent, Message, SendOutcome, SocketEvent, WxError};
@@ -110,8 +109,8 @@ impl Output {
             self.waiting = None;
             self.timeline.live(Mark::Dial, &format!("attempt {attempt}"));
         } else {
-            let left = readable(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-            self.timeline.live(Mark::Wait, &format!("attempt {attempt} in {left}"));
+            let left = left.as_secs_f64();
+            self.timeline.live(Mark::Wait, &format!("attempt {attempt} in {left:.1} s"));
         }
     }
 

@@ -2,8 +2,7 @@
 //! means to say what must happen next.
 
 use super::timeline::{Mark, Timeline, visible};
-use super::units::readable;
-use clap::builder::styling::{AnsiColor, Style};
+use clap::builder::styling::Style;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -69,7 +68,7 @@ impl Stage {
 
     /// The title of what comes next.
     pub(crate) fn chapter(&mut self, title: &str) {
-        self.timeline.plain(AnsiColor::BrightWhite.on_default().bold(), &format!("\n{title}"));
+        self.timeline.plain(Style::new().bold(), &format!("\n{title}"));
     }
 
     pub(crate) fn plain(&mut self, style: Style, text: &str) {
@@ -209,11 +208,11 @@ impl Stage {
                     self.timeline.set_state("connecting");
                     self.timeline.live(Mark::Dial, &format!("attempt {attempt}"));
                 } else {
-                    let left = readable(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-                    self.timeline.live(Mark::Wait, &format!("attempt {attempt} in {left}"));
+                    let left = left.as_secs_f64();
+                    self.timeline.live(Mark::Wait, &format!("attempt {attempt} in {left:.1} s"));
                 }
             }
-            None if self.open => self.timeline.live(Mark::Wait, "nothing yet"),
+            None if self.open => self.timeline.live(Mark::Wait, "no sign of life yet"),
             None => {}
         }
     }
