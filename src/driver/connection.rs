@@ -120,9 +120,11 @@ impl Connection {
         cx: &mut Context<'_>,
         next: &mut dyn FnMut() -> Option<Transmit>,
     ) -> Poll<Result<bool, Error>> {
+        let mut flushed = false;
         loop {
             if self.unflushed >= WRITE_CHUNK {
                 std::task::ready!(self.poll_flush(cx))?;
+                flushed = true;
             }
             std::task::ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
             let Some(transmit) = next() else { break };
@@ -133,7 +135,7 @@ impl Connection {
             Pin::new(&mut self.socket).start_send(frame)?;
         }
         if !self.dirty {
-            return Poll::Ready(Ok(false));
+            return Poll::Ready(Ok(flushed));
         }
         std::task::ready!(self.poll_flush(cx))?;
         Poll::Ready(Ok(true))
