@@ -132,7 +132,7 @@ impl Task {
 
     pub(crate) fn last_failure(&self) -> Option<(u64, Failure)> {
         let session = self.session();
-        session.last_failure().map(|failure| (session.epoch(), failure.clone()))
+        session.last_failure().map(|failure| (session.failed_epoch(), failure.clone()))
     }
 
     fn connection(&self) -> MutexGuard<'_, Option<Connection>> {

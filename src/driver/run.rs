@@ -239,8 +239,11 @@ impl Future for Runner {
         this.task.waker.register(cx.waker());
         let mut turn = TURN;
         loop {
+            // Asked before the outputs are taken: a close that comes from another thread in
+            // between has its final event still to be taken.
+            let over = this.task.phase() == Phase::Closed;
             let mut moved = this.perform();
-            if this.task.phase() == Phase::Closed {
+            if over {
                 return Poll::Ready(());
             }
             moved |= this.poll_dial(cx);
