@@ -6,8 +6,9 @@ mod mailbox;
 mod pool;
 mod run;
 mod runtime;
+pub(crate) mod turns;
 
-pub(crate) use mailbox::{Mailbox, Notice, Receiver};
+pub(crate) use mailbox::{Mailbox, Notice, Receiver, Standing};
 
 use crate::net::DialOptions;
 use crate::session::{
@@ -57,9 +58,10 @@ impl Task {
         let mut session = Session::new(config, Box::new(jitter));
         session.handle(Input::Connect, Instant::now());
         let waker = Arc::new(AtomicWaker::new());
+        let standing = standing(&session);
         let task = Arc::new(Self {
             session: Mutex::new(session),
-            mailbox: Arc::new(Mailbox::new(waker.clone())),
+            mailbox: Arc::new(Mailbox::new(waker.clone(), standing)),
             waker,
         });
         let runner = run::Runner::new(task.clone(), dial, before_dial, close_timeout);
@@ -89,6 +91,11 @@ impl Task {
         self.session().phase()
     }
 
+    /// The phase, and the attempt that goes with it.
+    pub(crate) fn standing(&self) -> Standing {
+        standing(&self.session())
+    }
+
     pub(crate) fn buffered_amount(&self) -> usize {
         self.session().buffered_amount()
     }
@@ -107,6 +114,10 @@ impl Task {
         // A panic while deciding is a bug, but not one that should multiply.
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn standing(session: &Session) -> Standing {
+    Standing { phase: session.phase(), attempt: session.counters().attempt }
 }
 
 /// Uniform in 0 to 1. The standard library seeds each hasher from the system's randomness,

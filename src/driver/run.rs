@@ -1,7 +1,7 @@
 //! The run loop of one task: a future that never ends before the task does.
 
 use super::connection::Connection;
-use super::mailbox::{Notice, Opening};
+use super::mailbox::{Notice, Opening, Standing};
 use super::{BeforeDial, DialRefused, Task, runtime};
 use crate::net::{self, DialOptions, Opened};
 use crate::session::{ErrorKind, Event, Failure, Input, Output, Phase};
@@ -34,6 +34,8 @@ pub(super) struct Runner {
     alarm: Option<(Instant, Pin<Box<Sleep>>)>,
     clocks: (Instant, SystemTime),
     read_paused: bool,
+    /// What those who watch have been told.
+    standing: Standing,
 }
 
 impl Runner {
@@ -44,6 +46,7 @@ impl Runner {
         patience: Duration,
     ) -> Self {
         Self {
+            standing: task.standing(),
             task,
             options,
             before_dial,
@@ -87,8 +90,10 @@ impl Runner {
                 }
             }
         }
-        if !notices.is_empty() {
-            self.task.mailbox.push(notices);
+        let standing = self.task.standing();
+        if !notices.is_empty() || standing != self.standing {
+            self.standing = standing;
+            self.task.mailbox.push(notices, standing);
         }
         any
     }
