@@ -241,6 +241,8 @@ impl Future for Runner {
         loop {
             let mut moved = this.perform();
             if this.task.phase() == Phase::Closed {
+                // Perhaps closed by another thread just now, with its last words still to tell.
+                this.perform();
                 return Poll::Ready(());
             }
             moved |= this.poll_dial(cx);
@@ -294,5 +296,30 @@ async fn ask(
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(failed("it panicked".to_owned())),
         Err(_) => Err(failed(format!("no answer within {patience:?}"))),
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use crate::testing::{Script, ScriptedServer};
+    use crate::{ConnectOptions, connect_socket};
+    use std::time::Duration;
+
+    #[test]
+    fn a_close_at_any_moment_is_told() {
+        let server = ScriptedServer::start(Script::default()).expect("starts");
+        for round in 0..2_000 {
+            let task = connect_socket(ConnectOptions::new(server.url()), None, None);
+            let task = task.expect("valid");
+            for _ in 0..round % 200 * 10 {
+                std::hint::spin_loop();
+            }
+            task.close(1000, String::new()).expect("valid");
+            let (told, last) = std::sync::mpsc::channel();
+            let events = task.events();
+            std::thread::spawn(move || told.send((&*events).into_iter().last()));
+            let last = last.recv_timeout(Duration::from_secs(10)).expect("an end");
+            assert!(last.is_some_and(|event| event.is_final()));
+        }
     }
 }
