@@ -478,21 +478,14 @@ async fn a_dial_that_waits_for_its_answer_can_be_dropped() {
             {"handshake": "hang"}]"#,
     );
     let dialling = tokio::spawn(connect_async(server.url()));
-    while server
-        .connections()
-        .iter()
-        .all(|seen| seen.request_path.is_none())
-    {
+    while server.connections().iter().all(|seen| seen.request_path.is_none()) {
         tokio::task::yield_now().await;
     }
     server.drop_all();
     let error = dialling.await.unwrap().unwrap_err();
     assert!(is_reset(&error), "{error:?}");
     let seen = ended(&server);
-    assert_eq!(
-        (seen.opened, seen.ended),
-        (false, Some(SeenEnd::ServerDropped))
-    );
+    assert_eq!((seen.opened, seen.ended), (false, Some(SeenEnd::ServerDropped)));
     let start = Instant::now();
     dial(&server).await;
     assert!(start.elapsed() >= Duration::from_millis(50));
@@ -520,9 +513,7 @@ async fn large_and_fragmented_messages_are_echoed() {
         _ => unreachable!("there is no TLS here"),
     };
     // "a" + "b" with a ping in between, all in one write.
-    tcp.write_all(b"\x01\x81\0\0\0\0a\x89\x80\0\0\0\0\x80\x81\0\0\0\0b")
-        .await
-        .unwrap();
+    tcp.write_all(b"\x01\x81\0\0\0\0a\x89\x80\0\0\0\0\x80\x81\0\0\0\0b").await.unwrap();
     let mut answer = [0; 6];
     tcp.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"\x8a\0\x81\x02ab");

@@ -5,7 +5,7 @@ mod event;
 mod listener;
 mod logging;
 mod options;
-mod preset;
+pub(crate) mod preset;
 mod resolve;
 mod task;
 mod turn;

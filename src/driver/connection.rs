@@ -27,13 +27,22 @@ pub(super) struct Connection {
     unflushed: usize,
     /// Something may be in the socket's buffer, a Pong of the codec's own included.
     dirty: bool,
+    /// A message was written on the app's own thread since the peer was last heard.
+    written_through: bool,
     /// Writing failed; what the peer said before that is still to be read.
     pub(super) broken: Option<Failure>,
 }
 
 impl Connection {
     pub(super) fn new(epoch: u64, socket: Socket) -> Self {
-        Self { epoch, socket, unflushed: 0, dirty: false, broken: None }
+        Self { epoch, socket, unflushed: 0, dirty: false, written_through: false, broken: None }
+    }
+
+    /// Whether an app's thread may write by itself. Once per thing heard: a conversation gains
+    /// from it, while a burst is better collected by the run loop, many messages to a system
+    /// call.
+    pub(super) fn is_turn_to_write_through(&mut self) -> bool {
+        !std::mem::replace(&mut self.written_through, true)
     }
 
     /// The next thing that the peer says, or the end.
@@ -51,6 +60,7 @@ impl Connection {
                     return Poll::Ready(Input::Failed { epoch, failure });
                 }
             };
+            self.written_through = false;
             return Poll::Ready(match frame {
                 Frame::Text(text) => {
                     Input::Received { epoch, message: Message::text(text.as_str()) }
@@ -110,9 +120,11 @@ impl Connection {
         cx: &mut Context<'_>,
         next: &mut dyn FnMut() -> Option<Transmit>,
     ) -> Poll<Result<bool, Error>> {
+        let mut flushed = false;
         loop {
             if self.unflushed >= WRITE_CHUNK {
                 std::task::ready!(self.poll_flush(cx))?;
+                flushed = true;
             }
             std::task::ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
             let Some(transmit) = next() else { break };
@@ -123,7 +135,7 @@ impl Connection {
             Pin::new(&mut self.socket).start_send(frame)?;
         }
         if !self.dirty {
-            return Poll::Ready(Ok(false));
+            return Poll::Ready(Ok(flushed));
         }
         std::task::ready!(self.poll_flush(cx))?;
         Poll::Ready(Ok(true))

@@ -5,6 +5,7 @@ use super::mailbox::{Notice, Opening, Standing};
 use super::{BeforeDial, DialRefused, Task, runtime};
 use crate::net::{self, DialOptions, Opened};
 use crate::session::{ErrorKind, Event, Failure, Input, Output, Phase};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,10 +29,11 @@ pub(super) struct Runner {
     /// How long a connection that is let go politely may take.
     patience: Duration,
     dial: Option<(u64, Dial)>,
-    connection: Option<Connection>,
     /// Waits for its event.
     opening: Option<Box<Opening>>,
     alarm: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// Empty between two turns; kept for its memory.
+    outputs: VecDeque<Output>,
     clocks: (Instant, SystemTime),
     read_paused: bool,
     /// What those who watch have been told.
@@ -52,9 +54,9 @@ impl Runner {
             before_dial,
             patience,
             dial: None,
-            connection: None,
             opening: None,
             alarm: None,
+            outputs: VecDeque::new(),
             clocks: (Instant::now(), SystemTime::now()),
             read_paused: false,
         }
@@ -62,12 +64,11 @@ impl Runner {
 
     /// Performs what the session wants done. True: there was something.
     fn perform(&mut self) -> bool {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        let standing = self.task.poll_all(&mut outputs);
+        let any = !outputs.is_empty();
         let mut notices = Vec::new();
-        let mut any = false;
-        loop {
-            let output = self.task.session().poll();
-            let Some(output) = output else { break };
-            any = true;
+        for output in outputs.drain(..) {
             match output {
                 Output::Emit(event) => {
                     let is_open = matches!(event, Event::Open { .. });
@@ -90,7 +91,7 @@ impl Runner {
                 }
             }
         }
-        let standing = self.task.standing();
+        self.outputs = outputs;
         if !notices.is_empty() || standing != self.standing {
             self.standing = standing;
             self.task.mailbox.push(notices, standing);
@@ -99,7 +100,7 @@ impl Runner {
     }
 
     fn take_connection(&mut self, epoch: u64) -> Option<Connection> {
-        self.connection.take_if(|connection| connection.epoch == epoch)
+        self.task.connection().take_if(|connection| connection.epoch == epoch)
     }
 
     fn begin_dial(&mut self, epoch: u64, attempt: u32, last_failure: Option<Failure>) {
@@ -131,7 +132,7 @@ impl Runner {
         let input = match result {
             Ok(Opened { socket, header, protocol, profile }) => {
                 log::debug!("connection {epoch}: open after {:.1} ms", profile.cost);
-                self.connection = Some(Connection::new(epoch, socket));
+                *self.task.connection() = Some(Connection::new(epoch, socket));
                 self.opening = Some(Box::new(Opening { header, protocol, profile }));
                 Input::Opened { epoch }
             }
@@ -141,13 +142,14 @@ impl Runner {
         self.task.session().handle(input, Instant::now());
         // The app may have closed in the meantime: then nobody wants this connection.
         if !matches!(self.task.phase(), Phase::Open { .. } | Phase::Closing) {
-            self.connection = None;
+            *self.task.connection() = None;
         }
         true
     }
 
     fn read(&mut self, cx: &mut Context<'_>, turn: &mut usize) -> bool {
-        let Some(connection) = self.connection.as_mut() else { return false };
+        let mut guard = self.task.connection();
+        let Some(connection) = guard.as_mut() else { return false };
         let room = self.task.mailbox.room();
         let paused = room == 0;
         if paused != self.read_paused {
@@ -174,6 +176,7 @@ impl Runner {
                 }
             }
         }
+        drop(guard);
         *turn -= inputs.len().min(*turn);
         if inputs.is_empty() {
             return false;
@@ -187,8 +190,9 @@ impl Runner {
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(connection) = self.connection.as_mut() else { return false };
         let task = &self.task;
+        let mut guard = task.connection();
+        let Some(connection) = guard.as_mut() else { return false };
         match connection.poll_write(cx, || task.session().poll_transmit()) {
             Poll::Ready(written) => {
                 if written {

@@ -114,6 +114,9 @@ impl Session {
     }
 
     pub(super) fn give_up(&mut self, failure: Failure) {
+        if self.phase != Phase::Connecting {
+            return;
+        }
         let (code, reason) = (failure.close_code(), failure.close_reason().to_owned());
         self.last_failure = Some(failure.clone());
         let epoch = self.epoch;

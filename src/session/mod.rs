@@ -136,6 +136,12 @@ impl Session {
         self.outputs.pop_front()
     }
 
+    /// Everything there is to do, in order, in place of an empty `outputs`.
+    pub fn poll_all(&mut self, outputs: &mut VecDeque<Output>) {
+        debug_assert!(outputs.is_empty(), "what was asked for is done first");
+        std::mem::swap(&mut self.outputs, outputs);
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn next_timeout(&self) -> Option<Instant> {
         self.timers.next()

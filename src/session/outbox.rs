@@ -26,7 +26,7 @@ pub(super) struct Outbox {
     urgent: VecDeque<Transmit>,
     waiting: VecDeque<(Message, Instant)>,
     bytes: usize,
-    /// Handed out and not yet known to be written.
+    /// Bytes of the app's messages that were handed out and are not yet known to be written.
     in_flight: usize,
 }
 
@@ -99,14 +99,13 @@ impl Outbox {
 
     /// The next thing to write.
     pub(super) fn next(&mut self) -> Option<Transmit> {
-        let next = match self.urgent.pop_front() {
-            Some(urgent) => urgent,
-            None => Transmit::Message(self.pop()?),
-        };
-        if let Transmit::Message(message) = &next {
-            self.in_flight += message.len();
+        // The app never offered what is urgent: it is no part of what the app has buffered.
+        if let Some(urgent) = self.urgent.pop_front() {
+            return Some(urgent);
         }
-        Some(next)
+        let message = self.pop()?;
+        self.in_flight += message.len();
+        Some(Transmit::Message(message))
     }
 
     pub(super) fn has_next(&self) -> bool {

@@ -40,6 +40,7 @@ mod listener;
 mod outbuf;
 mod player;
 mod record;
+pub mod scenario;
 mod script;
 mod script_serde;
 mod server;

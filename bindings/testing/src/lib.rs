@@ -3,6 +3,10 @@
 //! The library made of this crate holds the engine too: a test process loads it in place of
 //! `wxsocket`, so that client and server share a process, and nothing of it is ever in an app.
 
+mod scenario;
+
+pub use scenario::{Scenario, ScenarioOptions, ScenarioStep};
+
 use std::sync::Arc;
 use std::time::Duration;
 use wxsocket::testing::{Script, SeenConnection, SeenFrameKind};
@@ -36,10 +40,16 @@ impl From<std::io::Error> for ScriptedServerError {
 /// A WebSocket server on a loopback port of its choosing that misbehaves on command.
 ///
 /// Its script is a JSON array: the n-th connection plays the n-th entry, the last one repeats.
-/// An empty script echoes and answers heartbeats. It stops when the last reference goes.
+/// An empty script echoes and answers heartbeats. It goes on until `shutdown`, or until its last reference is gone.
 #[derive(uniffi::Object)]
 pub struct ScriptedServer {
     server: Arc<wxsocket::testing::ScriptedServer>,
+}
+
+impl ScriptedServer {
+    fn of(server: Arc<wxsocket::testing::ScriptedServer>) -> Self {
+        Self { server }
+    }
 }
 
 #[uniffi::export]
@@ -48,7 +58,7 @@ impl ScriptedServer {
     #[uniffi::constructor]
     pub fn new(script: String) -> Result<Arc<Self>, ScriptedServerError> {
         let server = wxsocket::testing::ScriptedServer::start(parse(&script)?)?;
-        Ok(Arc::new(Self { server }))
+        Ok(Arc::new(Self::of(server)))
     }
 
     /// Where to dial: `ws://127.0.0.1:PORT`.
@@ -123,12 +133,6 @@ impl ScriptedServer {
     }
 }
 
-impl Drop for ScriptedServer {
-    fn drop(&mut self) {
-        self.server.shutdown();
-    }
-}
-
 /// One connection, as the server saw it.
 #[derive(Clone, Debug, uniffi::Record)]
 pub struct SeenByServer {
@@ -158,7 +162,7 @@ pub struct SeenByServer {
     pub violations: Vec<String>,
 }
 
-/// One header of a request.
+/// One header.
 #[derive(Clone, Debug, uniffi::Record)]
 pub struct SeenHeader {
     /// The name as written.

@@ -1,1 +1,16 @@
-//! tests
+//! The machine lives in a simulated world ([`sim`]): its clock moves only when told, its
+//! network follows a script, and everything that happens is on record. Tests compare that
+//! record with what they expect, to the millisecond, and every record is also held against
+//! the invariants of [`checker`] when its simulation ends.
+
+mod checker;
+mod checks;
+mod closing;
+mod heartbeat;
+mod outbox;
+mod presets;
+mod reconnect;
+mod script;
+mod sim;
+mod timeline;
+mod transitions;

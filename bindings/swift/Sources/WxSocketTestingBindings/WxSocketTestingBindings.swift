@@ -596,6 +596,251 @@ fileprivate struct FfiConverterString: FfiConverter {
     }
 }
 
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterData: FfiConverterRustBuffer {
+    typealias SwiftType = Data
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Data {
+        let len: Int32 = try readInt(&buf)
+        return Data(try readBytes(&buf, count: Int(len)))
+    }
+
+    public static func write(_ value: Data, into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        writeBytes(&buf, value)
+    }
+}
+
+
+
+
+/**
+ * One file of `tests/scenarios/`, with the server that plays its part.
+ */
+public protocol ScenarioProtocol: AnyObject, Sendable {
+    
+    /**
+     * The rule that it shows.
+     */
+    func about()  -> String
+    
+    /**
+     * The lines that must come of it.
+     */
+    func expect()  -> [String]
+    
+    /**
+     * The client's options; the URL is the server's.
+     */
+    func options()  -> ScenarioOptions
+    
+    /**
+     * The server, for whoever wants to look.
+     */
+    func server()  -> ScriptedServer
+    
+    /**
+     * Does a step of the server. False: what it waits for did not come.
+     */
+    func serverStep(index: UInt32) throws  -> Bool
+    
+    /**
+     * What to do, in order.
+     */
+    func steps()  -> [ScenarioStep]
+    
+}
+/**
+ * One file of `tests/scenarios/`, with the server that plays its part.
+ */
+open class Scenario: ScenarioProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_wxsocket_testing_fn_clone_scenario(self.handle, $0) }
+    }
+    /**
+     * Reads a scenario and starts its server.
+     */
+public convenience init(json: String)throws  {
+    let handle =
+        try rustCallWithError(FfiConverterTypeScriptedServerError_lift) {
+        uniffiCallStatus in
+    uniffi_wxsocket_testing_fn_constructor_scenario_new(
+        FfiConverterString.lower(json),uniffiCallStatus
+    )
+}
+    self.init(unsafeFromHandle: handle)
+}
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_wxsocket_testing_fn_free_scenario(handle, $0) }
+    }
+
+    
+
+    
+    /**
+     * The rule that it shows.
+     */
+open func about() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_testing_fn_method_scenario_about(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * The lines that must come of it.
+     */
+open func expect() -> [String]  {
+    return try!  FfiConverterSequenceString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_testing_fn_method_scenario_expect(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * The client's options; the URL is the server's.
+     */
+open func options() -> ScenarioOptions  {
+    return try!  FfiConverterTypeScenarioOptions_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_testing_fn_method_scenario_options(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * The server, for whoever wants to look.
+     */
+open func server() -> ScriptedServer  {
+    return try!  FfiConverterTypeScriptedServer_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_testing_fn_method_scenario_server(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Does a step of the server. False: what it waits for did not come.
+     */
+open func serverStep(index: UInt32)throws  -> Bool  {
+    return try  FfiConverterBool.lift(try rustCallWithError(FfiConverterTypeScriptedServerError_lift) {
+        uniffiCallStatus in
+    uniffi_wxsocket_testing_fn_method_scenario_server_step(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt32.lower(index),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * What to do, in order.
+     */
+open func steps() -> [ScenarioStep]  {
+    return try!  FfiConverterSequenceTypeScenarioStep.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_testing_fn_method_scenario_steps(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+
+    
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeScenario: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = Scenario
+
+    public static func lift(_ handle: UInt64) throws -> Scenario {
+        return Scenario(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: Scenario) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Scenario {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: Scenario, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeScenario_lift(_ handle: UInt64) throws -> Scenario {
+    return try FfiConverterTypeScenario.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeScenario_lower(_ value: Scenario) -> UInt64 {
+    return FfiConverterTypeScenario.lower(value)
+}
+
+
+
 
 
 
@@ -603,7 +848,7 @@ fileprivate struct FfiConverterString: FfiConverter {
  * A WebSocket server on a loopback port of its choosing that misbehaves on command.
  *
  * Its script is a JSON array: the n-th connection plays the n-th entry, the last one repeats.
- * An empty script echoes and answers heartbeats. It stops when the last reference goes.
+ * An empty script echoes and answers heartbeats. It goes on until `shutdown`, or until its last reference is gone.
  */
 public protocol ScriptedServerProtocol: AnyObject, Sendable {
     
@@ -682,7 +927,7 @@ public protocol ScriptedServerProtocol: AnyObject, Sendable {
  * A WebSocket server on a loopback port of its choosing that misbehaves on command.
  *
  * Its script is a JSON array: the n-th connection plays the n-th entry, the last one repeats.
- * An empty script echoes and answers heartbeats. It stops when the last reference goes.
+ * An empty script echoes and answers heartbeats. It goes on until `shutdown`, or until its last reference is gone.
  */
 open class ScriptedServer: ScriptedServerProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -968,6 +1213,316 @@ public func FfiConverterTypeScriptedServer_lower(_ value: ScriptedServer) -> UIn
 
 
 /**
+ * The options of a scenario, each under the name of the option that it sets. What is absent
+ * is not set.
+ */
+public struct ScenarioOptions: Equatable, Hashable {
+    /**
+     * `wx`, `browser`, `heartCheck`, `vue`, `useWs` or `resilient`.
+     */
+    public let preset: String?
+    /**
+     * `protocols`.
+     */
+    public let protocols: [String]
+    /**
+     * `header`.
+     */
+    public let header: [SeenHeader]
+    /**
+     * `timeout_ms`.
+     */
+    public let timeoutMs: Int64?
+    /**
+     * `close_timeout_ms`.
+     */
+    public let closeTimeoutMs: Int64?
+    /**
+     * `max_message_bytes`.
+     */
+    public let maxMessageBytes: Int64?
+    /**
+     * `background`: interrupt after so long.
+     */
+    public let backgroundGraceMs: Int64?
+    /**
+     * `greeting`, a text.
+     */
+    public let greeting: String?
+    /**
+     * `reconnect.delay`, fixed; 50 unless said.
+     */
+    public let delayMs: Int64?
+    /**
+     * `reconnect.max_attempts`.
+     */
+    public let maxAttempts: Int32?
+    /**
+     * `reconnect.stable_after_ms`.
+     */
+    public let stableAfterMs: Int64?
+    /**
+     * `reconnect.stop_codes`.
+     */
+    public let stopCodes: [Int32]?
+    /**
+     * `reconnect.stop_statuses`.
+     */
+    public let stopStatuses: [Int32]?
+    /**
+     * `reconnect.enabled`.
+     */
+    public let reconnect: Bool?
+    /**
+     * `heartbeat.enabled`.
+     */
+    public let heartbeat: Bool?
+    /**
+     * `heartbeat.payload`, a text.
+     */
+    public let heartbeatPayload: String?
+    /**
+     * `heartbeat.payload` is a protocol Ping.
+     */
+    public let heartbeatPing: Bool
+    /**
+     * `heartbeat.reply`, exactly this text.
+     */
+    public let heartbeatReply: String?
+    /**
+     * `heartbeat.interval_ms`.
+     */
+    public let heartbeatIntervalMs: Int64?
+    /**
+     * `heartbeat.timeout_ms`.
+     */
+    public let heartbeatTimeoutMs: Int64?
+    /**
+     * `heartbeat.strict`.
+     */
+    public let strict: Bool?
+    /**
+     * `heartbeat.deliver_reply`.
+     */
+    public let deliverReply: Bool?
+    /**
+     * `queue.enabled`.
+     */
+    public let queue: Bool?
+    /**
+     * `queue.messages`.
+     */
+    public let queueMessages: Int64?
+    /**
+     * `queue.bytes`.
+     */
+    public let queueBytes: Int64?
+    /**
+     * `queue.overflow`: `reject`, `dropOldest` or `dropNewest`.
+     */
+    public let overflow: String?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * `wx`, `browser`, `heartCheck`, `vue`, `useWs` or `resilient`.
+         */preset: String?, 
+        /**
+         * `protocols`.
+         */protocols: [String], 
+        /**
+         * `header`.
+         */header: [SeenHeader], 
+        /**
+         * `timeout_ms`.
+         */timeoutMs: Int64?, 
+        /**
+         * `close_timeout_ms`.
+         */closeTimeoutMs: Int64?, 
+        /**
+         * `max_message_bytes`.
+         */maxMessageBytes: Int64?, 
+        /**
+         * `background`: interrupt after so long.
+         */backgroundGraceMs: Int64?, 
+        /**
+         * `greeting`, a text.
+         */greeting: String?, 
+        /**
+         * `reconnect.delay`, fixed; 50 unless said.
+         */delayMs: Int64?, 
+        /**
+         * `reconnect.max_attempts`.
+         */maxAttempts: Int32?, 
+        /**
+         * `reconnect.stable_after_ms`.
+         */stableAfterMs: Int64?, 
+        /**
+         * `reconnect.stop_codes`.
+         */stopCodes: [Int32]?, 
+        /**
+         * `reconnect.stop_statuses`.
+         */stopStatuses: [Int32]?, 
+        /**
+         * `reconnect.enabled`.
+         */reconnect: Bool?, 
+        /**
+         * `heartbeat.enabled`.
+         */heartbeat: Bool?, 
+        /**
+         * `heartbeat.payload`, a text.
+         */heartbeatPayload: String?, 
+        /**
+         * `heartbeat.payload` is a protocol Ping.
+         */heartbeatPing: Bool, 
+        /**
+         * `heartbeat.reply`, exactly this text.
+         */heartbeatReply: String?, 
+        /**
+         * `heartbeat.interval_ms`.
+         */heartbeatIntervalMs: Int64?, 
+        /**
+         * `heartbeat.timeout_ms`.
+         */heartbeatTimeoutMs: Int64?, 
+        /**
+         * `heartbeat.strict`.
+         */strict: Bool?, 
+        /**
+         * `heartbeat.deliver_reply`.
+         */deliverReply: Bool?, 
+        /**
+         * `queue.enabled`.
+         */queue: Bool?, 
+        /**
+         * `queue.messages`.
+         */queueMessages: Int64?, 
+        /**
+         * `queue.bytes`.
+         */queueBytes: Int64?, 
+        /**
+         * `queue.overflow`: `reject`, `dropOldest` or `dropNewest`.
+         */overflow: String?) {
+        self.preset = preset
+        self.protocols = protocols
+        self.header = header
+        self.timeoutMs = timeoutMs
+        self.closeTimeoutMs = closeTimeoutMs
+        self.maxMessageBytes = maxMessageBytes
+        self.backgroundGraceMs = backgroundGraceMs
+        self.greeting = greeting
+        self.delayMs = delayMs
+        self.maxAttempts = maxAttempts
+        self.stableAfterMs = stableAfterMs
+        self.stopCodes = stopCodes
+        self.stopStatuses = stopStatuses
+        self.reconnect = reconnect
+        self.heartbeat = heartbeat
+        self.heartbeatPayload = heartbeatPayload
+        self.heartbeatPing = heartbeatPing
+        self.heartbeatReply = heartbeatReply
+        self.heartbeatIntervalMs = heartbeatIntervalMs
+        self.heartbeatTimeoutMs = heartbeatTimeoutMs
+        self.strict = strict
+        self.deliverReply = deliverReply
+        self.queue = queue
+        self.queueMessages = queueMessages
+        self.queueBytes = queueBytes
+        self.overflow = overflow
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension ScenarioOptions: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeScenarioOptions: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ScenarioOptions {
+        return
+            try ScenarioOptions(
+                preset: FfiConverterOptionString.read(from: &buf), 
+                protocols: FfiConverterSequenceString.read(from: &buf), 
+                header: FfiConverterSequenceTypeSeenHeader.read(from: &buf), 
+                timeoutMs: FfiConverterOptionInt64.read(from: &buf), 
+                closeTimeoutMs: FfiConverterOptionInt64.read(from: &buf), 
+                maxMessageBytes: FfiConverterOptionInt64.read(from: &buf), 
+                backgroundGraceMs: FfiConverterOptionInt64.read(from: &buf), 
+                greeting: FfiConverterOptionString.read(from: &buf), 
+                delayMs: FfiConverterOptionInt64.read(from: &buf), 
+                maxAttempts: FfiConverterOptionInt32.read(from: &buf), 
+                stableAfterMs: FfiConverterOptionInt64.read(from: &buf), 
+                stopCodes: FfiConverterOptionSequenceInt32.read(from: &buf), 
+                stopStatuses: FfiConverterOptionSequenceInt32.read(from: &buf), 
+                reconnect: FfiConverterOptionBool.read(from: &buf), 
+                heartbeat: FfiConverterOptionBool.read(from: &buf), 
+                heartbeatPayload: FfiConverterOptionString.read(from: &buf), 
+                heartbeatPing: FfiConverterBool.read(from: &buf), 
+                heartbeatReply: FfiConverterOptionString.read(from: &buf), 
+                heartbeatIntervalMs: FfiConverterOptionInt64.read(from: &buf), 
+                heartbeatTimeoutMs: FfiConverterOptionInt64.read(from: &buf), 
+                strict: FfiConverterOptionBool.read(from: &buf), 
+                deliverReply: FfiConverterOptionBool.read(from: &buf), 
+                queue: FfiConverterOptionBool.read(from: &buf), 
+                queueMessages: FfiConverterOptionInt64.read(from: &buf), 
+                queueBytes: FfiConverterOptionInt64.read(from: &buf), 
+                overflow: FfiConverterOptionString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ScenarioOptions, into buf: inout [UInt8]) {
+        FfiConverterOptionString.write(value.preset, into: &buf)
+        FfiConverterSequenceString.write(value.protocols, into: &buf)
+        FfiConverterSequenceTypeSeenHeader.write(value.header, into: &buf)
+        FfiConverterOptionInt64.write(value.timeoutMs, into: &buf)
+        FfiConverterOptionInt64.write(value.closeTimeoutMs, into: &buf)
+        FfiConverterOptionInt64.write(value.maxMessageBytes, into: &buf)
+        FfiConverterOptionInt64.write(value.backgroundGraceMs, into: &buf)
+        FfiConverterOptionString.write(value.greeting, into: &buf)
+        FfiConverterOptionInt64.write(value.delayMs, into: &buf)
+        FfiConverterOptionInt32.write(value.maxAttempts, into: &buf)
+        FfiConverterOptionInt64.write(value.stableAfterMs, into: &buf)
+        FfiConverterOptionSequenceInt32.write(value.stopCodes, into: &buf)
+        FfiConverterOptionSequenceInt32.write(value.stopStatuses, into: &buf)
+        FfiConverterOptionBool.write(value.reconnect, into: &buf)
+        FfiConverterOptionBool.write(value.heartbeat, into: &buf)
+        FfiConverterOptionString.write(value.heartbeatPayload, into: &buf)
+        FfiConverterBool.write(value.heartbeatPing, into: &buf)
+        FfiConverterOptionString.write(value.heartbeatReply, into: &buf)
+        FfiConverterOptionInt64.write(value.heartbeatIntervalMs, into: &buf)
+        FfiConverterOptionInt64.write(value.heartbeatTimeoutMs, into: &buf)
+        FfiConverterOptionBool.write(value.strict, into: &buf)
+        FfiConverterOptionBool.write(value.deliverReply, into: &buf)
+        FfiConverterOptionBool.write(value.queue, into: &buf)
+        FfiConverterOptionInt64.write(value.queueMessages, into: &buf)
+        FfiConverterOptionInt64.write(value.queueBytes, into: &buf)
+        FfiConverterOptionString.write(value.overflow, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeScenarioOptions_lift(_ buf: RustBuffer) throws -> ScenarioOptions {
+    return try FfiConverterTypeScenarioOptions.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeScenarioOptions_lower(_ value: ScenarioOptions) -> RustBuffer {
+    return FfiConverterTypeScenarioOptions.lower(value)
+}
+
+
+/**
  * One connection, as the server saw it.
  */
 public struct SeenByServer: Equatable, Hashable {
@@ -1137,7 +1692,7 @@ public func FfiConverterTypeSeenByServer_lower(_ value: SeenByServer) -> RustBuf
 
 
 /**
- * One header of a request.
+ * One header.
  */
 public struct SeenHeader: Equatable, Hashable {
     /**
@@ -1203,6 +1758,207 @@ public func FfiConverterTypeSeenHeader_lift(_ buf: RustBuffer) throws -> SeenHea
 public func FfiConverterTypeSeenHeader_lower(_ value: SeenHeader) -> RustBuffer {
     return FfiConverterTypeSeenHeader.lower(value)
 }
+
+
+/**
+ * What a runner has to do; everything else [`Scenario::server_step`] does.
+ */
+
+public enum ScenarioStep: Equatable, Hashable {
+    
+    /**
+     * Wait for the next line that begins with this word, after those already waited for.
+     */
+    case wait(
+        /**
+         * The word.
+         */word: String
+    )
+    /**
+     * Send a text message and note the answer.
+     */
+    case send(
+        /**
+         * The text.
+         */text: String
+    )
+    /**
+     * Send a binary message and note the answer.
+     */
+    case sendBytes(
+        /**
+         * The bytes.
+         */bytes: Data
+    )
+    /**
+     * Close; note a refusal.
+     */
+    case close(
+        /**
+         * The code.
+         */code: Int32, 
+        /**
+         * The reason.
+         */reason: String
+    )
+    /**
+     * Call `pause`.
+     */
+    case pause
+    /**
+     * Call `resume`.
+     */
+    case resume
+    /**
+     * Call `reconnectNow`.
+     */
+    case reconnectNow
+    /**
+     * Call `setNetwork`.
+     */
+    case network(
+        /**
+         * The argument.
+         */available: Bool
+    )
+    /**
+     * Call `setForeground`.
+     */
+    case foreground(
+        /**
+         * The argument.
+         */foreground: Bool
+    )
+    /**
+     * Call [`Scenario::server_step`] with this number.
+     */
+    case server(
+        /**
+         * The number of the step.
+         */index: UInt32
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ScenarioStep: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeScenarioStep: FfiConverterRustBuffer {
+    typealias SwiftType = ScenarioStep
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ScenarioStep {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .wait(word: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 2: return .send(text: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 3: return .sendBytes(bytes: try FfiConverterData.read(from: &buf)
+        )
+        
+        case 4: return .close(code: try FfiConverterInt32.read(from: &buf), reason: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 5: return .pause
+        
+        case 6: return .resume
+        
+        case 7: return .reconnectNow
+        
+        case 8: return .network(available: try FfiConverterBool.read(from: &buf)
+        )
+        
+        case 9: return .foreground(foreground: try FfiConverterBool.read(from: &buf)
+        )
+        
+        case 10: return .server(index: try FfiConverterUInt32.read(from: &buf)
+        )
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: ScenarioStep, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case let .wait(word):
+            writeInt(&buf, Int32(1))
+            FfiConverterString.write(word, into: &buf)
+            
+        
+        case let .send(text):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(text, into: &buf)
+            
+        
+        case let .sendBytes(bytes):
+            writeInt(&buf, Int32(3))
+            FfiConverterData.write(bytes, into: &buf)
+            
+        
+        case let .close(code,reason):
+            writeInt(&buf, Int32(4))
+            FfiConverterInt32.write(code, into: &buf)
+            FfiConverterString.write(reason, into: &buf)
+            
+        
+        case .pause:
+            writeInt(&buf, Int32(5))
+        
+        
+        case .resume:
+            writeInt(&buf, Int32(6))
+        
+        
+        case .reconnectNow:
+            writeInt(&buf, Int32(7))
+        
+        
+        case let .network(available):
+            writeInt(&buf, Int32(8))
+            FfiConverterBool.write(available, into: &buf)
+            
+        
+        case let .foreground(foreground):
+            writeInt(&buf, Int32(9))
+            FfiConverterBool.write(foreground, into: &buf)
+            
+        
+        case let .server(index):
+            writeInt(&buf, Int32(10))
+            FfiConverterUInt32.write(index, into: &buf)
+            
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeScenarioStep_lift(_ buf: RustBuffer) throws -> ScenarioStep {
+    return try FfiConverterTypeScenarioStep.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeScenarioStep_lower(_ value: ScenarioStep) -> RustBuffer {
+    return FfiConverterTypeScenarioStep.lower(value)
+}
+
 
 
 /**
@@ -1355,6 +2111,54 @@ fileprivate struct FfiConverterOptionInt32: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionInt64: FfiConverterRustBuffer {
+    typealias SwiftType = Int64?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterInt64.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterInt64.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionBool: FfiConverterRustBuffer {
+    typealias SwiftType = Bool?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterBool.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterBool.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionString: FfiConverterRustBuffer {
     typealias SwiftType = String?
 
@@ -1373,6 +2177,55 @@ fileprivate struct FfiConverterOptionString: FfiConverterRustBuffer {
         case 1: return try FfiConverterString.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionSequenceInt32: FfiConverterRustBuffer {
+    typealias SwiftType = [Int32]?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterSequenceInt32.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterSequenceInt32.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceInt32: FfiConverterRustBuffer {
+    typealias SwiftType = [Int32]
+
+    public static func write(_ value: [Int32], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterInt32.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Int32] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Int32]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterInt32.read(from: &buf))
+        }
+        return seq
     }
 }
 
@@ -1451,6 +2304,31 @@ fileprivate struct FfiConverterSequenceTypeSeenHeader: FfiConverterRustBuffer {
     }
 }
 
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeScenarioStep: FfiConverterRustBuffer {
+    typealias SwiftType = [ScenarioStep]
+
+    public static func write(_ value: [ScenarioStep], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeScenarioStep.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ScenarioStep] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [ScenarioStep]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeScenarioStep.read(from: &buf))
+        }
+        return seq
+    }
+}
+
 private enum InitializationResult {
     case ok
     case contractVersionMismatch
@@ -1508,7 +2386,28 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_testing_checksum_method_scriptedserver_wait_messages() != 16670) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_wxsocket_testing_checksum_method_scenario_about() != 57708) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_testing_checksum_method_scenario_expect() != 55) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_testing_checksum_method_scenario_options() != 63767) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_testing_checksum_method_scenario_server() != 9661) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_testing_checksum_method_scenario_server_step() != 7434) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_testing_checksum_method_scenario_steps() != 51719) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_wxsocket_testing_checksum_constructor_scriptedserver_new() != 33535) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_testing_checksum_constructor_scenario_new() != 46362) {
         return InitializationResult.apiChecksumMismatch
     }
 

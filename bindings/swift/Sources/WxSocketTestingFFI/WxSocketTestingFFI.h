@@ -328,6 +328,51 @@ int8_t uniffi_wxsocket_testing_fn_method_scriptedserver_wait_ended(uint64_t ptr,
 int8_t uniffi_wxsocket_testing_fn_method_scriptedserver_wait_messages(uint64_t ptr, uint32_t count, uint32_t timeout_ms, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_CLONE_SCENARIO
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_CLONE_SCENARIO
+uint64_t uniffi_wxsocket_testing_fn_clone_scenario(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_FREE_SCENARIO
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_FREE_SCENARIO
+void uniffi_wxsocket_testing_fn_free_scenario(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_CONSTRUCTOR_SCENARIO_NEW
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_CONSTRUCTOR_SCENARIO_NEW
+uint64_t uniffi_wxsocket_testing_fn_constructor_scenario_new(RustBuffer json, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_ABOUT
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_ABOUT
+RustBuffer uniffi_wxsocket_testing_fn_method_scenario_about(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_EXPECT
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_EXPECT
+RustBuffer uniffi_wxsocket_testing_fn_method_scenario_expect(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_OPTIONS
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_OPTIONS
+RustBuffer uniffi_wxsocket_testing_fn_method_scenario_options(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_SERVER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_SERVER
+uint64_t uniffi_wxsocket_testing_fn_method_scenario_server(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_SERVER_STEP
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_SERVER_STEP
+int8_t uniffi_wxsocket_testing_fn_method_scenario_server_step(uint64_t ptr, uint32_t index, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_STEPS
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_STEPS
+RustBuffer uniffi_wxsocket_testing_fn_method_scenario_steps(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_FFI_WXSOCKET_TESTING_RUSTBUFFER_ALLOC
 #define UNIFFI_FFIDEF_FFI_WXSOCKET_TESTING_RUSTBUFFER_ALLOC
 RustBuffer ffi_wxsocket_testing_rustbuffer_alloc(uint64_t size, RustCallStatus *_Nonnull out_status
@@ -672,9 +717,51 @@ uint16_t uniffi_wxsocket_testing_checksum_method_scriptedserver_wait_messages(vo
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_METHOD_SCENARIO_ABOUT
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_METHOD_SCENARIO_ABOUT
+uint16_t uniffi_wxsocket_testing_checksum_method_scenario_about(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_METHOD_SCENARIO_EXPECT
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_METHOD_SCENARIO_EXPECT
+uint16_t uniffi_wxsocket_testing_checksum_method_scenario_expect(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_METHOD_SCENARIO_OPTIONS
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_METHOD_SCENARIO_OPTIONS
+uint16_t uniffi_wxsocket_testing_checksum_method_scenario_options(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_METHOD_SCENARIO_SERVER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_METHOD_SCENARIO_SERVER
+uint16_t uniffi_wxsocket_testing_checksum_method_scenario_server(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_METHOD_SCENARIO_SERVER_STEP
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_METHOD_SCENARIO_SERVER_STEP
+uint16_t uniffi_wxsocket_testing_checksum_method_scenario_server_step(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_METHOD_SCENARIO_STEPS
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_METHOD_SCENARIO_STEPS
+uint16_t uniffi_wxsocket_testing_checksum_method_scenario_steps(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_CONSTRUCTOR_SCRIPTEDSERVER_NEW
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_CONSTRUCTOR_SCRIPTEDSERVER_NEW
 uint16_t uniffi_wxsocket_testing_checksum_constructor_scriptedserver_new(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_CONSTRUCTOR_SCENARIO_NEW
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_CONSTRUCTOR_SCENARIO_NEW
+uint16_t uniffi_wxsocket_testing_checksum_constructor_scenario_new(void
     
 );
 #endif

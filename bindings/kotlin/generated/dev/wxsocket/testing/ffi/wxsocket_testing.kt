@@ -703,7 +703,21 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_testing_checksum_method_scriptedserver_wait_messages(
     ): Int
+    external fun uniffi_wxsocket_testing_checksum_method_scenario_about(
+    ): Int
+    external fun uniffi_wxsocket_testing_checksum_method_scenario_expect(
+    ): Int
+    external fun uniffi_wxsocket_testing_checksum_method_scenario_options(
+    ): Int
+    external fun uniffi_wxsocket_testing_checksum_method_scenario_server(
+    ): Int
+    external fun uniffi_wxsocket_testing_checksum_method_scenario_server_step(
+    ): Int
+    external fun uniffi_wxsocket_testing_checksum_method_scenario_steps(
+    ): Int
     external fun uniffi_wxsocket_testing_checksum_constructor_scriptedserver_new(
+    ): Int
+    external fun uniffi_wxsocket_testing_checksum_constructor_scenario_new(
     ): Int
     external fun ffi_wxsocket_testing_uniffi_contract_version(
     ): Int
@@ -759,6 +773,24 @@ internal object UniffiLib {
     ): Byte
     external fun uniffi_wxsocket_testing_fn_method_scriptedserver_wait_messages(`ptr`: Long,`count`: Int,`timeoutMs`: Int,uniffi_out_err: UniffiRustCallStatus, 
     ): Byte
+    external fun uniffi_wxsocket_testing_fn_clone_scenario(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Long
+    external fun uniffi_wxsocket_testing_fn_free_scenario(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_wxsocket_testing_fn_constructor_scenario_new(`json`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Long
+    external fun uniffi_wxsocket_testing_fn_method_scenario_about(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_wxsocket_testing_fn_method_scenario_expect(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_wxsocket_testing_fn_method_scenario_options(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_wxsocket_testing_fn_method_scenario_server(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Long
+    external fun uniffi_wxsocket_testing_fn_method_scenario_server_step(`ptr`: Long,`index`: Int,uniffi_out_err: UniffiRustCallStatus, 
+    ): Byte
+    external fun uniffi_wxsocket_testing_fn_method_scenario_steps(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun ffi_wxsocket_testing_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun ffi_wxsocket_testing_rustbuffer_from_bytes(`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus, 
@@ -920,7 +952,28 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_testing_checksum_method_scriptedserver_wait_messages() and 0xFFFF) != 16670) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_about() and 0xFFFF) != 57708) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_expect() and 0xFFFF) != 55) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_options() and 0xFFFF) != 63767) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_server() and 0xFFFF) != 9661) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_server_step() and 0xFFFF) != 7434) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_steps() and 0xFFFF) != 51719) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_wxsocket_testing_checksum_constructor_scriptedserver_new() and 0xFFFF) != 33535) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_testing_checksum_constructor_scenario_new() and 0xFFFF) != 46362) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -1256,6 +1309,411 @@ public object FfiConverterString: FfiConverter<String, RustBuffer.ByValue> {
     }
 }
 
+/**
+ * @suppress
+ */
+public object FfiConverterByteArray: FfiConverterRustBuffer<ByteArray> {
+    override fun read(buf: ByteBuffer): ByteArray {
+        val len = buf.getInt()
+        val byteArr = ByteArray(len)
+        buf.get(byteArr)
+        return byteArr
+    }
+    override fun allocationSize(value: ByteArray): ULong {
+        return 4UL + value.size.toULong()
+    }
+    override fun write(value: ByteArray, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        buf.put(value)
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * One file of `tests/scenarios/`, with the server that plays its part.
+ */
+public interface ScenarioInterface {
+    
+    /**
+     * The rule that it shows.
+     */
+    fun `about`(): kotlin.String
+    
+    /**
+     * The lines that must come of it.
+     */
+    fun `expect`(): List<kotlin.String>
+    
+    /**
+     * The client's options; the URL is the server's.
+     */
+    fun `options`(): ScenarioOptions
+    
+    /**
+     * The server, for whoever wants to look.
+     */
+    fun `server`(): ScriptedServer
+    
+    /**
+     * Does a step of the server. False: what it waits for did not come.
+     */
+    fun `serverStep`(`index`: kotlin.UInt): kotlin.Boolean
+    
+    /**
+     * What to do, in order.
+     */
+    fun `steps`(): List<ScenarioStep>
+    
+    companion object
+}
+
+/**
+ * One file of `tests/scenarios/`, with the server that plays its part.
+ */
+open class Scenario: Disposable, AutoCloseable, ScenarioInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+    /**
+     * Reads a scenario and starts its server.
+     */
+    constructor(`json`: kotlin.String) :
+        this(UniffiWithHandle, 
+    uniffiRustCallWithError(ScriptedServerException) { _status ->
+    UniffiLib.uniffi_wxsocket_testing_fn_constructor_scenario_new(
+    
+        
+        FfiConverterString.lower(`json`),_status)
+}
+    )
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_wxsocket_testing_fn_free_scenario(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_wxsocket_testing_fn_clone_scenario(handle, status)
+        }
+    }
+
+    
+    /**
+     * The rule that it shows.
+     */override fun `about`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_testing_fn_method_scenario_about(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * The lines that must come of it.
+     */override fun `expect`(): List<kotlin.String> {
+            return FfiConverterSequenceString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_testing_fn_method_scenario_expect(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * The client's options; the URL is the server's.
+     */override fun `options`(): ScenarioOptions {
+            return FfiConverterTypeScenarioOptions.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_testing_fn_method_scenario_options(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * The server, for whoever wants to look.
+     */override fun `server`(): ScriptedServer {
+            return FfiConverterTypeScriptedServer.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_testing_fn_method_scenario_server(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Does a step of the server. False: what it waits for did not come.
+     */
+    @Throws(ScriptedServerException::class)override fun `serverStep`(`index`: kotlin.UInt): kotlin.Boolean {
+            return FfiConverterBoolean.lift(
+    callWithHandle {
+    uniffiRustCallWithError(ScriptedServerException) { _status ->
+    UniffiLib.uniffi_wxsocket_testing_fn_method_scenario_server_step(
+        it,
+        
+        FfiConverterUInt.lower(`index`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * What to do, in order.
+     */override fun `steps`(): List<ScenarioStep> {
+            return FfiConverterSequenceTypeScenarioStep.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_testing_fn_method_scenario_steps(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+
+    
+
+
+    
+    
+    /**
+     * @suppress
+     */
+    companion object
+    
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeScenario: FfiConverter<Scenario, Long> {
+    override fun lower(value: Scenario): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): Scenario {
+        return Scenario(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): Scenario {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: Scenario) = 8UL
+
+    override fun write(value: Scenario, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
 
 // This template implements a class for working with a Rust struct via a handle
 // to the live Rust struct on the other side of the FFI.
@@ -1356,7 +1814,7 @@ public object FfiConverterString: FfiConverter<String, RustBuffer.ByValue> {
  * A WebSocket server on a loopback port of its choosing that misbehaves on command.
  *
  * Its script is a JSON array: the n-th connection plays the n-th entry, the last one repeats.
- * An empty script echoes and answers heartbeats. It stops when the last reference goes.
+ * An empty script echoes and answers heartbeats. It goes on until `shutdown`, or until its last reference is gone.
  */
 public interface ScriptedServerInterface {
     
@@ -1437,7 +1895,7 @@ public interface ScriptedServerInterface {
  * A WebSocket server on a loopback port of its choosing that misbehaves on command.
  *
  * Its script is a JSON array: the n-th connection plays the n-th entry, the last one repeats.
- * An empty script echoes and answers heartbeats. It stops when the last reference goes.
+ * An empty script echoes and answers heartbeats. It goes on until `shutdown`, or until its last reference is gone.
  */
 open class ScriptedServer: Disposable, AutoCloseable, ScriptedServerInterface
 {
@@ -1822,6 +2280,246 @@ public object FfiConverterTypeScriptedServer: FfiConverter<ScriptedServer, Long>
 
 
 /**
+ * The options of a scenario, each under the name of the option that it sets. What is absent
+ * is not set.
+ */
+data class ScenarioOptions (
+    /**
+     * `wx`, `browser`, `heartCheck`, `vue`, `useWs` or `resilient`.
+     */
+    val `preset`: kotlin.String?
+    , 
+    /**
+     * `protocols`.
+     */
+    val `protocols`: List<kotlin.String>
+    , 
+    /**
+     * `header`.
+     */
+    val `header`: List<SeenHeader>
+    , 
+    /**
+     * `timeout_ms`.
+     */
+    val `timeoutMs`: kotlin.Long?
+    , 
+    /**
+     * `close_timeout_ms`.
+     */
+    val `closeTimeoutMs`: kotlin.Long?
+    , 
+    /**
+     * `max_message_bytes`.
+     */
+    val `maxMessageBytes`: kotlin.Long?
+    , 
+    /**
+     * `background`: interrupt after so long.
+     */
+    val `backgroundGraceMs`: kotlin.Long?
+    , 
+    /**
+     * `greeting`, a text.
+     */
+    val `greeting`: kotlin.String?
+    , 
+    /**
+     * `reconnect.delay`, fixed; 50 unless said.
+     */
+    val `delayMs`: kotlin.Long?
+    , 
+    /**
+     * `reconnect.max_attempts`.
+     */
+    val `maxAttempts`: kotlin.Int?
+    , 
+    /**
+     * `reconnect.stable_after_ms`.
+     */
+    val `stableAfterMs`: kotlin.Long?
+    , 
+    /**
+     * `reconnect.stop_codes`.
+     */
+    val `stopCodes`: List<kotlin.Int>?
+    , 
+    /**
+     * `reconnect.stop_statuses`.
+     */
+    val `stopStatuses`: List<kotlin.Int>?
+    , 
+    /**
+     * `reconnect.enabled`.
+     */
+    val `reconnect`: kotlin.Boolean?
+    , 
+    /**
+     * `heartbeat.enabled`.
+     */
+    val `heartbeat`: kotlin.Boolean?
+    , 
+    /**
+     * `heartbeat.payload`, a text.
+     */
+    val `heartbeatPayload`: kotlin.String?
+    , 
+    /**
+     * `heartbeat.payload` is a protocol Ping.
+     */
+    val `heartbeatPing`: kotlin.Boolean
+    , 
+    /**
+     * `heartbeat.reply`, exactly this text.
+     */
+    val `heartbeatReply`: kotlin.String?
+    , 
+    /**
+     * `heartbeat.interval_ms`.
+     */
+    val `heartbeatIntervalMs`: kotlin.Long?
+    , 
+    /**
+     * `heartbeat.timeout_ms`.
+     */
+    val `heartbeatTimeoutMs`: kotlin.Long?
+    , 
+    /**
+     * `heartbeat.strict`.
+     */
+    val `strict`: kotlin.Boolean?
+    , 
+    /**
+     * `heartbeat.deliver_reply`.
+     */
+    val `deliverReply`: kotlin.Boolean?
+    , 
+    /**
+     * `queue.enabled`.
+     */
+    val `queue`: kotlin.Boolean?
+    , 
+    /**
+     * `queue.messages`.
+     */
+    val `queueMessages`: kotlin.Long?
+    , 
+    /**
+     * `queue.bytes`.
+     */
+    val `queueBytes`: kotlin.Long?
+    , 
+    /**
+     * `queue.overflow`: `reject`, `dropOldest` or `dropNewest`.
+     */
+    val `overflow`: kotlin.String?
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeScenarioOptions: FfiConverterRustBuffer<ScenarioOptions> {
+    override fun read(buf: ByteBuffer): ScenarioOptions {
+        return ScenarioOptions(
+            FfiConverterOptionalString.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterSequenceTypeSeenHeader.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalInt.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalSequenceInt.read(buf),
+            FfiConverterOptionalSequenceInt.read(buf),
+            FfiConverterOptionalBoolean.read(buf),
+            FfiConverterOptionalBoolean.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalBoolean.read(buf),
+            FfiConverterOptionalBoolean.read(buf),
+            FfiConverterOptionalBoolean.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ScenarioOptions) = (
+            FfiConverterOptionalString.allocationSize(value.`preset`) +
+            FfiConverterSequenceString.allocationSize(value.`protocols`) +
+            FfiConverterSequenceTypeSeenHeader.allocationSize(value.`header`) +
+            FfiConverterOptionalLong.allocationSize(value.`timeoutMs`) +
+            FfiConverterOptionalLong.allocationSize(value.`closeTimeoutMs`) +
+            FfiConverterOptionalLong.allocationSize(value.`maxMessageBytes`) +
+            FfiConverterOptionalLong.allocationSize(value.`backgroundGraceMs`) +
+            FfiConverterOptionalString.allocationSize(value.`greeting`) +
+            FfiConverterOptionalLong.allocationSize(value.`delayMs`) +
+            FfiConverterOptionalInt.allocationSize(value.`maxAttempts`) +
+            FfiConverterOptionalLong.allocationSize(value.`stableAfterMs`) +
+            FfiConverterOptionalSequenceInt.allocationSize(value.`stopCodes`) +
+            FfiConverterOptionalSequenceInt.allocationSize(value.`stopStatuses`) +
+            FfiConverterOptionalBoolean.allocationSize(value.`reconnect`) +
+            FfiConverterOptionalBoolean.allocationSize(value.`heartbeat`) +
+            FfiConverterOptionalString.allocationSize(value.`heartbeatPayload`) +
+            FfiConverterBoolean.allocationSize(value.`heartbeatPing`) +
+            FfiConverterOptionalString.allocationSize(value.`heartbeatReply`) +
+            FfiConverterOptionalLong.allocationSize(value.`heartbeatIntervalMs`) +
+            FfiConverterOptionalLong.allocationSize(value.`heartbeatTimeoutMs`) +
+            FfiConverterOptionalBoolean.allocationSize(value.`strict`) +
+            FfiConverterOptionalBoolean.allocationSize(value.`deliverReply`) +
+            FfiConverterOptionalBoolean.allocationSize(value.`queue`) +
+            FfiConverterOptionalLong.allocationSize(value.`queueMessages`) +
+            FfiConverterOptionalLong.allocationSize(value.`queueBytes`) +
+            FfiConverterOptionalString.allocationSize(value.`overflow`)
+    )
+
+    override fun write(value: ScenarioOptions, buf: ByteBuffer) {
+            FfiConverterOptionalString.write(value.`preset`, buf)
+            FfiConverterSequenceString.write(value.`protocols`, buf)
+            FfiConverterSequenceTypeSeenHeader.write(value.`header`, buf)
+            FfiConverterOptionalLong.write(value.`timeoutMs`, buf)
+            FfiConverterOptionalLong.write(value.`closeTimeoutMs`, buf)
+            FfiConverterOptionalLong.write(value.`maxMessageBytes`, buf)
+            FfiConverterOptionalLong.write(value.`backgroundGraceMs`, buf)
+            FfiConverterOptionalString.write(value.`greeting`, buf)
+            FfiConverterOptionalLong.write(value.`delayMs`, buf)
+            FfiConverterOptionalInt.write(value.`maxAttempts`, buf)
+            FfiConverterOptionalLong.write(value.`stableAfterMs`, buf)
+            FfiConverterOptionalSequenceInt.write(value.`stopCodes`, buf)
+            FfiConverterOptionalSequenceInt.write(value.`stopStatuses`, buf)
+            FfiConverterOptionalBoolean.write(value.`reconnect`, buf)
+            FfiConverterOptionalBoolean.write(value.`heartbeat`, buf)
+            FfiConverterOptionalString.write(value.`heartbeatPayload`, buf)
+            FfiConverterBoolean.write(value.`heartbeatPing`, buf)
+            FfiConverterOptionalString.write(value.`heartbeatReply`, buf)
+            FfiConverterOptionalLong.write(value.`heartbeatIntervalMs`, buf)
+            FfiConverterOptionalLong.write(value.`heartbeatTimeoutMs`, buf)
+            FfiConverterOptionalBoolean.write(value.`strict`, buf)
+            FfiConverterOptionalBoolean.write(value.`deliverReply`, buf)
+            FfiConverterOptionalBoolean.write(value.`queue`, buf)
+            FfiConverterOptionalLong.write(value.`queueMessages`, buf)
+            FfiConverterOptionalLong.write(value.`queueBytes`, buf)
+            FfiConverterOptionalString.write(value.`overflow`, buf)
+    }
+}
+
+
+
+/**
  * One connection, as the server saw it.
  */
 data class SeenByServer (
@@ -1949,7 +2647,7 @@ public object FfiConverterTypeSeenByServer: FfiConverterRustBuffer<SeenByServer>
 
 
 /**
- * One header of a request.
+ * One header.
  */
 data class SeenHeader (
     /**
@@ -1992,6 +2690,312 @@ public object FfiConverterTypeSeenHeader: FfiConverterRustBuffer<SeenHeader> {
             FfiConverterString.write(value.`value`, buf)
     }
 }
+
+
+
+/**
+ * What a runner has to do; everything else [`Scenario::server_step`] does.
+ */
+sealed class ScenarioStep {
+    
+    /**
+     * Wait for the next line that begins with this word, after those already waited for.
+     */
+    data class Wait(
+        /**
+         * The word.
+         */
+        val `word`: kotlin.String) : ScenarioStep()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Send a text message and note the answer.
+     */
+    data class Send(
+        /**
+         * The text.
+         */
+        val `text`: kotlin.String) : ScenarioStep()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Send a binary message and note the answer.
+     */
+    data class SendBytes(
+        /**
+         * The bytes.
+         */
+        val `bytes`: kotlin.ByteArray) : ScenarioStep()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Close; note a refusal.
+     */
+    data class Close(
+        /**
+         * The code.
+         */
+        val `code`: kotlin.Int, 
+        /**
+         * The reason.
+         */
+        val `reason`: kotlin.String) : ScenarioStep()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Call `pause`.
+     */
+    object Pause : ScenarioStep()
+    
+    
+    /**
+     * Call `resume`.
+     */
+    object Resume : ScenarioStep()
+    
+    
+    /**
+     * Call `reconnectNow`.
+     */
+    object ReconnectNow : ScenarioStep()
+    
+    
+    /**
+     * Call `setNetwork`.
+     */
+    data class Network(
+        /**
+         * The argument.
+         */
+        val `available`: kotlin.Boolean) : ScenarioStep()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Call `setForeground`.
+     */
+    data class Foreground(
+        /**
+         * The argument.
+         */
+        val `foreground`: kotlin.Boolean) : ScenarioStep()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Call [`Scenario::server_step`] with this number.
+     */
+    data class Server(
+        /**
+         * The number of the step.
+         */
+        val `index`: kotlin.UInt) : ScenarioStep()
+        
+    {
+        
+
+        companion object
+    }
+    
+
+    
+
+    
+    
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeScenarioStep : FfiConverterRustBuffer<ScenarioStep>{
+    override fun read(buf: ByteBuffer): ScenarioStep {
+        return when(buf.getInt()) {
+            1 -> ScenarioStep.Wait(
+                FfiConverterString.read(buf),
+                )
+            2 -> ScenarioStep.Send(
+                FfiConverterString.read(buf),
+                )
+            3 -> ScenarioStep.SendBytes(
+                FfiConverterByteArray.read(buf),
+                )
+            4 -> ScenarioStep.Close(
+                FfiConverterInt.read(buf),
+                FfiConverterString.read(buf),
+                )
+            5 -> ScenarioStep.Pause
+            6 -> ScenarioStep.Resume
+            7 -> ScenarioStep.ReconnectNow
+            8 -> ScenarioStep.Network(
+                FfiConverterBoolean.read(buf),
+                )
+            9 -> ScenarioStep.Foreground(
+                FfiConverterBoolean.read(buf),
+                )
+            10 -> ScenarioStep.Server(
+                FfiConverterUInt.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: ScenarioStep): ULong = when(value) {
+        is ScenarioStep.Wait -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`word`)
+            )
+        }
+        is ScenarioStep.Send -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`text`)
+            )
+        }
+        is ScenarioStep.SendBytes -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterByteArray.allocationSize(value.`bytes`)
+            )
+        }
+        is ScenarioStep.Close -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterInt.allocationSize(value.`code`)
+                + FfiConverterString.allocationSize(value.`reason`)
+            )
+        }
+        is ScenarioStep.Pause -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is ScenarioStep.Resume -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is ScenarioStep.ReconnectNow -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is ScenarioStep.Network -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterBoolean.allocationSize(value.`available`)
+            )
+        }
+        is ScenarioStep.Foreground -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterBoolean.allocationSize(value.`foreground`)
+            )
+        }
+        is ScenarioStep.Server -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterUInt.allocationSize(value.`index`)
+            )
+        }
+    }
+
+    override fun write(value: ScenarioStep, buf: ByteBuffer) {
+        when(value) {
+            is ScenarioStep.Wait -> {
+                buf.putInt(1)
+                FfiConverterString.write(value.`word`, buf)
+                Unit
+            }
+            is ScenarioStep.Send -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`text`, buf)
+                Unit
+            }
+            is ScenarioStep.SendBytes -> {
+                buf.putInt(3)
+                FfiConverterByteArray.write(value.`bytes`, buf)
+                Unit
+            }
+            is ScenarioStep.Close -> {
+                buf.putInt(4)
+                FfiConverterInt.write(value.`code`, buf)
+                FfiConverterString.write(value.`reason`, buf)
+                Unit
+            }
+            is ScenarioStep.Pause -> {
+                buf.putInt(5)
+                Unit
+            }
+            is ScenarioStep.Resume -> {
+                buf.putInt(6)
+                Unit
+            }
+            is ScenarioStep.ReconnectNow -> {
+                buf.putInt(7)
+                Unit
+            }
+            is ScenarioStep.Network -> {
+                buf.putInt(8)
+                FfiConverterBoolean.write(value.`available`, buf)
+                Unit
+            }
+            is ScenarioStep.Foreground -> {
+                buf.putInt(9)
+                FfiConverterBoolean.write(value.`foreground`, buf)
+                Unit
+            }
+            is ScenarioStep.Server -> {
+                buf.putInt(10)
+                FfiConverterUInt.write(value.`index`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
 
 
 
@@ -2161,6 +3165,70 @@ public object FfiConverterOptionalInt: FfiConverterRustBuffer<kotlin.Int?> {
 /**
  * @suppress
  */
+public object FfiConverterOptionalLong: FfiConverterRustBuffer<kotlin.Long?> {
+    override fun read(buf: ByteBuffer): kotlin.Long? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterLong.read(buf)
+    }
+
+    override fun allocationSize(value: kotlin.Long?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterLong.allocationSize(value)
+        }
+    }
+
+    override fun write(value: kotlin.Long?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterLong.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalBoolean: FfiConverterRustBuffer<kotlin.Boolean?> {
+    override fun read(buf: ByteBuffer): kotlin.Boolean? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterBoolean.read(buf)
+    }
+
+    override fun allocationSize(value: kotlin.Boolean?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterBoolean.allocationSize(value)
+        }
+    }
+
+    override fun write(value: kotlin.Boolean?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterBoolean.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalString: FfiConverterRustBuffer<kotlin.String?> {
     override fun read(buf: ByteBuffer): kotlin.String? {
         if (buf.get().toInt() == 0) {
@@ -2183,6 +3251,66 @@ public object FfiConverterOptionalString: FfiConverterRustBuffer<kotlin.String?>
         } else {
             buf.put(1)
             FfiConverterString.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalSequenceInt: FfiConverterRustBuffer<List<kotlin.Int>?> {
+    override fun read(buf: ByteBuffer): List<kotlin.Int>? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterSequenceInt.read(buf)
+    }
+
+    override fun allocationSize(value: List<kotlin.Int>?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterSequenceInt.allocationSize(value)
+        }
+    }
+
+    override fun write(value: List<kotlin.Int>?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterSequenceInt.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceInt: FfiConverterRustBuffer<List<kotlin.Int>> {
+    override fun read(buf: ByteBuffer): List<kotlin.Int> {
+        val len = buf.getInt()
+        return List<kotlin.Int>(len) {
+            FfiConverterInt.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<kotlin.Int>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterInt.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<kotlin.Int>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterInt.write(it, buf)
         }
     }
 }
@@ -2267,6 +3395,34 @@ public object FfiConverterSequenceTypeSeenHeader: FfiConverterRustBuffer<List<Se
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeSeenHeader.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeScenarioStep: FfiConverterRustBuffer<List<ScenarioStep>> {
+    override fun read(buf: ByteBuffer): List<ScenarioStep> {
+        val len = buf.getInt()
+        return List<ScenarioStep>(len) {
+            FfiConverterTypeScenarioStep.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<ScenarioStep>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeScenarioStep.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<ScenarioStep>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeScenarioStep.write(it, buf)
         }
     }
 }

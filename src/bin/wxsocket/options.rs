@@ -1,0 +1,148 @@
+//! From the arguments to the engine's options, and from its errors back to the arguments.
+
+use super::args::ConnectArgs;
+use std::net::IpAddr;
+use wxsocket::{
+    ConnectOptions, HeartbeatOptions, HeartbeatPayload, Message, QueueOptions, ReconnectDelay,
+    ReconnectOptions, ReplyMatch, TlsOptions, WxError,
+};
+
+/// The engine checks the values; only a file that cannot be read is an error here.
+pub(crate) fn connect_options(args: &ConnectArgs) -> Result<ConnectOptions, String> {
+    let ca_pem = args.ca.as_ref().map(|path| {
+        std::fs::read_to_string(path)
+            .map_err(|error| format!("--ca: cannot read {}: {error}", path.display()))
+    });
+    Ok(ConnectOptions {
+        url: args.url.clone(),
+        header: args.header.clone(),
+        protocols: args.protocol.clone(),
+        timeout_ms: args.timeout,
+        preset: Some(args.preset.into()),
+        reconnect: ReconnectOptions {
+            enabled: args.no_reconnect.then_some(false),
+            delay: args.delay.map(|delay_ms| ReconnectDelay::Fixed { delay_ms }),
+            max_attempts: args.max_attempts,
+            ..ReconnectOptions::default()
+        },
+        heartbeat: heartbeat(args),
+        queue: QueueOptions {
+            messages: args.queue_messages,
+            bytes: args.queue_bytes,
+            ..QueueOptions::default()
+        },
+        tls: TlsOptions { ca_pem: ca_pem.transpose()? },
+        greeting: args.greeting.clone().map(Message::text),
+        close_timeout_ms: args.close_timeout,
+        ..ConnectOptions::default()
+    })
+}
+
+fn heartbeat(args: &ConnectArgs) -> HeartbeatOptions {
+    let text = args.heartbeat_payload.clone().map(|text| HeartbeatPayload::Text { text });
+    HeartbeatOptions {
+        enabled: args.no_heartbeat.then_some(false),
+        payload: text.or(args.heartbeat_ping.then_some(HeartbeatPayload::Ping)),
+        interval_ms: args.heartbeat_interval,
+        timeout_ms: args.heartbeat_timeout,
+        reply: args.heartbeat_reply.clone().map(|text| ReplyMatch::Text { text }),
+        strict: args.strict_pong.then_some(true),
+        ..HeartbeatOptions::default()
+    }
+}
+
+/// The engine's name of an option, what it is called here, and what its numbers count.
+const FLAGS: [(&str, &str, &str); 13] = [
+    ("url", "URL", ""),
+    ("header", "--header", ""),
+    ("protocols", "--protocol", ""),
+    ("timeout_ms", "--timeout", " milliseconds"),
+    ("close_timeout_ms", "--close-timeout", " milliseconds"),
+    ("reconnect.delay.delay_ms", "--delay", " milliseconds"),
+    (
+        "reconnect.max_attempts",
+        "--max-attempts",
+        " (or `unlimited`; for none at all --no-reconnect)",
+    ),
+    ("heartbeat.interval_ms", "--heartbeat-interval", " milliseconds"),
+    ("heartbeat.timeout_ms", "--heartbeat-timeout", " milliseconds"),
+    ("queue.messages", "--queue-messages", ""),
+    ("queue.bytes", "--queue-bytes", " bytes"),
+    ("tls.ca_pem", "--ca", ""),
+    ("heartbeat.strict", "--strict-pong", ""),
+];
+
+/// An error of the engine, told in terms of the arguments.
+pub(crate) fn explain(error: &WxError) -> String {
+    let WxError::InvalidArgument { field, reason, .. } = error else {
+        return error.to_string();
+    };
+    let known = FLAGS.iter().find(|(name, _, _)| name == field);
+    let (flag, unit) = known.map_or((field.as_str(), ""), |(_, flag, unit)| (flag, unit));
+    let reason = reason.replace("heartbeat.reply", "--heartbeat-reply");
+    format!("invalid value for '{flag}': {reason}{unit}")
+}
+
+/// A URL without what may be secret: scheme, host, port and path, but no query.
+pub(crate) fn without_secrets(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or(url)
+}
+
+/// Whether what is sent may be read on its way: `ws://` beyond this machine and its network.
+pub(crate) fn is_exposed(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or(v6),
+        None => authority.split(':').next().unwrap_or(authority),
+    };
+    scheme.eq_ignore_ascii_case("ws") && !is_near(host)
+}
+
+fn is_near(host: &str) -> bool {
+    match host.parse() {
+        Ok(IpAddr::V4(ip)) => {
+            ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()
+        }
+        Ok(IpAddr::V6(ip)) => {
+            ip.is_loopback()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local()
+                || ip.is_unspecified()
+        }
+        // A name without a dot, or in these zones, is one of the local network.
+        Err(_) => {
+            let host = host.to_ascii_lowercase();
+            let zones = [".localhost", ".local", ".lan", ".internal", ".home.arpa"];
+            !host.contains('.') || zones.iter().any(|zone| host.ends_with(zone))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_text_to_far_hosts_is_exposed() {
+        for near in [
+            "ws://localhost:1/x",
+            "ws://127.0.0.1",
+            "ws://192.168.1.2:9000?t=1",
+            "ws://[::1]:9000/",
+            "ws://printer.local",
+            "ws://server",
+            "wss://example.com",
+        ] {
+            assert!(!is_exposed(near), "{near}");
+        }
+        for far in ["ws://example.com/x", "WS://8.8.8.8", "ws://[2001:db8::1]/"] {
+            assert!(is_exposed(far), "{far}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_not_shown() {
+        assert_eq!(without_secrets("wss://a.b:1/c?token=d"), "wss://a.b:1/c");
+    }
+}

@@ -1,0 +1,153 @@
+//! What `connect` prints: lines of JSON, or messages for a pipe and a timeline for people.
+
+use super::json;
+use super::options::without_secrets;
+use super::timeline::{Mark, Timeline, visible};
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+use wxsocket::{CloseEvent, Message, SendOutcome, SocketEvent, WxError};
+
+/// How often a countdown is rewritten.
+const TICK: Duration = Duration::from_millis(100);
+
+pub(crate) struct Output {
+    start: Instant,
+    json: bool,
+    timeline: Timeline,
+    /// A terminal shows messages in the timeline's form; a pipe gets them bare.
+    terminal: bool,
+    waiting: Option<Waiting>,
+}
+
+/// The attempt that is due, for the countdown.
+struct Waiting {
+    due: Instant,
+    attempt: i32,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        let start = Instant::now();
+        Self {
+            start,
+            json,
+            timeline: Timeline::on_stderr(start),
+            terminal: io::stdout().is_terminal(),
+            waiting: None,
+        }
+    }
+
+    /// The first line.
+    pub(crate) fn start(&mut self, url: &str, preset: &str) {
+        if !self.json {
+            let url = visible(without_secrets(url));
+            self.timeline.note(Mark::Dial, &format!("{url}, preset {preset}"));
+        }
+    }
+
+    /// Something about the input, for people; never mixed into JSON.
+    pub(crate) fn complain(&mut self, text: &str) {
+        self.timeline.clear_live();
+        anstream::eprintln!("{text}");
+    }
+
+    pub(crate) fn event(&mut self, event: &SocketEvent) -> io::Result<()> {
+        self.waiting = None;
+        if self.json {
+            return print(&json::event(event, self.t_ms()));
+        }
+        match event {
+            SocketEvent::Open { event } => self.timeline.open(event),
+            SocketEvent::Error { event } => self.timeline.error(event),
+            SocketEvent::Close { event } => {
+                self.timeline.close(event);
+                self.waiting = waiting(event);
+            }
+            SocketEvent::Message { event } => return self.message(&event.data),
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, message: &Message) -> io::Result<()> {
+        self.timeline.clear_live();
+        let bytes;
+        let text = match message {
+            Message::Text { text } => text,
+            Message::Binary { bytes: data } => {
+                bytes = json::hex(data);
+                &bytes
+            }
+        };
+        if self.terminal { print(&format!("< {}", printable(text))) } else { print(text) }
+    }
+
+    pub(crate) fn sent(&mut self, outcome: &Result<SendOutcome, WxError>) -> io::Result<()> {
+        if self.json {
+            return print(&json::send(outcome, self.t_ms()));
+        }
+        let text = match outcome {
+            Ok(SendOutcome::Sent) => return Ok(()),
+            Ok(SendOutcome::Queued { .. }) => "queued until the connection is open".to_owned(),
+            Ok(SendOutcome::Dropped) => "rejected: the queue is full".to_owned(),
+            Err(error) => format!("rejected: {} {error}", error.err_code()),
+        };
+        self.timeline.note(Mark::Send, &text);
+        Ok(())
+    }
+
+    /// When the countdown wants to be rewritten.
+    pub(crate) fn next_tick(&self) -> Option<Instant> {
+        let shown = !self.json && self.timeline.is_live() && self.waiting.is_some();
+        shown.then(|| Instant::now() + TICK)
+    }
+
+    pub(crate) fn tick(&mut self) {
+        let (Some(waiting), false) = (&self.waiting, self.json) else { return };
+        let left = waiting.due.saturating_duration_since(Instant::now());
+        let attempt = waiting.attempt;
+        if left.is_zero() {
+            self.waiting = None;
+            self.timeline.live(Mark::Dial, &format!("attempt {attempt}"));
+        } else {
+            let left = left.as_secs_f64();
+            self.timeline.live(Mark::Wait, &format!("attempt {attempt} in {left:.1} s"));
+        }
+    }
+
+    /// Leaves the screen tidy.
+    pub(crate) fn finish(&mut self) {
+        self.timeline.clear_live();
+    }
+
+    fn t_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn waiting(event: &CloseEvent) -> Option<Waiting> {
+    let retry = event.retry?;
+    let delay = Duration::from_millis(retry.delay_ms?.unsigned_abs());
+    // A delay that reaches beyond the clock needs no countdown.
+    Some(Waiting { due: Instant::now().checked_add(delay)?, attempt: retry.attempt })
+}
+
+/// A whole line, flushed: whoever reads the pipe waits for it.
+fn print(line: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(line.as_bytes())?;
+    stdout.write_all(b"\n")?;
+    stdout.flush()
+}
+
+/// All of a message, but nothing that a terminal would obey.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' && c != '\t' {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
