@@ -221,14 +221,15 @@ impl Session {
             Input::Failed { epoch, failure } if self.is_current(epoch) => self.failed(failure, now),
             Input::GiveUp { epoch, failure } if self.is_current(epoch) => self.give_up(failure),
             Input::Flushed => self.outbox.flushed(),
-            Input::ReadPaused(paused) => self.read_paused = paused,
+            Input::ReadPaused(paused) => self.read(paused, now),
             Input::Network(available) => self.network(available, now),
             Input::Foreground(foreground) => self.foreground(foreground, now),
             Input::Pause => self.pause(now),
-            Input::Resume => {
+            Input::Resume if self.holds.paused => {
                 self.holds.paused = false;
                 self.wake(now);
             }
+            Input::Resume => {}
             Input::ReconnectNow => {
                 self.holds = Holds::default();
                 self.wake(now);

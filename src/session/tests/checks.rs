@@ -141,13 +141,20 @@ pub(super) fn buffered_amount_adds_up(trace: &Trace<'_>) -> Verdict {
     Ok(judged)
 }
 
-/// Whatever sets the counter back at any time.
-fn rearms(stimulus: &Stimulus) -> bool {
+/// Whatever sets the counter back at any time. A resume does only after a pause.
+fn rearms(stimulus: &Stimulus, paused: &mut bool) -> bool {
     let Stimulus::Input(input) = stimulus else { return false };
-    matches!(
-        input,
-        Input::Network(true) | Input::Foreground(true) | Input::Resume | Input::ReconnectNow
-    )
+    let was_paused = *paused;
+    match input {
+        Input::Pause => *paused = true,
+        Input::Resume | Input::ReconnectNow => *paused = false,
+        _ => {}
+    }
+    match input {
+        Input::Network(true) | Input::Foreground(true) | Input::ReconnectNow => true,
+        Input::Resume => was_paused,
+        _ => false,
+    }
 }
 
 /// Calls back for every dial: its attempt, the one before it unless the counter was set back
@@ -157,9 +164,9 @@ fn follow_dials(
     mut judge: impl FnMut(&Step, u32, Option<u32>, u32) -> Result<(), String>,
 ) -> Result<(), String> {
     let Some(policy) = &trace.config.reconnect else { return Ok(()) };
-    let (mut previous, mut dials, mut open_since) = (None, 0, None);
+    let (mut previous, mut dials, mut open_since, mut paused) = (None, 0, None, false);
     for step in trace.steps {
-        if rearms(&step.stimulus) {
+        if rearms(&step.stimulus, &mut paused) {
             (previous, dials) = (None, 0);
         }
         for output in &step.outputs {

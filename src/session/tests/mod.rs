@@ -9,6 +9,7 @@ mod checks;
 mod closing;
 mod heartbeat;
 mod outbox;
+mod patience;
 mod presets;
 mod properties;
 mod reconnect;

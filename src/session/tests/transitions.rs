@@ -118,7 +118,6 @@ const TABLE: &[Row] = {
     // The retry is due before the grace is over.
     (S::Waiting, T::BackgroundAndGrace, "Suspended", &["dial 2 attempt 1", "abort 2", "error 2 Interrupted", r#"close 2 1006 "interrupted" retry 1/- held"#]),
     (S::Waiting, T::Pause, "Suspended", &[]),
-    (S::Waiting, T::Resume, "Connecting", &["dial 2 attempt 0"]),
     (S::Waiting, T::ReconnectNow, "Connecting", &["dial 2 attempt 0"]),
     (S::Waiting, T::Woke, "Connecting", &["dial 2 attempt 1"]),
     (S::Waiting, T::Timer, "Connecting", &["dial 2 attempt 1"]),
@@ -143,7 +142,6 @@ const TABLE: &[Row] = {
     (S::Open, T::Foreground, "Open", &["write Ping 1"]),
     (S::Open, T::BackgroundAndGrace, "Suspended", &[r#"hang up 2 with 1001 "interrupted""#, r#"close 2 1006 "interrupted" retry 1/- held"#]),
     (S::Open, T::Pause, "Suspended", &[r#"hang up 2 with 1001 "paused""#, r#"close 2 1006 "paused" retry 1/- held"#]),
-    (S::Open, T::Resume, "Open", &["write Ping 1"]),
     (S::Open, T::ReconnectNow, "Open", &["write Ping 1"]),
     (S::Open, T::Woke, "Open", &["write Ping 1"]),
     (S::Open, T::Timer, "Open", &["write Ping 1"]),
