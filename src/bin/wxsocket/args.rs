@@ -213,7 +213,7 @@ Exit codes:
 #[derive(Args, Debug)]
 #[command(after_help = DEMO_HELP)]
 pub(crate) struct DemoArgs {
-    /// The timings of preset wx (5s, 10s, 10s) instead of a tenth of them; takes two minutes
+    /// The timings of preset wx (5s, 10s, 10s) instead of a tenth of them; takes 70 s instead of 7
     #[arg(long)]
     pub(crate) real_time: bool,
 }
