@@ -56,11 +56,12 @@ fn lines_are_sent_as_they_are() {
     let server = serve("[]");
     let long = "x".repeat(1 << 20);
     let input = format!("one\n\ntwo\r\n  three  \n{long}\nlast");
-    let ended = run(&["connect", &server.url()], input.as_bytes());
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    // It may all come before the open.
+    let ended = run(&["connect", "--queue-bytes", "2MiB", &server.url()], input.as_bytes());
+    assert_eq!(ended.code, Some(0));
     assert!(server.wait_ended(1, LONG));
     let seen = server.connection(1).expect("seen");
-    assert_eq!(seen.messages_received, 6);
+    assert_eq!(seen.messages_received, 6, "{}", ended.stderr);
     let texts = data_frames(&seen);
     assert_eq!(texts[..4], ["one", "", "two", "  three  "]);
     let lengths: Vec<u64> = seen.frames.iter().map(|frame| frame.payload_len).collect();
