@@ -110,6 +110,8 @@ impl Mailbox {
     pub(crate) fn set_receiver(self: &Arc<Self>, receiver: Arc<dyn Receiver>) {
         let mut state = self.state();
         let before = state.receiver.replace(receiver);
+        // Whoever pulls has nothing to wait for any more.
+        self.arrived.notify_all();
         self.schedule(state);
         // Outside the lock: its destructor is the app's code.
         drop(before);
