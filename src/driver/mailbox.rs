@@ -164,6 +164,8 @@ impl Mailbox {
     pub(crate) fn set_receiver(self: &Arc<Self>, receiver: Arc<dyn Receiver>) {
         let mut state = self.state();
         let before = state.outlet.replace(Outlet::Receiver(receiver));
+        // Whoever pulls has nothing to wait for any more.
+        self.arrived.notify_all();
         self.schedule(state);
         // Outside the lock: its destructor is the app's code.
         drop(before);
@@ -178,6 +180,7 @@ impl Mailbox {
         }
         let number = turns::join(self.clone());
         let before = state.outlet.replace(Outlet::Turns(number));
+        self.arrived.notify_all();
         state.scheduled = true;
         drop(state);
         drop(before);
