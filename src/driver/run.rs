@@ -16,6 +16,10 @@ use tokio::time::Sleep;
 /// After this many frames other tasks have their turn.
 const TURN: usize = 128;
 
+/// After this much payload too: a turn of large messages must not fill the memory that the
+/// mailbox's bound protects.
+const TURN_BYTES: usize = 1 << 20;
+
 /// The wall clock ran this much further than the monotonic one, which stands still while a
 /// phone sleeps. Less than that is the wall clock being set right.
 const SLEPT: Duration = Duration::from_secs(3);
@@ -156,10 +160,13 @@ impl Runner {
             self.read_paused = paused;
             self.task.session().handle(Input::ReadPaused(paused), Instant::now());
         }
-        let mut inputs = Vec::new();
-        while inputs.len() < room.min(*turn) {
+        let (mut inputs, mut bytes) = (Vec::new(), 0);
+        while inputs.len() < room.min(*turn) && bytes < TURN_BYTES {
             match connection.poll_read(cx) {
                 Poll::Ready(input) => {
+                    if let Input::Received { message, .. } = &input {
+                        bytes += message.len();
+                    }
                     let is_end =
                         matches!(input, Input::Failed { .. } | Input::CloseReceived { .. });
                     inputs.push(input);
