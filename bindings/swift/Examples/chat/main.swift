@@ -5,8 +5,13 @@
 import Foundation
 import WxSocket
 
+/// Line by line, also when the output is not a terminal.
+func say(_ line: String) {
+    FileHandle.standardOutput.write(Data((line + "\n").utf8))
+}
+
 guard let url = CommandLine.arguments.dropFirst().first else {
-    print("usage: chat URL")
+    say("usage: chat URL")
     exit(2)
 }
 
@@ -14,16 +19,16 @@ let task: SocketTask
 do {
     task = try connectSocket(url) { $0.preset = .resilient }
 } catch {
-    print(error.errMsg) // A `WxError`, which says what is wrong with the URL.
+    say(error.errMsg) // A `WxError`, which says what is wrong with the URL.
     exit(2)
 }
-task.onOpen { _ in print("* connected") }
-task.onMessage { print("< \($0.data.text ?? "(bytes)")") }
-task.onError { print("* \($0.errMsg)") }
+task.onOpen { _ in say("* connected") }
+task.onMessage { say("< \($0.data.text ?? "(bytes)")") }
+task.onError { say("* \($0.errMsg)") }
 task.onClose { event in
     switch event.retry {
-    case let retry?: print("* lost (\(event.code)), attempt \(retry.attempt) follows")
-    case nil: print("* closed (\(event.code))")
+    case let retry?: say("* lost (\(event.code)), attempt \(retry.attempt) follows")
+    case nil: say("* closed (\(event.code))")
     }
 }
 
@@ -31,9 +36,9 @@ task.onClose { event in
 Thread.detachNewThread {
     while let line = readLine() {
         do throws(WxError) {
-            if case .queued = try task.send(line) { print("* will be sent when connected") }
+            if case .queued = try task.send(line) { say("* will be sent when connected") }
         } catch {
-            print("* not sent: \(error.errMsg)")
+            say("* not sent: \(error.errMsg)")
         }
     }
     task.close()

@@ -6,6 +6,8 @@ import WxSocket
 import WxSocketTestingBindings
 
 @Suite(.timeLimit(.minutes(1))) struct ListenerTests {
+    static let lines = Log<String>()
+
     @Test func severalListenersHearTheSameInTheOrderTheyCame() async throws {
         let server = try ScriptedServer(script: "")
         let task = try connectSocket(server.url())
@@ -78,7 +80,8 @@ import WxSocketTestingBindings
     @Test(arguments: [false, true])
     func aListenerThatThrowsHarmsNothing(_ onQueue: Bool) async throws {
         let server = try ScriptedServer(script: "")
-        let lines = Log<String>()
+        // The process has one log, and this test runs twice at once.
+        let lines = Self.lines
         SocketLog.set(.warn) { _, line in lines.add(line) }
         let task = try connectSocket(server.url()) { $0.callbackQueue = onQueue ? DispatchQueue(label: "app") : nil }
         let log = Log<String>()
@@ -125,7 +128,7 @@ import WxSocketTestingBindings
     @Test func closuresRunOnTheAppsQueueInOrder() async throws {
         let server = try ScriptedServer(script: "")
         let queue = DispatchQueue(label: "app")
-        let key = DispatchSpecificKey<Bool>()
+        nonisolated(unsafe) let key = DispatchSpecificKey<Bool>()
         queue.setSpecific(key: key, value: true)
         let task = try connectSocket(server.url()) { $0.callbackQueue = queue }
         let log = Log<String>()
