@@ -126,7 +126,7 @@ class Child:
         self.process.stderr.close()
 
     def transcript(self, about=lambda event: True):
-        shown = [short(" ".join(self.argv))]
+        shown = [" ".join(self.argv)]
         with self.news:
             shown += [short(event) for event in self.events if about(event)]
         return shown + [f"stderr: {short(line)}" for line in self.errors]
