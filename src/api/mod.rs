@@ -8,6 +8,7 @@ mod options;
 pub(crate) mod preset;
 mod resolve;
 mod task;
+mod turn;
 
 pub use error::{ListenerError, WxError};
 pub use event::{CloseEvent, ErrorEvent, MessageEvent, OpenEvent, RetryInfo, SocketEvent};
@@ -19,3 +20,4 @@ pub use options::{
 };
 pub use preset::Preset;
 pub use task::{EventStream, SocketStats, SocketTask, connect_socket};
+pub use turn::{SocketState, Turn, end_turn, next_turn, wake_task};

@@ -7,6 +7,7 @@ use super::event::{
 use super::listener::{BeforeConnect, ConnectDecision, SocketListener};
 use super::options::ConnectOptions;
 use super::resolve;
+use super::turn::SocketState;
 use crate::driver::{BeforeDial, DialRefused, Mailbox, Notice, Receiver, Task};
 use crate::net::DialOptions;
 use crate::session::{
@@ -89,6 +90,11 @@ impl SocketTask {
         self.task.phase().ready_state()
     }
 
+    /// Where it is in its life; finer than `ready_state`.
+    pub fn state(&self) -> SocketState {
+        self.task.standing().into()
+    }
+
     /// Bytes of payload accepted and not yet written to the socket.
     pub fn buffered_amount(&self) -> i64 {
         i64::try_from(self.task.buffered_amount()).unwrap_or(i64::MAX)
@@ -151,6 +157,14 @@ impl SocketTask {
     /// listener replaces the first.
     pub fn set_listener(&self, listener: Arc<dyn SocketListener>) {
         self.task.mailbox().set_receiver(Arc::new(ToListener(listener)));
+    }
+
+    /// Has its events come out of `next_turn` together with those of other tasks, and gives
+    /// the number it goes by there. For a language that has its own threads for all tasks;
+    /// it takes the place of a listener. Its first turn has begun: it is the caller's, to be
+    /// ended with `end_turn` once the number is known to whoever takes turns.
+    pub fn join_turns(&self) -> i64 {
+        self.task.mailbox().set_turns()
     }
 
     /// The events, for a thread that takes them itself instead of a listener.

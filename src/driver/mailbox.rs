@@ -4,9 +4,9 @@
 //! It is bounded: when it is full, the run loop stops reading the socket, TCP's window closes,
 //! and the server waits. Nothing is dropped.
 
-use super::pool;
+use super::{pool, turns};
 use crate::net::SocketProfile;
-use crate::session::{Event, Header};
+use crate::session::{Event, Header, Phase};
 use futures_util::task::AtomicWaker;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,6 +48,31 @@ impl Notice {
     }
 }
 
+/// Where a task is in its life, for those who watch it from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) phase: Phase,
+    /// Attempts used since the last stable connection.
+    pub(crate) attempt: u32,
+}
+
+/// What a thread of [`turns`] takes at once.
+pub(crate) struct Turn {
+    pub(crate) standing: Standing,
+    pub(crate) notices: Vec<Notice>,
+}
+
+/// What follows a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TurnEnd {
+    /// Another one.
+    Ready,
+    /// Nothing for now.
+    Quiet,
+    /// Nothing ever: everything is told.
+    Over,
+}
+
 /// Who is told. It may block, fail or panic: only its own task notices.
 pub(crate) trait Receiver: Send + Sync {
     /// Takes one event; an error is logged and counted.
@@ -62,13 +87,23 @@ pub(crate) struct Mailbox {
     reader: Arc<AtomicWaker>,
 }
 
-#[derive(Default)]
+/// Who empties the mailbox. Without one, those who pull from it.
+enum Outlet {
+    /// The threads of [`pool`].
+    Receiver(Arc<dyn Receiver>),
+    /// The threads of [`turns`], under this number.
+    Turns(i64),
+}
+
 struct State {
     queue: VecDeque<Notice>,
     bytes: usize,
-    receiver: Option<Arc<dyn Receiver>>,
+    outlet: Option<Outlet>,
     /// A delivery thread has it, or will.
     scheduled: bool,
+    /// It wants a turn even if the queue is empty.
+    again: bool,
+    standing: Standing,
     /// The run loop stopped reading for want of room.
     starved: bool,
     /// The final event is in; nothing follows.
@@ -77,8 +112,19 @@ struct State {
 }
 
 impl Mailbox {
-    pub(super) fn new(reader: Arc<AtomicWaker>) -> Self {
-        Self { state: Mutex::default(), arrived: Condvar::new(), reader }
+    pub(super) fn new(reader: Arc<AtomicWaker>, standing: Standing) -> Self {
+        let state = State {
+            queue: VecDeque::new(),
+            bytes: 0,
+            outlet: None,
+            scheduled: false,
+            again: false,
+            standing,
+            starved: false,
+            complete: false,
+            failures: 0,
+        };
+        Self { state: Mutex::new(state), arrived: Condvar::new(), reader }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -95,12 +141,20 @@ impl Mailbox {
         MAX_NOTICES - state.queue.len()
     }
 
-    pub(super) fn push(self: &Arc<Self>, notices: impl IntoIterator<Item = Notice>) {
+    pub(super) fn push(
+        self: &Arc<Self>,
+        notices: impl IntoIterator<Item = Notice>,
+        standing: Standing,
+    ) {
         let mut state = self.state();
         for notice in notices {
             state.bytes += notice.size();
             state.complete |= notice.is_final();
             state.queue.push_back(notice);
+        }
+        if state.standing != standing {
+            state.standing = standing;
+            state.again = true;
         }
         self.arrived.notify_all();
         self.schedule(state);
@@ -109,10 +163,25 @@ impl Mailbox {
     /// Whom to tell from now on, beginning with whatever has not been told yet.
     pub(crate) fn set_receiver(self: &Arc<Self>, receiver: Arc<dyn Receiver>) {
         let mut state = self.state();
-        let before = state.receiver.replace(receiver);
+        let before = state.outlet.replace(Outlet::Receiver(receiver));
         self.schedule(state);
         // Outside the lock: its destructor is the app's code.
         drop(before);
+    }
+
+    /// Has the threads of [`turns`] empty it from now on, and gives its number there. Its first
+    /// turn has begun, and is whose who calls.
+    pub(crate) fn set_turns(self: &Arc<Self>) -> i64 {
+        let mut state = self.state();
+        if let Some(Outlet::Turns(number)) = state.outlet {
+            return number;
+        }
+        let number = turns::join(self.clone());
+        let before = state.outlet.replace(Outlet::Turns(number));
+        state.scheduled = true;
+        drop(state);
+        drop(before);
+        number
     }
 
     /// Receivers' errors and panics so far.
@@ -121,29 +190,74 @@ impl Mailbox {
     }
 
     fn schedule(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
-        if state.scheduled || state.receiver.is_none() || state.queue.is_empty() {
+        if state.scheduled {
             return;
         }
-        state.scheduled = true;
-        drop(state);
-        pool::schedule(self.clone());
+        match state.outlet {
+            Some(Outlet::Receiver(_)) if !state.queue.is_empty() => {
+                state.scheduled = true;
+                drop(state);
+                pool::schedule(self.clone());
+            }
+            Some(Outlet::Turns(number)) if state.again || !state.queue.is_empty() => {
+                state.scheduled = true;
+                drop(state);
+                turns::schedule(number, Some(self.clone()));
+            }
+            _ => {}
+        }
     }
 
     /// Waits until there is something and takes it, at most `max`. Empty: it is all over, or
-    /// there is a receiver, which gets everything.
+    /// somebody else empties the mailbox.
     pub(crate) fn take(&self, max: usize) -> Vec<Notice> {
         let mut state = self.state();
-        while state.queue.is_empty() && !state.complete && state.receiver.is_none() {
+        while state.queue.is_empty() && !state.complete && state.outlet.is_none() {
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.receiver.is_some() {
+        if state.outlet.is_some() {
             return Vec::new();
         }
         self.remove(state, max.max(1))
     }
 
+    /// Begins a turn of a thread of [`turns`].
+    pub(super) fn begin_turn(&self, max: usize) -> Turn {
+        let mut state = self.state();
+        state.again = false;
+        let standing = state.standing;
+        Turn { standing, notices: self.remove(state, max.max(1)) }
+    }
+
+    /// Ends that turn; whoever ends it puts the mailbox back in line if it wants another one.
+    pub(super) fn end_turn(&self, again: bool) -> TurnEnd {
+        let mut state = self.state();
+        state.again |= again;
+        let more = state.again || !state.queue.is_empty();
+        state.scheduled = more;
+        match (more, state.complete) {
+            (true, _) => TurnEnd::Ready,
+            (false, false) => TurnEnd::Quiet,
+            (false, true) => TurnEnd::Over,
+        }
+    }
+
+    /// Gives the threads of [`turns`] a turn, whether or not there is something.
+    pub(super) fn wake(self: &Arc<Self>) {
+        let mut state = self.state();
+        state.again = true;
+        self.schedule(state);
+    }
+
     fn remove(&self, mut state: MutexGuard<'_, State>, max: usize) -> Vec<Notice> {
-        let count = max.min(state.queue.len());
+        let mut bytes = 0;
+        // The one that goes beyond the bound is taken too: it may be alone.
+        let fits = |notice: &&Notice| {
+            let fits = bytes < MAX_BYTES;
+            bytes += notice.size();
+            fits
+        };
+        let count = state.queue.iter().take(max).take_while(fits).count();
         let taken: Vec<_> = state.queue.drain(..count).collect();
         state.bytes -= taken.iter().map(Notice::size).sum::<usize>();
         let roomy = state.queue.len() <= MAX_NOTICES / 2 && state.bytes <= MAX_BYTES / 2;
@@ -161,7 +275,11 @@ impl Mailbox {
     /// One turn of a delivery thread. True: there is more.
     pub(super) fn deliver(self: &Arc<Self>) -> bool {
         let state = self.state();
-        let Some(receiver) = state.receiver.clone() else { return self.rest() };
+        let Some(Outlet::Receiver(receiver)) = &state.outlet else {
+            drop(state);
+            return self.rest();
+        };
+        let receiver = receiver.clone();
         let mut failures = 0;
         let mut over = false;
         for notice in self.remove(state, BATCH) {
@@ -178,17 +296,21 @@ impl Mailbox {
         let mut state = self.state();
         state.failures += failures;
         // Whoever is told the end is let go: it may own whatever keeps this task alive.
-        let done = if over { state.receiver.take() } else { None };
+        let done = if over { state.outlet.take() } else { None };
         drop(state);
         drop(done);
         self.rest()
     }
 
     /// Ends a turn. True: not yet, there is more.
-    fn rest(&self) -> bool {
+    fn rest(self: &Arc<Self>) -> bool {
         let mut state = self.state();
-        let more = !state.queue.is_empty() && state.receiver.is_some();
+        let more = !state.queue.is_empty() && matches!(state.outlet, Some(Outlet::Receiver(_)));
         state.scheduled = more;
+        if !more {
+            // The outlet may have been replaced meanwhile.
+            self.schedule(state);
+        }
         more
     }
 }

@@ -6,15 +6,17 @@ mod mailbox;
 mod pool;
 mod run;
 mod runtime;
+pub(crate) mod turns;
 
-pub(crate) use mailbox::{Mailbox, Notice, Receiver};
+pub(crate) use mailbox::{Mailbox, Notice, Receiver, Standing};
 
 use crate::net::DialOptions;
 use crate::session::{
-    Config, Counters, Failure, Input, Message, Phase, SendOutcome, SendRefused, Session,
+    Config, Counters, Failure, Input, Message, Output, Phase, SendOutcome, SendRefused, Session,
 };
 use connection::Connection;
 use futures_util::task::AtomicWaker;
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
@@ -65,10 +67,11 @@ impl Task {
         let mut session = Session::new(config, Box::new(jitter));
         session.handle(Input::Connect, Instant::now());
         let waker = Arc::new(AtomicWaker::new());
+        let standing = standing(&session);
         let task = Arc::new(Self {
             session: Mutex::new(session),
             connection: Mutex::default(),
-            mailbox: Arc::new(Mailbox::new(waker.clone())),
+            mailbox: Arc::new(Mailbox::new(waker.clone(), standing)),
             waker,
         });
         let runner = run::Runner::new(task.clone(), dial, before_dial, close_timeout);
@@ -122,6 +125,18 @@ impl Task {
         self.session().phase()
     }
 
+    /// The phase, and the attempt that goes with it.
+    pub(crate) fn standing(&self) -> Standing {
+        standing(&self.session())
+    }
+
+    /// Takes what is to be done, with where the task is after it.
+    fn poll_all(&self, outputs: &mut VecDeque<Output>) -> Standing {
+        let mut session = self.session();
+        session.poll_all(outputs);
+        standing(&session)
+    }
+
     pub(crate) fn buffered_amount(&self) -> usize {
         self.session().buffered_amount()
     }
@@ -132,7 +147,7 @@ impl Task {
 
     pub(crate) fn last_failure(&self) -> Option<(u64, Failure)> {
         let session = self.session();
-        session.last_failure().map(|failure| (session.epoch(), failure.clone()))
+        session.last_failure().map(|failure| (session.failed_epoch(), failure.clone()))
     }
 
     fn connection(&self) -> MutexGuard<'_, Option<Connection>> {
@@ -144,6 +159,10 @@ impl Task {
         // A panic while deciding is a bug, but not one that should multiply.
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn standing(session: &Session) -> Standing {
+    Standing { phase: session.phase(), attempt: session.counters().attempt }
 }
 
 /// Uniform in 0 to 1. The standard library seeds each hasher from the system's randomness,

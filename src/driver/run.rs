@@ -1,7 +1,7 @@
 //! The run loop of one task: a future that never ends before the task does.
 
 use super::connection::Connection;
-use super::mailbox::{Notice, Opening};
+use super::mailbox::{Notice, Opening, Standing};
 use super::{BeforeDial, DialRefused, Task, runtime};
 use crate::net::{self, DialOptions, Opened};
 use crate::session::{ErrorKind, Event, Failure, Input, Output, Phase};
@@ -36,6 +36,8 @@ pub(super) struct Runner {
     outputs: VecDeque<Output>,
     clocks: (Instant, SystemTime),
     read_paused: bool,
+    /// What those who watch have been told.
+    standing: Standing,
 }
 
 impl Runner {
@@ -46,6 +48,7 @@ impl Runner {
         patience: Duration,
     ) -> Self {
         Self {
+            standing: task.standing(),
             task,
             options,
             before_dial,
@@ -62,7 +65,7 @@ impl Runner {
     /// Performs what the session wants done. True: there was something.
     fn perform(&mut self) -> bool {
         let mut outputs = std::mem::take(&mut self.outputs);
-        self.task.session().poll_all(&mut outputs);
+        let standing = self.task.poll_all(&mut outputs);
         let any = !outputs.is_empty();
         let mut notices = Vec::new();
         for output in outputs.drain(..) {
@@ -89,8 +92,9 @@ impl Runner {
             }
         }
         self.outputs = outputs;
-        if !notices.is_empty() {
-            self.task.mailbox.push(notices);
+        if !notices.is_empty() || standing != self.standing {
+            self.standing = standing;
+            self.task.mailbox.push(notices, standing);
         }
         any
     }
@@ -239,8 +243,11 @@ impl Future for Runner {
         this.task.waker.register(cx.waker());
         let mut turn = TURN;
         loop {
+            // Asked before the outputs are taken: a close that comes from another thread in
+            // between has its final event still to be taken.
+            let over = this.task.phase() == Phase::Closed;
             let mut moved = this.perform();
-            if this.task.phase() == Phase::Closed {
+            if over {
                 return Poll::Ready(());
             }
             moved |= this.poll_dial(cx);
@@ -294,5 +301,30 @@ async fn ask(
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(failed("it panicked".to_owned())),
         Err(_) => Err(failed(format!("no answer within {patience:?}"))),
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use crate::testing::{Script, ScriptedServer};
+    use crate::{ConnectOptions, connect_socket};
+    use std::time::Duration;
+
+    #[test]
+    fn a_close_at_any_moment_is_told() {
+        let server = ScriptedServer::start(Script::default()).expect("starts");
+        for round in 0..2_000 {
+            let task = connect_socket(ConnectOptions::new(server.url()), None, None);
+            let task = task.expect("valid");
+            for _ in 0..round % 200 * 10 {
+                std::hint::spin_loop();
+            }
+            task.close(1000, String::new()).expect("valid");
+            let (told, last) = std::sync::mpsc::channel();
+            let events = task.events();
+            std::thread::spawn(move || told.send((&*events).into_iter().last()));
+            let last = last.recv_timeout(Duration::from_secs(10)).expect("an end");
+            assert!(last.is_some_and(|event| event.is_final()));
+        }
     }
 }

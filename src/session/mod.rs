@@ -66,6 +66,8 @@ pub struct Session {
     closing: Option<ClosingState>,
     read_paused: bool,
     last_failure: Option<Failure>,
+    /// Whose failure that is.
+    failed_epoch: u64,
     counters: Counters,
     outputs: VecDeque<Output>,
 }
@@ -94,6 +96,7 @@ impl Session {
             closing: None,
             read_paused: false,
             last_failure: None,
+            failed_epoch: 0,
             counters: Counters::default(),
             outputs: VecDeque::new(),
         }
@@ -129,6 +132,11 @@ impl Session {
     /// What ended the last connection that failed.
     pub fn last_failure(&self) -> Option<&Failure> {
         self.last_failure.as_ref()
+    }
+
+    /// The connection that [`last_failure`](Self::last_failure) ended; 0 before the first.
+    pub fn failed_epoch(&self) -> u64 {
+        self.failed_epoch
     }
 
     /// The next thing to do.

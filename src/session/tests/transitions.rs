@@ -372,3 +372,16 @@ fn back_within_the_grace_keeps_the_connection() {
     sim.input(Input::Foreground(true));
     sim.expect(&["5999 write Ping 1"]);
 }
+
+#[test]
+fn the_background_is_waited_for_once_and_not_while_closing() {
+    let mut held = in_state(State::Background);
+    held.input(Input::Foreground(false));
+    assert_eq!(held.next_timeout(), None);
+
+    let mut closing = in_state(State::Open);
+    closing.input(Input::Foreground(false));
+    closing.run_for(4_000);
+    closing.close(1000, "");
+    assert_eq!(closing.next_timeout(), Some(closing.now() + ms(3_000)));
+}

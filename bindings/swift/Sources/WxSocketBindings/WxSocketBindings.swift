@@ -1574,6 +1574,14 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func events()  -> EventStream
     
     /**
+     * Has its events come out of `next_turn` together with those of other tasks, and gives
+     * the number it goes by there. For a language that has its own threads for all tasks;
+     * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
+     * ended with `end_turn` once the number is known to whoever takes turns.
+     */
+    func joinTurns()  -> Int64
+    
+    /**
      * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept.
      */
     func pause() 
@@ -1626,6 +1634,11 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
      * open connection for a sign of life.
      */
     func setNetwork(available: Bool) 
+    
+    /**
+     * Where it is in its life; finer than `ready_state`.
+     */
+    func state()  -> SocketState
     
     /**
      * What has happened so far.
@@ -1730,6 +1743,21 @@ open func events() -> EventStream  {
     return try!  FfiConverterTypeEventStream_lift(try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_sockettask_events(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Has its events come out of `next_turn` together with those of other tasks, and gives
+     * the number it goes by there. For a language that has its own threads for all tasks;
+     * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
+     * ended with `end_turn` once the number is known to whoever takes turns.
+     */
+open func joinTurns() -> Int64  {
+    return try!  FfiConverterInt64.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_join_turns(
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
@@ -1851,6 +1879,18 @@ open func setNetwork(available: Bool)  {try! rustCall() {
         FfiConverterBool.lower(available),uniffiCallStatus
     )
 }
+}
+    
+    /**
+     * Where it is in its life; finer than `ready_state`.
+     */
+open func state() -> SocketState  {
+    return try!  FfiConverterTypeSocketState_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_state(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
 }
     
     /**
@@ -3399,6 +3439,85 @@ public func FfiConverterTypeTlsOptions_lift(_ buf: RustBuffer) throws -> TlsOpti
 #endif
 public func FfiConverterTypeTlsOptions_lower(_ value: TlsOptions) -> RustBuffer {
     return FfiConverterTypeTlsOptions.lower(value)
+}
+
+
+/**
+ * One task's turn: what it has to tell, in order.
+ */
+public struct Turn: Equatable, Hashable {
+    /**
+     * The task's number, as `join_turns` gave it; 0: there was nothing in time.
+     */
+    public let task: Int64
+    /**
+     * Where the task was when the turn began, which may be ahead of the events.
+     */
+    public let state: SocketState
+    /**
+     * Perhaps none: the state changed, or somebody asked for the turn.
+     */
+    public let events: [SocketEvent]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The task's number, as `join_turns` gave it; 0: there was nothing in time.
+         */task: Int64, 
+        /**
+         * Where the task was when the turn began, which may be ahead of the events.
+         */state: SocketState, 
+        /**
+         * Perhaps none: the state changed, or somebody asked for the turn.
+         */events: [SocketEvent]) {
+        self.task = task
+        self.state = state
+        self.events = events
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension Turn: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeTurn: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Turn {
+        return
+            try Turn(
+                task: FfiConverterInt64.read(from: &buf), 
+                state: FfiConverterTypeSocketState.read(from: &buf), 
+                events: FfiConverterSequenceTypeSocketEvent.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Turn, into buf: inout [UInt8]) {
+        FfiConverterInt64.write(value.task, into: &buf)
+        FfiConverterTypeSocketState.write(value.state, into: &buf)
+        FfiConverterSequenceTypeSocketEvent.write(value.events, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTurn_lift(_ buf: RustBuffer) throws -> Turn {
+    return try FfiConverterTypeTurn.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTurn_lower(_ value: Turn) -> RustBuffer {
+    return FfiConverterTypeTurn.lower(value)
 }
 
 
@@ -5085,6 +5204,137 @@ public func FfiConverterTypeSocketEvent_lower(_ value: SocketEvent) -> RustBuffe
 
 
 /**
+ * Where a task is in its life; finer than `readyState`, which it never contradicts.
+ */
+
+public enum SocketState: Equatable, Hashable {
+    
+    /**
+     * Dialling or shaking hands.
+     */
+    case connecting(
+        /**
+         * Attempts used since the last stable connection; 0: this is no attempt to come back.
+         */attempt: Int32
+    )
+    /**
+     * Between two attempts.
+     */
+    case waiting(
+        /**
+         * The number of the one that follows.
+         */attempt: Int32, 
+        /**
+         * Milliseconds until it is due.
+         */delayMs: Int64
+    )
+    /**
+     * No attempt is due: offline, paused or in the background.
+     */
+    case suspended
+    /**
+     * Open.
+     */
+    case `open`
+    /**
+     * The app asked to close; the server's answer is awaited.
+     */
+    case closing
+    /**
+     * Final.
+     */
+    case closed
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension SocketState: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSocketState: FfiConverterRustBuffer {
+    typealias SwiftType = SocketState
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SocketState {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .connecting(attempt: try FfiConverterInt32.read(from: &buf)
+        )
+        
+        case 2: return .waiting(attempt: try FfiConverterInt32.read(from: &buf), delayMs: try FfiConverterInt64.read(from: &buf)
+        )
+        
+        case 3: return .suspended
+        
+        case 4: return .`open`
+        
+        case 5: return .closing
+        
+        case 6: return .closed
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: SocketState, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case let .connecting(attempt):
+            writeInt(&buf, Int32(1))
+            FfiConverterInt32.write(attempt, into: &buf)
+            
+        
+        case let .waiting(attempt,delayMs):
+            writeInt(&buf, Int32(2))
+            FfiConverterInt32.write(attempt, into: &buf)
+            FfiConverterInt64.write(delayMs, into: &buf)
+            
+        
+        case .suspended:
+            writeInt(&buf, Int32(3))
+        
+        
+        case .`open`:
+            writeInt(&buf, Int32(4))
+        
+        
+        case .closing:
+            writeInt(&buf, Int32(5))
+        
+        
+        case .closed:
+            writeInt(&buf, Int32(6))
+        
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSocketState_lift(_ buf: RustBuffer) throws -> SocketState {
+    return try FfiConverterTypeSocketState.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSocketState_lower(_ value: SocketState) -> RustBuffer {
+    return FfiConverterTypeSocketState.lower(value)
+}
+
+
+
+/**
  * A call was refused; nothing was sent, nothing was lost, nothing changed.
  *
  * Every variant carries `err_code`, a stable number, and `err_msg`, a fixed text in wx form.
@@ -5863,6 +6113,46 @@ public func connectSocket(options: ConnectOptions, listener: SocketListener? = n
     )
 })
 }
+/**
+ * Ends a turn from another thread than the one that asks for the next; `again` asks for
+ * another turn of the same task at once.
+ */
+public func endTurn(task: Int64, again: Bool)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_func_end_turn(
+        FfiConverterInt64.lower(task),
+        FfiConverterBool.lower(again),uniffiCallStatus
+    )
+}
+}
+/**
+ * Ends the turn of task `done` (0: of none), then waits at most `wait_ms` for the next turn of
+ * any task that joined, with at most `max_events` events.
+ *
+ * A task whose turn has not ended gets no other: its events stay serial, and its socket is
+ * not read for much longer. Call it from as many threads as tasks may be busy at once.
+ */
+public func nextTurn(done: Int64, maxEvents: Int32, waitMs: Int64) -> Turn  {
+    return try!  FfiConverterTypeTurn_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_func_next_turn(
+        FfiConverterInt64.lower(done),
+        FfiConverterInt32.lower(maxEvents),
+        FfiConverterInt64.lower(waitMs),uniffiCallStatus
+    )
+})
+}
+/**
+ * Asks for a turn of a task, even of one that is over, whether or not it has something to
+ * tell.
+ */
+public func wakeTask(task: Int64)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_func_wake_task(
+        FfiConverterInt64.lower(task),uniffiCallStatus
+    )
+}
+}
 
 private enum InitializationResult {
     case ok
@@ -5883,6 +6173,15 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_func_connect_socket() != 24896) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_func_end_turn() != 50468) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_func_next_turn() != 61505) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_func_wake_task() != 1229) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 22016) {
@@ -5915,6 +6214,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_events() != 29186) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_wxsocket_checksum_method_sockettask_join_turns() != 16353) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_wxsocket_checksum_method_sockettask_pause() != 11636) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -5940,6 +6242,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_set_network() != 15544) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_sockettask_state() != 21670) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_stats() != 2463) {

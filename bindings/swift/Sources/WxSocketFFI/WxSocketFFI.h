@@ -430,6 +430,11 @@ void uniffi_wxsocket_fn_method_sockettask_close(uint64_t ptr, int32_t code, Rust
 uint64_t uniffi_wxsocket_fn_method_sockettask_events(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_JOIN_TURNS
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_JOIN_TURNS
+int64_t uniffi_wxsocket_fn_method_sockettask_join_turns(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_PAUSE
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_PAUSE
 void uniffi_wxsocket_fn_method_sockettask_pause(uint64_t ptr, RustCallStatus *_Nonnull out_status
@@ -475,6 +480,11 @@ void uniffi_wxsocket_fn_method_sockettask_set_listener(uint64_t ptr, uint64_t li
 void uniffi_wxsocket_fn_method_sockettask_set_network(uint64_t ptr, int8_t available, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_STATE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_STATE
+RustBuffer uniffi_wxsocket_fn_method_sockettask_state(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_STATS
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_STATS
 RustBuffer uniffi_wxsocket_fn_method_sockettask_stats(uint64_t ptr, RustCallStatus *_Nonnull out_status
@@ -488,6 +498,21 @@ int8_t uniffi_wxsocket_fn_func_set_logger(RustBuffer level, uint64_t sink, RustC
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_CONNECT_SOCKET
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_CONNECT_SOCKET
 uint64_t uniffi_wxsocket_fn_func_connect_socket(RustBuffer options, RustBuffer listener, RustBuffer before_connect, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_END_TURN
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_END_TURN
+void uniffi_wxsocket_fn_func_end_turn(int64_t task, int8_t again, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_NEXT_TURN
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_NEXT_TURN
+RustBuffer uniffi_wxsocket_fn_func_next_turn(int64_t done, int32_t max_events, int64_t wait_ms, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_WAKE_TASK
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_WAKE_TASK
+void uniffi_wxsocket_fn_func_wake_task(int64_t task, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_FFI_WXSOCKET_RUSTBUFFER_ALLOC
@@ -762,6 +787,24 @@ uint16_t uniffi_wxsocket_checksum_func_connect_socket(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_END_TURN
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_END_TURN
+uint16_t uniffi_wxsocket_checksum_func_end_turn(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_NEXT_TURN
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_NEXT_TURN
+uint16_t uniffi_wxsocket_checksum_func_next_turn(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_WAKE_TASK
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_WAKE_TASK
+uint16_t uniffi_wxsocket_checksum_func_wake_task(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BEFORECONNECT_BEFORE_CONNECT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BEFORECONNECT_BEFORE_CONNECT
 uint16_t uniffi_wxsocket_checksum_method_beforeconnect_before_connect(void
@@ -822,6 +865,12 @@ uint16_t uniffi_wxsocket_checksum_method_sockettask_events(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_JOIN_TURNS
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_JOIN_TURNS
+uint16_t uniffi_wxsocket_checksum_method_sockettask_join_turns(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_PAUSE
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_PAUSE
 uint16_t uniffi_wxsocket_checksum_method_sockettask_pause(void
@@ -873,6 +922,12 @@ uint16_t uniffi_wxsocket_checksum_method_sockettask_set_listener(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SET_NETWORK
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SET_NETWORK
 uint16_t uniffi_wxsocket_checksum_method_sockettask_set_network(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_STATE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_STATE
+uint16_t uniffi_wxsocket_checksum_method_sockettask_state(void
     
 );
 #endif

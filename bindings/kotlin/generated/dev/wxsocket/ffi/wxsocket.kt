@@ -763,6 +763,12 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_func_connect_socket(
     ): Int
+    external fun uniffi_wxsocket_checksum_func_end_turn(
+    ): Int
+    external fun uniffi_wxsocket_checksum_func_next_turn(
+    ): Int
+    external fun uniffi_wxsocket_checksum_func_wake_task(
+    ): Int
     external fun uniffi_wxsocket_checksum_method_beforeconnect_before_connect(
     ): Int
     external fun uniffi_wxsocket_checksum_method_socketlistener_on_open(
@@ -783,6 +789,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_events(
     ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_join_turns(
+    ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_pause(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_ready_state(
@@ -800,6 +808,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_wxsocket_checksum_method_sockettask_set_listener(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_set_network(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_state(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_stats(
     ): Int
@@ -872,6 +882,8 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_events(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
+    external fun uniffi_wxsocket_fn_method_sockettask_join_turns(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Long
     external fun uniffi_wxsocket_fn_method_sockettask_pause(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_ready_state(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -890,12 +902,20 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_set_network(`ptr`: Long,`available`: Byte,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_wxsocket_fn_method_sockettask_state(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_stats(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_func_set_logger(`level`: RustBuffer.ByValue,`sink`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Byte
     external fun uniffi_wxsocket_fn_func_connect_socket(`options`: RustBuffer.ByValue,`listener`: RustBuffer.ByValue,`beforeConnect`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
+    external fun uniffi_wxsocket_fn_func_end_turn(`task`: Long,`again`: Byte,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_wxsocket_fn_func_next_turn(`done`: Long,`maxEvents`: Int,`waitMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_wxsocket_fn_func_wake_task(`task`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun ffi_wxsocket_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun ffi_wxsocket_rustbuffer_from_bytes(`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus, 
@@ -1021,6 +1041,15 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_func_connect_socket() and 0xFFFF) != 24896) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_wxsocket_checksum_func_end_turn() and 0xFFFF) != 50468) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_func_next_turn() and 0xFFFF) != 61505) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_func_wake_task() and 0xFFFF) != 1229) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 22016) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1051,6 +1080,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_events() and 0xFFFF) != 29186) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_join_turns() and 0xFFFF) != 16353) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_pause() and 0xFFFF) != 11636) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1076,6 +1108,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_network() and 0xFFFF) != 15544) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_state() and 0xFFFF) != 21670) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_stats() and 0xFFFF) != 2463) {
@@ -2986,6 +3021,14 @@ public interface SocketTaskInterface {
     fun `events`(): EventStream
     
     /**
+     * Has its events come out of `next_turn` together with those of other tasks, and gives
+     * the number it goes by there. For a language that has its own threads for all tasks;
+     * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
+     * ended with `end_turn` once the number is known to whoever takes turns.
+     */
+    fun `joinTurns`(): kotlin.Long
+    
+    /**
      * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept.
      */
     fun `pause`()
@@ -3038,6 +3081,11 @@ public interface SocketTaskInterface {
      * open connection for a sign of life.
      */
     fun `setNetwork`(`available`: kotlin.Boolean)
+    
+    /**
+     * Where it is in its life; finer than `ready_state`.
+     */
+    fun `state`(): SocketState
     
     /**
      * What has happened so far.
@@ -3212,6 +3260,25 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
+     * Has its events come out of `next_turn` together with those of other tasks, and gives
+     * the number it goes by there. For a language that has its own threads for all tasks;
+     * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
+     * ended with `end_turn` once the number is known to whoever takes turns.
+     */override fun `joinTurns`(): kotlin.Long {
+            return FfiConverterLong.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_join_turns(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
      * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept.
      */override fun `pause`()
         = 
@@ -3362,6 +3429,22 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 }
     }
     
+    
+
+    
+    /**
+     * Where it is in its life; finer than `ready_state`.
+     */override fun `state`(): SocketState {
+            return FfiConverterTypeSocketState.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_state(
+        it,
+        _status)
+}
+    }
+    )
+    }
     
 
     
@@ -4496,6 +4579,61 @@ public object FfiConverterTypeTlsOptions: FfiConverterRustBuffer<TlsOptions> {
 
     override fun write(value: TlsOptions, buf: ByteBuffer) {
             FfiConverterOptionalString.write(value.`caPem`, buf)
+    }
+}
+
+
+
+/**
+ * One task's turn: what it has to tell, in order.
+ */
+data class Turn (
+    /**
+     * The task's number, as `join_turns` gave it; 0: there was nothing in time.
+     */
+    val `task`: kotlin.Long
+    , 
+    /**
+     * Where the task was when the turn began, which may be ahead of the events.
+     */
+    val `state`: SocketState
+    , 
+    /**
+     * Perhaps none: the state changed, or somebody asked for the turn.
+     */
+    val `events`: List<SocketEvent>
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeTurn: FfiConverterRustBuffer<Turn> {
+    override fun read(buf: ByteBuffer): Turn {
+        return Turn(
+            FfiConverterLong.read(buf),
+            FfiConverterTypeSocketState.read(buf),
+            FfiConverterSequenceTypeSocketEvent.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Turn) = (
+            FfiConverterLong.allocationSize(value.`task`) +
+            FfiConverterTypeSocketState.allocationSize(value.`state`) +
+            FfiConverterSequenceTypeSocketEvent.allocationSize(value.`events`)
+    )
+
+    override fun write(value: Turn, buf: ByteBuffer) {
+            FfiConverterLong.write(value.`task`, buf)
+            FfiConverterTypeSocketState.write(value.`state`, buf)
+            FfiConverterSequenceTypeSocketEvent.write(value.`events`, buf)
     }
 }
 
@@ -6010,6 +6148,179 @@ public object FfiConverterTypeSocketEvent : FfiConverterRustBuffer<SocketEvent>{
 
 
 
+/**
+ * Where a task is in its life; finer than `readyState`, which it never contradicts.
+ */
+sealed class SocketState {
+    
+    /**
+     * Dialling or shaking hands.
+     */
+    data class Connecting(
+        /**
+         * Attempts used since the last stable connection; 0: this is no attempt to come back.
+         */
+        val `attempt`: kotlin.Int) : SocketState()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Between two attempts.
+     */
+    data class Waiting(
+        /**
+         * The number of the one that follows.
+         */
+        val `attempt`: kotlin.Int, 
+        /**
+         * Milliseconds until it is due.
+         */
+        val `delayMs`: kotlin.Long) : SocketState()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * No attempt is due: offline, paused or in the background.
+     */
+    object Suspended : SocketState()
+    
+    
+    /**
+     * Open.
+     */
+    object Open : SocketState()
+    
+    
+    /**
+     * The app asked to close; the server's answer is awaited.
+     */
+    object Closing : SocketState()
+    
+    
+    /**
+     * Final.
+     */
+    object Closed : SocketState()
+    
+    
+
+    
+
+    
+    
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSocketState : FfiConverterRustBuffer<SocketState>{
+    override fun read(buf: ByteBuffer): SocketState {
+        return when(buf.getInt()) {
+            1 -> SocketState.Connecting(
+                FfiConverterInt.read(buf),
+                )
+            2 -> SocketState.Waiting(
+                FfiConverterInt.read(buf),
+                FfiConverterLong.read(buf),
+                )
+            3 -> SocketState.Suspended
+            4 -> SocketState.Open
+            5 -> SocketState.Closing
+            6 -> SocketState.Closed
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: SocketState): ULong = when(value) {
+        is SocketState.Connecting -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterInt.allocationSize(value.`attempt`)
+            )
+        }
+        is SocketState.Waiting -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterInt.allocationSize(value.`attempt`)
+                + FfiConverterLong.allocationSize(value.`delayMs`)
+            )
+        }
+        is SocketState.Suspended -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is SocketState.Open -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is SocketState.Closing -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is SocketState.Closed -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+    }
+
+    override fun write(value: SocketState, buf: ByteBuffer) {
+        when(value) {
+            is SocketState.Connecting -> {
+                buf.putInt(1)
+                FfiConverterInt.write(value.`attempt`, buf)
+                Unit
+            }
+            is SocketState.Waiting -> {
+                buf.putInt(2)
+                FfiConverterInt.write(value.`attempt`, buf)
+                FfiConverterLong.write(value.`delayMs`, buf)
+                Unit
+            }
+            is SocketState.Suspended -> {
+                buf.putInt(3)
+                Unit
+            }
+            is SocketState.Open -> {
+                buf.putInt(4)
+                Unit
+            }
+            is SocketState.Closing -> {
+                buf.putInt(5)
+                Unit
+            }
+            is SocketState.Closed -> {
+                buf.putInt(6)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
 
 
 /**
@@ -6992,6 +7303,55 @@ public object FfiConverterSequenceTypeSocketEvent: FfiConverterRustBuffer<List<S
 }
     )
     }
+    
+
+        /**
+         * Ends a turn from another thread than the one that asks for the next; `again` asks for
+         * another turn of the same task at once.
+         */ fun `endTurn`(`task`: kotlin.Long, `again`: kotlin.Boolean)
+        = 
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_func_end_turn(
+    
+        
+        FfiConverterLong.lower(`task`),
+        FfiConverterBoolean.lower(`again`),_status)
+}
+    
+    
+
+        /**
+         * Ends the turn of task `done` (0: of none), then waits at most `wait_ms` for the next turn of
+         * any task that joined, with at most `max_events` events.
+         *
+         * A task whose turn has not ended gets no other: its events stay serial, and its socket is
+         * not read for much longer. Call it from as many threads as tasks may be busy at once.
+         */ fun `nextTurn`(`done`: kotlin.Long, `maxEvents`: kotlin.Int, `waitMs`: kotlin.Long): Turn {
+            return FfiConverterTypeTurn.lift(
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_func_next_turn(
+    
+        
+        FfiConverterLong.lower(`done`),
+        FfiConverterInt.lower(`maxEvents`),
+        FfiConverterLong.lower(`waitMs`),_status)
+}
+    )
+    }
+    
+
+        /**
+         * Asks for a turn of a task, even of one that is over, whether or not it has something to
+         * tell.
+         */ fun `wakeTask`(`task`: kotlin.Long)
+        = 
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_func_wake_task(
+    
+        
+        FfiConverterLong.lower(`task`),_status)
+}
+    
     
 
 

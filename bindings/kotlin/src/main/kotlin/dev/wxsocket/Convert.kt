@@ -1,0 +1,91 @@
+package dev.wxsocket
+
+import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.TimeSource
+import dev.wxsocket.ffi.ConnectDecision as FfiDecision
+import dev.wxsocket.ffi.ErrorEvent as FfiError
+import dev.wxsocket.ffi.Message as FfiMessage
+import dev.wxsocket.ffi.SendOutcome as FfiOutcome
+import dev.wxsocket.ffi.SocketEvent as FfiEvent
+import dev.wxsocket.ffi.SocketState as FfiState
+import dev.wxsocket.ffi.SocketStats as FfiStats
+
+// From the engine's types to the public ones and back. Nothing is decided here.
+
+internal fun FfiMessage.lift(): Message =
+    when (this) {
+        is FfiMessage.Text -> Message.Text(text)
+        is FfiMessage.Binary -> Message.Binary(bytes)
+    }
+
+internal fun Message.lower(): FfiMessage =
+    when (this) {
+        is Message.Text -> FfiMessage.Text(text.scalar())
+        is Message.Binary -> FfiMessage.Binary(bytes)
+    }
+
+internal fun FfiError.lift(): ErrorEvent =
+    ErrorEvent(epoch, kind, errCode, errMsg, detail, httpStatus, httpHeader, Message.Binary(httpBody))
+
+internal fun FfiEvent.lift(): SocketEvent =
+    when (this) {
+        is FfiEvent.Message -> MessageEvent(event.epoch, event.data.lift())
+        is FfiEvent.Open ->
+            with(event) { OpenEvent(epoch, attempt, header, protocol, profile, unsent.map { it.lift() }) }
+        is FfiEvent.Error -> event.lift()
+        is FfiEvent.Close ->
+            with(event) {
+                val retry = retry?.run { Retry(attempt, max, delayMs?.milliseconds) }
+                CloseEvent(epoch, code, reason, wasClean, retry, unsent.map { it.lift() })
+            }
+    }
+
+internal fun FfiState.lift(): SocketState =
+    when (this) {
+        is FfiState.Connecting -> SocketState.Connecting(attempt)
+        is FfiState.Waiting ->
+            SocketState.Waiting(attempt, TimeSource.Monotonic.markNow() + delayMs.milliseconds)
+        FfiState.Suspended -> SocketState.Suspended
+        FfiState.Open -> SocketState.Open
+        FfiState.Closing -> SocketState.Closing
+        FfiState.Closed -> SocketState.Closed
+    }
+
+internal fun FfiOutcome.lift(): SendOutcome =
+    when (this) {
+        FfiOutcome.Sent -> SendOutcome.Sent
+        FfiOutcome.Dropped -> SendOutcome.Dropped
+        is FfiOutcome.Queued -> SendOutcome.Queued(dropped.map { it.lift() })
+    }
+
+internal fun FfiStats.lift(failures: Long): SocketStats =
+    SocketStats(
+        epoch, attempt, opens, messagesOut, bytesOut, messagesIn, bytesIn,
+        lastRttMs?.milliseconds, smoothedRttMs?.milliseconds, failures, lastError?.lift(),
+    )
+
+internal fun ConnectDecision.lower(): FfiDecision =
+    when (this) {
+        ConnectDecision.Proceed -> FfiDecision.Proceed
+        is ConnectDecision.Stop -> FfiDecision.Stop(reason.scalar())
+        is ConnectDecision.Change ->
+            FfiDecision.Change(url?.scalar(), header?.map { it.scalar() }, protocols?.map { it.scalar() })
+    }
+
+internal fun Header.scalar(): Header = Header(name.scalar(), value.scalar())
+
+/**
+ * Half a surrogate pair cannot be written in UTF-8. The WebSocket API replaces it with U+FFFD
+ * (its strings are `USVString`s), and so does this.
+ */
+internal fun String.scalar(): String {
+    if (none { it.isSurrogate() }) return this
+    val text = StringBuilder(this)
+    var at = 0
+    while (at < length) {
+        val isPair = this[at].isHighSurrogate() && at + 1 < length && this[at + 1].isLowSurrogate()
+        if (this[at].isSurrogate() && !isPair) text[at] = '\uFFFD'
+        at += if (isPair) 2 else 1
+    }
+    return text.toString()
+}

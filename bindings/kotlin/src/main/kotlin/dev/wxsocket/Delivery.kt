@@ -1,0 +1,240 @@
+package dev.wxsocket
+
+import dev.wxsocket.ffi.Turn
+import dev.wxsocket.ffi.endTurn
+import kotlinx.coroutines.channels.Channel
+import kotlinx.coroutines.flow.MutableStateFlow
+import java.util.concurrent.ConcurrentLinkedQueue
+import java.util.concurrent.Executor
+import java.util.concurrent.atomic.AtomicBoolean
+import java.util.concurrent.atomic.AtomicLong
+import java.util.logging.Level
+
+/** Kinds of events, as bits. */
+internal const val OPEN = 1
+internal const val MESSAGE = 2
+internal const val ERROR = 4
+internal const val CLOSE = 8
+internal const val ALL = OPEN or MESSAGE or ERROR or CLOSE
+
+private val SocketEvent.kind: Int
+    get() = when (this) {
+        is MessageEvent -> MESSAGE
+        is OpenEvent -> OPEN
+        is ErrorEvent -> ERROR
+        is CloseEvent -> CLOSE
+    }
+
+/** Somebody who is told events of some [kinds]. */
+internal abstract class Subscriber(val kinds: Int) {
+    @Volatile var gone = false
+
+    /** False: not now; there is no room. */
+    abstract fun offer(event: SocketEvent): Boolean
+
+    /** An offer would be accepted, and by a margin that makes it worth the while. */
+    open val hasRoom: Boolean get() = true
+
+    /** Only waits for something: what was missed is kept for others. */
+    open val onlyWaits: Boolean get() = false
+}
+
+/** A listener of the app: a function of its own, which [off] looks for. */
+internal class Listener(kinds: Int, val function: Any, private val call: (SocketEvent) -> Unit) : Subscriber(kinds) {
+    override fun offer(event: SocketEvent): Boolean {
+        call(event)
+        return true
+    }
+}
+
+/** A collector of a Flow. [keep] is alive for as long as somebody collects from it. */
+internal class Collector(kinds: Int, @Suppress("unused") private val keep: Any) : Subscriber(kinds) {
+    // Not its own bound but [load]'s counts, which knows bytes.
+    val channel = Channel<SocketEvent>(Channel.UNLIMITED)
+    private val load = AtomicLong()
+
+    override fun offer(event: SocketEvent): Boolean {
+        if (gone) return true
+        if (load.get() >= MOST) return false
+        load.addAndGet(weight(event))
+        channel.trySend(event)
+        return true
+    }
+
+    override val hasRoom: Boolean get() = gone || load.get() <= MOST / 2
+
+    fun took(event: SocketEvent) {
+        load.addAndGet(-weight(event))
+    }
+
+    private fun weight(event: SocketEvent): Long {
+        val data = (event as? MessageEvent)?.data
+        return OVERHEAD + when (data) {
+            is Message.Text -> data.text.length.toLong()
+            is Message.Binary -> data.bytes.size.toLong()
+            null -> 0
+        }
+    }
+
+    private companion object {
+        /** 256 small messages, or one large one. */
+        const val MOST = 256 * 1024L
+        const val OVERHEAD = 1024L
+    }
+}
+
+/**
+ * One task's way from the engine to whoever listens. Everything but [add], [remove] and [resume]
+ * happens within a turn, so in one thread at a time.
+ *
+ * It must not know the task: a task that nobody refers to is to be freed, and this is known to
+ * the threads of [Turns] for as long as the task lives.
+ */
+internal class Delivery(val number: Long, val executor: Executor?, state: SocketState) {
+    val state = MutableStateFlow(state)
+    val failures = AtomicLong()
+
+    @Volatile private var subscribers = emptyList<Subscriber>()
+    private val joining = ConcurrentLinkedQueue<Subscriber>()
+
+    /** What this turn has to tell, and to whom; `null`: to everybody. */
+    private val queue = ArrayDeque<Pair<SocketEvent, Subscriber?>>()
+
+    /** The event that somebody had no room for, with those who still wait for it. */
+    private var held: Pair<SocketEvent, MutableList<Subscriber>>? = null
+    private val stalled = AtomicBoolean()
+
+    private var open: OpenEvent? = null
+    private var end: CloseEvent? = null
+
+    /** What happened before anybody wanted to know, until somebody of its kind does. */
+    private val missed = ArrayDeque<SocketEvent>()
+    private var wanted = 0
+
+    fun add(subscriber: Subscriber) {
+        synchronized(joining) {
+            joining += subscriber
+            Turns.add(this)
+        }
+        Turns.wake(this)
+    }
+
+    fun remove(subscriber: Subscriber) {
+        subscriber.gone = true
+        synchronized(joining) { subscribers = subscribers - subscriber }
+        resume()
+    }
+
+    /** Removes a listener by its function; `null`: all of these [kinds]. */
+    fun off(kinds: Int, function: Any?) {
+        val listeners = subscribers + joining
+        listeners.filter { it is Listener && it.kinds == kinds && (function == null || it.function == function) }
+            .forEach(::remove)
+    }
+
+    /** Somebody who had no room may have some now. */
+    fun resume() {
+        if (stalled.get() && subscribers.all { it.hasRoom } && stalled.compareAndSet(true, false)) {
+            endTurn(number, true)
+        }
+    }
+
+    /** Begins a turn. */
+    fun enter(turn: Turn) {
+        // Before the events, so that who is told of an open sees the state open.
+        state.value = turn.state.lift()
+        for (event in turn.events) queue += event.lift() to null
+    }
+
+    /** Carries the turn out. False: it goes on later, when there is room; it has not ended. */
+    fun run(): Boolean {
+        while (!tellAll()) {
+            stalled.set(true)
+            // Whoever made room before that line did not see it.
+            if (!subscribers.all { it.hasRoom } || !stalled.compareAndSet(true, false)) return false
+        }
+        synchronized(joining) {
+            if (end != null && joining.isEmpty()) Turns.remove(this)
+        }
+        return true
+    }
+
+    private fun tellAll(): Boolean {
+        while (true) {
+            held?.let { (event, waiting) ->
+                waiting.removeAll { it.gone || tell(it, event) }
+                if (waiting.isNotEmpty()) return false
+                held = null
+            }
+            val newcomer = joining.poll()
+            if (newcomer != null) {
+                admit(newcomer)
+                continue
+            }
+            val (event, only) = queue.removeFirstOrNull() ?: return true
+            if (only == null) note(event)
+            val audience = if (only == null) subscribers else listOf(only)
+            var refused: MutableList<Subscriber>? = null
+            for (subscriber in audience) {
+                val concerned = subscriber.kinds and event.kind != 0 && !subscriber.gone
+                if (concerned && !tell(subscriber, event)) {
+                    refused = (refused ?: mutableListOf()).apply { add(subscriber) }
+                }
+            }
+            if (refused != null) held = event to refused
+        }
+    }
+
+    /** Whatever a listener does to itself, even an `Error`, its task goes on. */
+    private fun tell(subscriber: Subscriber, event: SocketEvent): Boolean =
+        try {
+            subscriber.offer(event)
+        } catch (e: Throwable) {
+            failures.incrementAndGet()
+            log.log(Level.WARNING, "a listener failed", e)
+            true
+        }
+
+    /** Remembers what late listeners are owed. */
+    private fun note(event: SocketEvent) {
+        when (event) {
+            is OpenEvent -> open = event
+            is CloseEvent -> {
+                open = null
+                if (event.retry == null) end = event
+            }
+            else -> {}
+        }
+        if (wanted and event.kind != 0) return
+        missed += event
+        if (missed.size > MISSED) {
+            if (missed.any { it is MessageEvent }) {
+                log.warning("nobody wants the messages of a socket: from now on they go, like those before")
+                missed.removeAll { it is MessageEvent }
+                wanted = wanted or MESSAGE
+            } else {
+                missed.removeFirst()
+            }
+        }
+    }
+
+    private fun admit(subscriber: Subscriber) {
+        val owed = missed.filter { it !is OpenEvent || it == open || subscriber.kinds == ALL }.toMutableList()
+        open?.let { if (it !in owed) owed.add(0, it) }
+        end?.let { if (it !in owed) owed += it }
+        if (!subscriber.onlyWaits) {
+            wanted = wanted or subscriber.kinds
+            missed.removeAll { it.kind and wanted != 0 }
+        }
+        // Ahead of what has not been told to anybody yet.
+        for (event in owed.asReversed()) {
+            if (event.kind and subscriber.kinds != 0) queue.addFirst(event to subscriber)
+        }
+        synchronized(joining) { if (!subscriber.gone) subscribers = subscribers + subscriber }
+    }
+
+    private companion object {
+        /** Who listens later than this many events was not listening. */
+        const val MISSED = 256
+    }
+}

@@ -1,0 +1,249 @@
+package dev.wxsocket
+
+import dev.wxsocket.ffi.AttemptLimit
+import dev.wxsocket.ffi.BackgroundPolicy
+import dev.wxsocket.ffi.HeartbeatPayload
+import dev.wxsocket.ffi.ReconnectDelay
+import kotlinx.coroutines.CoroutineDispatcher
+import kotlinx.coroutines.asExecutor
+import java.util.concurrent.Executor
+import kotlin.time.Duration
+
+@DslMarker
+public annotation class SocketDsl
+
+/** Asked before every dial: the attempt (0: the first, or after a stable connection) and what failed last. */
+public typealias BeforeConnect = suspend (attempt: Int, lastError: ErrorEvent?) -> ConnectDecision
+
+/**
+ * What an app asks for. Whatever is left out comes from the [preset].
+ *
+ * The engine checks everything when the socket is made; a value out of bounds is a
+ * [WxException.InvalidArgument] that names the field, and nothing else happens.
+ */
+@SocketDsl
+public class ConnectOptions internal constructor() {
+    /** Where everything comes from that is not said; [Preset.WX] unless set. */
+    public var preset: Preset? = null
+
+    /** Time for the whole dial: name, TCP, TLS, upgrade. Default: 60 s; 15 s in [Preset.RESILIENT]. */
+    public var timeout: Duration? = null
+
+    /** Send small packets at once (TCP_NODELAY). Default: off in [Preset.WX], on in all others. */
+    public var tcpNoDelay: Boolean? = null
+
+    /** The first message of every connection, ahead of queued ones. */
+    public var greeting: Message? = null
+
+    /** The largest message accepted from the server, in bytes; a larger one closes with 1009. Default: 16 MiB. */
+    public var maxMessageBytes: Long? = null
+
+    /** How long `close` waits for the server before it aborts. Default: 3 s. */
+    public var closeTimeout: Duration? = null
+
+    /** Where listeners are called. Default: Android's main thread; elsewhere the library's own threads. */
+    public var executor: Executor? = null
+
+    private val header = mutableListOf<Header>()
+    private var protocols = emptyList<String>()
+    private var background: BackgroundPolicy? = null
+    private val reconnect = ReconnectOptions()
+    private val heartbeat = HeartbeatOptions()
+    private val queue = QueueOptions()
+    private val tls = TlsOptions()
+    internal var beforeConnect: BeforeConnect? = null
+        private set
+
+    /** Calls listeners on this dispatcher. */
+    public fun dispatcher(dispatcher: CoroutineDispatcher) {
+        executor = dispatcher.asExecutor()
+    }
+
+    /** Adds a header to the upgrade request. */
+    public fun header(name: String, value: String) {
+        header += Header(name, value)
+    }
+
+    /** Sub-protocols in order of preference; the server must choose one. */
+    public fun protocols(vararg names: String) {
+        protocols = names.toList()
+    }
+
+    /** When to come back. */
+    public fun reconnect(block: ReconnectOptions.() -> Unit): Unit = reconnect.block()
+
+    /** How to notice a dead peer. */
+    public fun heartbeat(block: HeartbeatOptions.() -> Unit): Unit = heartbeat.block()
+
+    /** What is kept while the connection is not open. */
+    public fun queue(block: QueueOptions.() -> Unit): Unit = queue.block()
+
+    /** Whom to trust. */
+    public fun tls(block: TlsOptions.() -> Unit): Unit = tls.block()
+
+    /** Leaves the connection alone when the app leaves the foreground. */
+    public fun keepInBackground() {
+        background = BackgroundPolicy.Keep
+    }
+
+    /** Closes the connection (1006 "interrupted") when the app was in the background this long. */
+    public fun interruptInBackground(grace: Duration) {
+        background = BackgroundPolicy.Interrupt(grace.inWholeMilliseconds)
+    }
+
+    /**
+     * Asks [hook] before every dial, for a fresh token or another address. It may block or
+     * suspend, at most for [timeout]; what it throws counts as a failed attempt. It must not
+     * hold the task, which would never be freed without `close`.
+     */
+    public fun beforeConnect(hook: BeforeConnect) {
+        beforeConnect = hook
+    }
+
+    internal fun lower(url: String) = dev.wxsocket.ffi.ConnectOptions(
+        url = url.scalar(),
+        header = header.map { it.scalar() },
+        protocols = protocols.map { it.scalar() },
+        tcpNoDelay = tcpNoDelay,
+        timeoutMs = timeout?.inWholeMilliseconds,
+        preset = preset,
+        reconnect = reconnect.lower(),
+        heartbeat = heartbeat.lower(),
+        queue = queue.lower(),
+        tls = dev.wxsocket.ffi.TlsOptions(tls.caPem?.scalar()),
+        greeting = greeting?.lower(),
+        maxMessageBytes = maxMessageBytes,
+        closeTimeoutMs = closeTimeout?.inWholeMilliseconds,
+        background = background,
+    )
+}
+
+/** When to come back after a connection ended. */
+@SocketDsl
+public class ReconnectOptions internal constructor() {
+    /** False: one connection, and the task is over when it is. */
+    public var enabled: Boolean? = null
+
+    /** A connection that was open this long sets the counter back to zero. Default: 5 s. */
+    public var stableAfter: Duration? = null
+
+    /** Close codes (1000 to 4999) after which there is no point in coming back. */
+    public var stopCodes: List<Int>? = null
+
+    /** HTTP statuses (100 to 599) after which there is no point in coming back. */
+    public var stopStatuses: List<Int>? = null
+
+    /** Wait at least as long as the server's `Retry-After` asks, up to an hour. Default: yes. */
+    public var honourRetryAfter: Boolean? = null
+
+    private var delay: ReconnectDelay? = null
+    private var limit: AttemptLimit? = null
+
+    /** Waits always the same; zero is "at once". */
+    public fun fixedDelay(delay: Duration) {
+        this.delay = ReconnectDelay.Fixed(delay.inWholeMilliseconds)
+    }
+
+    /**
+     * Waits a random time: the first attempt zero to [first], attempt n [min] to the lesser of
+     * [max] and [min] × 2ⁿ⁻¹; after failing for [slowAfter] each waits [slow] ± 20 %.
+     */
+    public fun fullJitter(first: Duration, min: Duration, max: Duration, slowAfter: Duration, slow: Duration) {
+        val ms = listOf(first, min, max, slowAfter, slow).map { it.inWholeMilliseconds }
+        delay = ReconnectDelay.FullJitter(ms[0], ms[1], ms[2], ms[3], ms[4])
+    }
+
+    /** Gives up after so many attempts in a row; at least 1. */
+    public fun maxAttempts(count: Int) {
+        limit = AttemptLimit.Attempts(count)
+    }
+
+    /** Never gives up. */
+    public fun unlimited() {
+        limit = AttemptLimit.Unlimited
+    }
+
+    internal fun lower() = dev.wxsocket.ffi.ReconnectOptions(
+        enabled, delay, limit, stableAfter?.inWholeMilliseconds, stopCodes, stopStatuses, honourRetryAfter,
+    )
+}
+
+/** How to notice a dead peer. */
+@SocketDsl
+public class HeartbeatOptions internal constructor() {
+    /** False: no heartbeat. */
+    public var enabled: Boolean? = null
+
+    /** How long after the open, and after each answer, to send it. */
+    public var interval: Duration? = null
+
+    /** How long to wait for life after it. */
+    public var timeout: Duration? = null
+
+    /** Which message is the answer; it is not delivered. A protocol Ping needs none. */
+    public var reply: ReplyMatch? = null
+
+    /** Only the answer counts as life, not any frame. Default: no. */
+    public var strict: Boolean? = null
+
+    /** Deliver the answer to the app too. Default: no. */
+    public var deliverReply: Boolean? = null
+
+    /** Every message restarts the interval, not only the answer. */
+    public var idleDriven: Boolean? = null
+
+    private var payload: HeartbeatPayload? = null
+
+    /** Sends this text message. */
+    public fun text(text: String) {
+        payload = HeartbeatPayload.Text(text.scalar())
+    }
+
+    /** Sends this binary message. */
+    public fun binary(bytes: ByteArray) {
+        payload = HeartbeatPayload.Binary(bytes)
+    }
+
+    /** Sends a protocol Ping, invisible to the server's application. */
+    public fun ping() {
+        payload = HeartbeatPayload.Ping
+    }
+
+    internal fun lower() = dev.wxsocket.ffi.HeartbeatOptions(
+        enabled, payload, interval?.inWholeMilliseconds, timeout?.inWholeMilliseconds,
+        reply, strict, deliverReply, idleDriven,
+    )
+}
+
+/** What is kept while the connection is not open. */
+@SocketDsl
+public class QueueOptions internal constructor() {
+    /** False: `send` is refused while the connection is not open, as in the wx API. */
+    public var enabled: Boolean? = null
+
+    /** Messages. Default: 256. */
+    public var messages: Long? = null
+
+    /** Bytes of payload. Default: 1 MiB; at most 1 GiB. */
+    public var bytes: Long? = null
+
+    /** A message older than this is handed back instead of sent. Default: no limit. */
+    public var maxAge: Duration? = null
+
+    /** What gives way when it is full. Default: the new message is refused. */
+    public var overflow: OverflowPolicy? = null
+
+    /** Bytes that may wait for an *open* connection whose peer reads slowly. Default: 16 MiB. */
+    public var openBytes: Long? = null
+
+    internal fun lower() = dev.wxsocket.ffi.QueueOptions(
+        enabled, messages, bytes, maxAge?.inWholeMilliseconds, overflow, openBytes,
+    )
+}
+
+/** Whom to trust on `wss://`. The operating system's authorities always count. */
+@SocketDsl
+public class TlsOptions internal constructor() {
+    /** More authorities to trust: one or more certificates in PEM. */
+    public var caPem: String? = null
+}

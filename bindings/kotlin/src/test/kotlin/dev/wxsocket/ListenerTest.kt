@@ -1,0 +1,164 @@
+package dev.wxsocket
+
+import org.junit.jupiter.api.AfterEach
+import org.junit.jupiter.api.BeforeEach
+import org.junit.jupiter.api.Test
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.Executors
+import java.util.concurrent.LinkedBlockingQueue
+import java.util.concurrent.TimeUnit
+import java.util.logging.Level
+import kotlin.test.assertEquals
+import kotlin.test.assertTrue
+
+/** Who is told what, where, and what a listener can break: nothing. */
+class ListenerTest {
+    // Failing listeners are logged with their stack; the tests make many.
+    @BeforeEach fun quiet() { log.level = Level.OFF }
+
+    @AfterEach fun loud() { log.level = null }
+
+    @Test
+    fun `late listeners get the open and the end that they missed, once`() = withServer { server ->
+        val it = record(server.url())
+        it.expect<OpenEvent>()
+        val opens = LinkedBlockingQueue<OpenEvent>()
+        it.task.onOpen { opens += it }
+        assertEquals(1, opens.take1().epoch)
+        it.task.send("after")
+        it.expect<MessageEvent>()
+        assertTrue(opens.isEmpty(), "told once")
+        it.task.close(3000, "end")
+        it.expect<CloseEvent>()
+        val closes = LinkedBlockingQueue<CloseEvent>()
+        it.task.onClose { closes += it }
+        it.task.onOpen { opens += it }
+        it.task.onClose { closes += it }
+        assertEquals(listOf(3000, 3000), List(2) { closes.take1().code })
+        assertTrue(opens.isEmpty(), "it is not open any more")
+    }
+
+    @Test
+    fun `the first listener of a kind gets what nobody heard`() = withServer(
+        """[{"rules": [{"on": "open", "do": [{"send": "1"}, {"send": "2"}, "drop"]}]},
+            {"rules": [{"on": "open", "do": {"send": "3"}}]}]""",
+    ) { server ->
+        val task = connectSocket(server.url()) { comeBackFast() }
+        val opens = LinkedBlockingQueue<OpenEvent>()
+        task.onOpen { opens += it }
+        while (opens.take1().epoch < 2) Unit
+        val got = LinkedBlockingQueue<String>()
+        task.onMessage { got += it.text }
+        assertEquals(listOf("1", "2", "3"), List(3) { got.take1() })
+        val late = LinkedBlockingQueue<String>()
+        task.onMessage { late += it.text }
+        task.send("4")
+        assertEquals("4", got.take1())
+        assertEquals("4", late.take1())
+        assertTrue(late.isEmpty(), "the second one gets nothing old")
+        task.close()
+    }
+
+    @Test
+    fun `off removes one or all, and only of its kind`() = withServer { server ->
+        val it = record(server.url())
+        it.expect<OpenEvent>()
+        val got = LinkedBlockingQueue<String>()
+        val first = { event: MessageEvent -> got.add("first " + event.text); Unit }
+        val second = { event: MessageEvent -> got.add("second " + event.text); Unit }
+        it.task.onMessage(first)
+        it.task.onMessage(second)
+        it.task.send("a")
+        assertEquals(listOf("first a", "second a"), List(2) { got.take1() })
+        it.task.offMessage(first)
+        it.task.offOpen(null)
+        it.task.send("b")
+        assertEquals("second b", got.take1())
+        it.expect<MessageEvent>()
+        it.expect<MessageEvent>()
+        it.task.offMessage()
+        it.task.send("c")
+        it.task.close()
+        it.expect<CloseEvent>()
+        assertTrue(got.isEmpty())
+    }
+
+    @Test
+    fun `a listener that throws harms nothing, whatever it throws`() = withServer { server ->
+        val task = connectSocket(server.url())
+        val failures = listOf(
+            IllegalStateException("x"), AssertionError("y"), NotImplementedError(), StackOverflowError(),
+        )
+        var next = 0
+        task.onOpen { throw failures[0] }
+        task.onMessage { throw failures[next++ % failures.size] }
+        task.onClose { throw failures[1] }
+        val it = Recorder(task)
+        it.expect<OpenEvent>()
+        repeat(8) {n ->
+            task.send("$n")
+            assertEquals("$n", it.expect<MessageEvent>().text)
+        }
+        task.close()
+        it.expect<CloseEvent>()
+        assertEquals(10, task.stats.listenerFailures)
+    }
+
+    @Test
+    fun `a listener that blocks keeps no other task waiting`() = withServer { server ->
+        val release = CountDownLatch(1)
+        val blocked = CountDownLatch(8)
+        val slow = List(8) {
+            connectSocket(server.url()).apply {
+                onOpen {
+                    blocked.countDown()
+                    release.await()
+                }
+            }
+        }
+        assertTrue(blocked.await(PATIENCE_MS, TimeUnit.MILLISECONDS), "all eight block at once")
+        val it = record(server.url())
+        it.expect<OpenEvent>()
+        it.task.send("through")
+        assertEquals("through", it.expect<MessageEvent>().text)
+        release.countDown()
+        (slow + it.task).forEach { it.close() }
+    }
+
+    @Test
+    fun `the threads are few, named, and daemons`() = withServer { server ->
+        val threads = LinkedBlockingQueue<Thread>()
+        val tasks = List(50) {
+            connectSocket(server.url()).apply {
+                onOpen { send("x") }
+                onMessage { threads += Thread.currentThread() }
+            }
+        }
+        val seen = List(50) { threads.take1() }.toSet()
+        assertTrue(seen.all { it.isDaemon && it.name == "wxsocket-events" }, "$seen")
+        // Two, and those that a moment of many busy listeners has added.
+        assertTrue(seen.size < 20, "${seen.size} threads")
+        tasks.forEach { it.close() }
+    }
+
+    @Test
+    fun `listeners are called on the executor of the options`() = withServer { server ->
+        val executor = Executors.newSingleThreadExecutor { Thread(it, "the app's") }
+        val threads = LinkedBlockingQueue<String>()
+        val task = connectSocket(server.url()) { this.executor = executor }
+        task.onOpen { threads += Thread.currentThread().name; task.send("x") }
+        task.onMessage { threads += Thread.currentThread().name }
+        task.onClose { threads += Thread.currentThread().name }
+        assertEquals(listOf("the app's", "the app's"), List(2) { threads.take1() })
+        task.close()
+        assertEquals("the app's", threads.take1())
+
+        // An executor that has been shut down takes nothing; the end is told all the same.
+        val orphan = connectSocket(server.url()) { this.executor = executor }
+        executor.shutdown()
+        val closes = LinkedBlockingQueue<CloseEvent>()
+        orphan.onClose { closes += it }
+        orphan.close()
+        assertEquals(1000, closes.take1().code)
+    }
+}

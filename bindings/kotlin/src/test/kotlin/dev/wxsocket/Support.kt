@@ -1,0 +1,65 @@
+package dev.wxsocket
+
+import dev.wxsocket.testing.ffi.ScriptedServer
+import dev.wxsocket.testing.ffi.SeenByServer
+import java.util.concurrent.LinkedBlockingQueue
+import java.util.concurrent.TimeUnit
+import kotlin.test.assertNotNull
+import kotlin.test.assertTrue
+import kotlin.time.Duration.Companion.milliseconds
+
+/** Longer than anything that works takes; a test waits for an event, never for a time. */
+const val PATIENCE_MS = 15_000L
+
+/** Runs [test] against a server that plays [script], and stops it. */
+fun withServer(script: String = "[]", test: (ScriptedServer) -> Unit) {
+    val server = ScriptedServer(script)
+    try {
+        test(server)
+    } finally {
+        server.shutdown()
+        server.destroy()
+    }
+}
+
+/** Everything that a task tells, in order, as a test takes it. */
+class Recorder(val task: SocketTask) {
+    private val events = LinkedBlockingQueue<SocketEvent>()
+
+    init {
+        task.onOpen { events += it }
+        task.onMessage { events += it }
+        task.onError { events += it }
+        task.onClose { events += it }
+    }
+
+    fun next(): SocketEvent = assertNotNull(events.poll(PATIENCE_MS, TimeUnit.MILLISECONDS), "no event in time")
+
+    /** The next event, which must be of this kind. */
+    inline fun <reified E : SocketEvent> expect(): E {
+        val event = next()
+        assertTrue(event is E, "expected ${E::class.simpleName}, got $event")
+        return event
+    }
+
+    /** Takes events until the task is over; its end is the last. */
+    fun toTheEnd(): List<SocketEvent> = buildList {
+        do add(next()) while (last().let { it !is CloseEvent || it.retry != null })
+    }
+
+    val isEmpty: Boolean get() = events.isEmpty()
+}
+
+fun record(url: String, block: ConnectOptions.() -> Unit = {}): Recorder = Recorder(connectSocket(url, block))
+
+/** Comes back at once, so that a test need not wait. */
+fun ConnectOptions.comeBackFast(attempts: Int? = null) {
+    reconnect {
+        fixedDelay(1.milliseconds)
+        if (attempts != null) maxAttempts(attempts)
+    }
+}
+
+fun <T> LinkedBlockingQueue<T>.take1(): T = assertNotNull(poll(PATIENCE_MS, TimeUnit.MILLISECONDS), "nothing in time")
+
+fun ScriptedServer.seen(index: Int): SeenByServer = connections()[index]

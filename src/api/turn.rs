@@ -1,0 +1,165 @@
+//! The events of all tasks together, for a language that brings a few threads of its own.
+
+use super::event::{SocketEvent, saturate};
+use crate::driver::{Standing, turns};
+use crate::session::Phase;
+use std::time::{Duration, Instant};
+
+/// Where a task is in its life; finer than `readyState`, which it never contradicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum SocketState {
+    /// Dialling or shaking hands.
+    Connecting {
+        /// Attempts used since the last stable connection; 0: this is no attempt to come back.
+        attempt: i32,
+    },
+    /// Between two attempts.
+    Waiting {
+        /// The number of the one that follows.
+        attempt: i32,
+        /// Milliseconds until it is due.
+        delay_ms: i64,
+    },
+    /// No attempt is due: offline, paused or in the background.
+    Suspended,
+    /// Open.
+    Open,
+    /// The app asked to close; the server's answer is awaited.
+    Closing,
+    /// Final.
+    Closed,
+}
+
+impl From<Standing> for SocketState {
+    fn from(Standing { phase, attempt }: Standing) -> Self {
+        let attempt = saturate(attempt);
+        match phase {
+            Phase::Idle | Phase::Suspended => Self::Suspended,
+            Phase::Connecting => Self::Connecting { attempt },
+            Phase::Waiting { due } => {
+                let left = due.saturating_duration_since(Instant::now()).as_millis();
+                Self::Waiting { attempt, delay_ms: i64::try_from(left).unwrap_or(i64::MAX) }
+            }
+            Phase::Open { .. } => Self::Open,
+            Phase::Closing => Self::Closing,
+            Phase::Closed => Self::Closed,
+        }
+    }
+}
+
+/// One task's turn: what it has to tell, in order.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Turn {
+    /// The task's number, as `join_turns` gave it; 0: there was nothing in time.
+    pub task: i64,
+    /// Where the task was when the turn began, which may be ahead of the events.
+    pub state: SocketState,
+    /// Perhaps none: the state changed, or somebody asked for the turn.
+    pub events: Vec<SocketEvent>,
+}
+
+/// Ends the turn of task `done` (0: of none), then waits at most `wait_ms` for the next turn of
+/// any task that joined, with at most `max_events` events.
+///
+/// A task whose turn has not ended gets no other: its events stay serial, and its socket is
+/// not read for much longer. Call it from as many threads as tasks may be busy at once.
+#[uniffi::export]
+pub fn next_turn(done: i64, max_events: i32, wait_ms: i64) -> Turn {
+    let max = usize::try_from(max_events).unwrap_or(1);
+    let patience = Duration::from_millis(wait_ms.clamp(0, i32::MAX.into()).unsigned_abs());
+    match turns::next(done, max, patience) {
+        Some((task, Some(turn))) => Turn {
+            task,
+            state: turn.standing.into(),
+            events: turn.notices.into_iter().map(SocketEvent::from).collect(),
+        },
+        Some((task, None)) => Turn { task, state: SocketState::Closed, events: Vec::new() },
+        None => Turn { task: 0, state: SocketState::Closed, events: Vec::new() },
+    }
+}
+
+/// Ends a turn from another thread than the one that asks for the next; `again` asks for
+/// another turn of the same task at once.
+#[uniffi::export]
+pub fn end_turn(task: i64, again: bool) {
+    turns::end(task, again);
+}
+
+/// Asks for a turn of a task, even of one that is over, whether or not it has something to
+/// tell.
+#[uniffi::export]
+pub fn wake_task(task: i64) {
+    turns::wake(task);
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::testing::{Script, ScriptedServer};
+    use crate::{ConnectOptions, connect_socket};
+
+    /// Takes turns until `task` is over, as the only thread that does.
+    fn follow(task: i64, mut each: impl FnMut(&Turn)) {
+        let mut done = 0;
+        loop {
+            let turn = next_turn(done, 4, 10_000);
+            assert_eq!(turn.task, task, "no turn in time, or one of nobody");
+            done = turn.task;
+            each(&turn);
+            if turn.events.last().is_some_and(SocketEvent::is_final) {
+                break end_turn(done, false);
+            }
+        }
+    }
+
+    // One test: the turns are the process's, and two tests would take each other's.
+    #[test]
+    fn turns_carry_states_and_events_and_exclude_each_other() {
+        let script = r#"[{"rules": [{"on": "open", "do": [{"flood": {"count": 100, "bytes": 3}}]},
+                         {"on": {"text": "bye"}, "do": "drop"}]}, {}]"#;
+        let server = ScriptedServer::start(Script::parse(script).expect("valid")).expect("starts");
+        let mut options = ConnectOptions::new(server.url());
+        options.reconnect.delay = Some(crate::ReconnectDelay::Fixed { delay_ms: 200 });
+        let task = connect_socket(options, None, None).expect("valid");
+        let number = task.join_turns();
+        assert_eq!(task.join_turns(), number, "joining twice changes nothing");
+        assert_eq!(next_turn(0, 4, 0).task, 0, "the first turn is the caller's");
+        end_turn(number, true);
+
+        let (mut messages, mut states) = (0, Vec::new());
+        follow(number, |turn| {
+            // The turn lasts: nobody else gets the task.
+            assert_eq!(next_turn(0, 4, 0).task, 0);
+            if states.last() != Some(&turn.state) {
+                states.push(turn.state);
+            }
+            for event in &turn.events {
+                match event {
+                    SocketEvent::Message { .. } => messages += 1,
+                    SocketEvent::Open { event } if event.epoch == 2 => {
+                        task.close(1000, "done".to_owned()).expect("valid");
+                    }
+                    _ => {}
+                }
+            }
+            if messages == 100 {
+                messages += 1;
+                task.send("bye").expect("open");
+            }
+        });
+        assert_eq!(messages, 101);
+        assert!(states.contains(&SocketState::Open), "{states:?}");
+        let is_waiting = |state: &SocketState| matches!(state, SocketState::Waiting { .. });
+        assert!(states.iter().any(is_waiting), "{states:?}");
+        assert_eq!(states.last(), Some(&SocketState::Closed));
+        assert_eq!(task.state(), SocketState::Closed);
+
+        // A task that is over is still woken, for those who listen late.
+        wake_task(number);
+        let turn = next_turn(0, 4, 10_000);
+        assert_eq!((turn.task, turn.state), (number, SocketState::Closed));
+        end_turn(number, true);
+        assert_eq!(next_turn(0, 4, 10_000).task, number);
+        assert_eq!(next_turn(number, 4, 0).task, 0);
+    }
+}
