@@ -135,7 +135,7 @@ impl Runner {
         self.dial = None;
         let input = match result {
             Ok(Opened { socket, header, protocol, profile }) => {
-                log::debug!("connection {epoch}: open after {:.1} ms", profile.cost);
+                log::debug!("connection {epoch}: open after {} ms", profile.cost as u64);
                 *self.task.connection() = Some(Connection::new(epoch, socket));
                 self.opening = Some(Box::new(Opening { header, protocol, profile }));
                 Input::Opened { epoch }
