@@ -78,8 +78,8 @@ fn a_blocked_listener_slows_the_server_down_and_still_gets_everything_in_order()
     // Ten more heartbeats: all the time in the world to take more, and it does not.
     let beats = server.connection(1).unwrap().heartbeats_received;
     until(&server, |seen| seen.connections[0].heartbeats_received >= beats + 10);
-    // 1024 in the mailbox, one turn in the hands of the listener.
-    assert!(taken() <= 1_024 + 64, "{} messages were read for nobody", taken());
+    // 1024 in the mailbox, a turn of 64 in the hands of the listener, and the pongs before that.
+    assert!(taken() <= 2_000, "{} messages were read for nobody", taken());
     gate.open();
     assert_eq!(client.text(), "first");
     for n in 0..FLOOD {
