@@ -37,8 +37,8 @@ class ScenarioTest {
             for (step in scenario.steps()) {
                 when (step) {
                     is ScenarioStep.Wait -> lines.await(step.word)
-                    is ScenarioStep.Send -> lines += answer { task.send(step.text) }
-                    is ScenarioStep.SendBytes -> lines += answer { task.send(step.bytes) }
+                    is ScenarioStep.Send -> lines.add { answer { task.send(step.text) } }
+                    is ScenarioStep.SendBytes -> lines.add { answer { task.send(step.bytes) } }
                     is ScenarioStep.Close ->
                         try {
                             task.close(step.code, step.reason)
@@ -126,8 +126,11 @@ class ScenarioTest {
         private val more = lock.newCondition()
         private var seen = 0
 
-        operator fun plusAssign(line: String) = lock.withLock {
-            lines += line
+        operator fun plusAssign(line: String) = add { line }
+
+        /** Nothing comes between what [line] does and the line that it gives. */
+        fun add(line: () -> String) = lock.withLock {
+            lines += line()
             more.signalAll()
         }
 
