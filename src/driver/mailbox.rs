@@ -77,6 +77,22 @@ pub(super) enum TurnEnd {
 pub(crate) trait Receiver: Send + Sync {
     /// Takes one event; an error is logged and counted.
     fn receive(&self, notice: Notice) -> Result<(), String>;
+
+    /// Takes several, in order. How often it failed.
+    fn receive_all(&self, notices: Vec<Notice>) -> u64 {
+        notices.into_iter().map(|notice| guarded(|| self.receive(notice))).sum()
+    }
+}
+
+/// Calls a receiver. It is the app's: whatever it does to itself, its task goes on. 1: it
+/// failed.
+pub(crate) fn guarded(call: impl FnOnce() -> Result<(), String>) -> u64 {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(())) => return 0,
+        Ok(Err(reason)) => log::warn!("a listener failed: {reason}"),
+        Err(_) => log::error!("a listener panicked"),
+    }
+    1
 }
 
 pub(crate) struct Mailbox {
@@ -283,18 +299,9 @@ impl Mailbox {
             return self.rest();
         };
         let receiver = receiver.clone();
-        let mut failures = 0;
-        let mut over = false;
-        for notice in self.remove(state, BATCH) {
-            over |= notice.is_final();
-            // The receiver is the app's: whatever it does to itself, its task goes on.
-            match catch_unwind(AssertUnwindSafe(|| receiver.receive(notice))) {
-                Ok(Ok(())) => continue,
-                Ok(Err(reason)) => log::warn!("a listener failed: {reason}"),
-                Err(_) => log::error!("a listener panicked"),
-            }
-            failures += 1;
-        }
+        let notices = self.remove(state, BATCH);
+        let over = notices.iter().any(Notice::is_final);
+        let failures = receiver.receive_all(notices);
         drop(receiver);
         let mut state = self.state();
         state.failures += failures;

@@ -8,7 +8,7 @@ mod run;
 mod runtime;
 pub(crate) mod turns;
 
-pub(crate) use mailbox::{Mailbox, Notice, Receiver, Standing};
+pub(crate) use mailbox::{Mailbox, Notice, Receiver, Standing, guarded};
 
 use crate::net::DialOptions;
 use crate::session::{

@@ -17,17 +17,24 @@ enum Bound {
 }
 
 /// Rust owns it, and it owns the app's closures; so it must not own the task, or neither would ever be freed.
-final class EventHub: SocketListener, @unchecked Sendable {
+final class EventHub: BatchListener, @unchecked Sendable {
     typealias Closure = @Sendable (SocketEvent) throws -> Void
 
-    private struct Handler {
-        let token: ListenerToken
+    private final class Handler: Sendable {
+        let token = ListenerToken()
         let kind: SocketEvent.Kind
         /// It came after this many events, of which it was told what still counts.
         let since: UInt64
         /// The task was over when it came: there is nothing to take it off from.
         let afterEnd: Bool
         let call: Closure
+
+        init(kind: SocketEvent.Kind, since: UInt64, afterEnd: Bool, call: @escaping Closure) {
+            self.kind = kind
+            self.since = since
+            self.afterEnd = afterEnd
+            self.call = call
+        }
     }
 
     private struct Job {
@@ -63,47 +70,57 @@ final class EventHub: SocketListener, @unchecked Sendable {
 
     // MARK: What Rust calls
 
-    func onOpen(event: WxSocketBindings.OpenEvent) { arrived(.open(OpenEvent(event))) }
-
-    func onMessage(event: WxSocketBindings.MessageEvent) {
-        arrived(.message(MessageEvent(epoch: Int(event.epoch), data: Message(event.data))))
+    func onMessages(epoch: Int64, packed: Data) {
+        var events: [SocketEvent] = []
+        packed.withUnsafeBytes { bytes in
+            var rest = bytes[...]
+            while let kind = rest.popFirst() {
+                let length = Int(UInt32(bigEndian: UnsafeRawBufferPointer(rebasing: rest).loadUnaligned(as: UInt32.self)))
+                let payload = UnsafeRawBufferPointer(rebasing: rest.dropFirst(4).prefix(length))
+                let data: Message = kind == 0 ? .text(String(decoding: payload, as: UTF8.self)) : .binary(Data(payload))
+                events.append(.message(MessageEvent(epoch: Int(epoch), data: data)))
+                rest = rest.dropFirst(4 + length)
+            }
+        }
+        arrived(events, bytes: packed.count)
     }
 
-    func onError(event: WxSocketBindings.ErrorEvent) { arrived(.error(ErrorEvent(event))) }
-    func onClose(event: WxSocketBindings.CloseEvent) { arrived(.close(CloseEvent(event))) }
+    func onEvent(event: WxSocketBindings.SocketEvent) {
+        let event = SocketEvent(event)
+        arrived([event], bytes: event.size)
+    }
 
-    private func arrived(_ event: SocketEvent) {
-        let size = event.size
+    private func arrived(_ events: [SocketEvent], bytes: Int) {
         gate.lock()
         while pending.count >= Bound.events || pendingBytes >= Bound.bytes { gate.wait() }
-        number += 1
-        remember(event, size)
+        let first = number + 1
+        number += UInt64(events.count)
+        for event in events { remember(event) }
         let pipes = self.pipes
-        if event.isFinal { self.pipes = [] }
-        let job = Job(number: number, event: event)
+        if end != nil { self.pipes = [] }
         if queue == nil, !draining {
             // The usual case without a queue: nothing is put aside.
             draining = true
             gate.unlock()
-            run(job)
+            for (event, number) in zip(events, first...) { run(Job(number: number, event: event)) }
             drain()
         } else {
-            pending.append(job)
-            pendingBytes += size
+            for (event, number) in zip(events, first...) { pending.append(Job(number: number, event: event)) }
+            pendingBytes += bytes
             startDraining()
             gate.unlock()
         }
-        for pipe in pipes { pipe.offer(event) }
+        for pipe in pipes { pipe.offer(events, bytes: bytes) }
     }
 
-    private func remember(_ event: SocketEvent, _ size: Int) {
+    private func remember(_ event: SocketEvent) {
         switch event {
         case .open(let event): open = event
         case .error(let event): error = event
         case .message(let event):
             guard early != nil else { return }
             early?.append(event)
-            earlyBytes += size
+            earlyBytes += event.data.count
             // As in the WebSocket API, what nobody listens for is gone, if a little later.
             while let first = early?.first, early!.count > Bound.events || earlyBytes > Bound.bytes {
                 early?.removeFirst()
@@ -119,8 +136,7 @@ final class EventHub: SocketListener, @unchecked Sendable {
 
     func add(_ kind: SocketEvent.Kind, _ call: @escaping Closure) -> ListenerToken {
         gate.withLock {
-            let handler = Handler(
-                token: ListenerToken(), kind: kind, since: number, afterEnd: end != nil, call: call)
+            let handler = Handler(kind: kind, since: number, afterEnd: end != nil, call: call)
             for event in missed(kind) {
                 pending.append(Job(number: number, event: event, only: handler))
                 pendingBytes += event.size
@@ -217,7 +233,7 @@ final class EventHub: SocketListener, @unchecked Sendable {
 
     func attachState(_ pipe: Pipe<ReadyState>, now: ReadyState) {
         gate.withLock {
-            pipe.push(end != nil ? .closed : open != nil && now != .closing ? .open : now == .closing ? now : .connecting)
+            pipe.push([end != nil ? .closed : now == .closing ? now : open != nil ? .open : .connecting])
             if end == nil { pipes.append(pipe) } else { pipe.finish() }
         }
     }
@@ -230,7 +246,7 @@ final class EventHub: SocketListener, @unchecked Sendable {
     func closing() {
         gate.withLock {
             guard end == nil else { return }
-            for case let pipe as Pipe<ReadyState> in pipes { pipe.push(.closing) }
+            for case let pipe as Pipe<ReadyState> in pipes { pipe.push([.closing]) }
         }
     }
 

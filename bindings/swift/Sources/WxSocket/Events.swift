@@ -38,10 +38,20 @@ public enum Message: Sendable, Equatable, Hashable {
 
 /// One event of a task.
 public enum SocketEvent: Sendable, Equatable {
-    case open(OpenEvent)
+    // Indirect, so that a message, of which there are many, is not as large as these.
+    indirect case open(OpenEvent)
     case message(MessageEvent)
-    case error(ErrorEvent)
-    case close(CloseEvent)
+    indirect case error(ErrorEvent)
+    indirect case close(CloseEvent)
+
+    init(_ native: WxSocketBindings.SocketEvent) {
+        switch native {
+        case .open(let event): self = .open(OpenEvent(event))
+        case .message(let event): self = .message(MessageEvent(epoch: Int(event.epoch), data: Message(event.data)))
+        case .error(let event): self = .error(ErrorEvent(event))
+        case .close(let event): self = .close(CloseEvent(event))
+        }
+    }
 
     enum Kind { case open, message, error, close }
 

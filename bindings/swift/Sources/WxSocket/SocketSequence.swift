@@ -50,7 +50,7 @@ final class Tap<Element: Sendable>: Sendable {
 
 /// Where the hub puts events for one loop.
 protocol Outlet: AnyObject, Sendable {
-    func offer(_ event: SocketEvent)
+    func offer(_ events: [SocketEvent], bytes: Int)
 }
 
 /// A bounded buffer between Rust's thread, which may wait, and a loop, which must not block.
@@ -71,9 +71,10 @@ final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
         self.select = select
     }
 
-    func offer(_ event: SocketEvent) {
-        if let element = select(event) { push(element, size: event.size) }
-        if event.isFinal { finish() }
+    func offer(_ events: [SocketEvent], bytes: Int) {
+        let elements = events.compactMap(select)
+        if !elements.isEmpty { push(elements, bytes: bytes) }
+        if events.last?.isFinal == true { finish() }
     }
 
     func begin(with events: [SocketEvent], ended: Bool) {
@@ -81,13 +82,13 @@ final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
         self.ended = ended
     }
 
-    func push(_ element: Element, size: Int = 0) {
+    func push(_ elements: [Element], bytes: Int = 0) {
         gate.lock()
         if newestOnly { buffer = [] }
-        while !ended, buffer.count >= Bound.events || bytes >= Bound.bytes { gate.wait() }
+        while !ended, buffer.count >= Bound.events || self.bytes >= Bound.bytes { gate.wait() }
         if !ended {
-            buffer.append(element)
-            bytes += size
+            buffer += newestOnly ? elements.suffix(1) : elements
+            self.bytes += bytes
         }
         wake()
     }

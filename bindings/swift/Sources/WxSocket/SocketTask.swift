@@ -17,8 +17,9 @@ public func connectSocket(_ url: String, _ configure: (inout ConnectOptions) -> 
     let hub = EventHub(queue: options.callbackQueue)
     let native = try WxError.wrapping {
         try WxSocketBindings.connectSocket(
-            options: options.lowered(url), listener: hub, beforeConnect: options.beforeConnect.map(Hook.init))
+            options: options.lowered(url), beforeConnect: options.beforeConnect.map(Hook.init))
     }
+    native.setBatchListener(listener: hub)
     return SocketTask(native, hub)
 }
 
