@@ -277,7 +277,12 @@ impl Mailbox {
             fits
         };
         let count = state.queue.iter().take(max).take_while(fits).count();
-        let taken: Vec<_> = state.queue.drain(..count).collect();
+        // All of it goes with its memory: a burst is rare, and an idle task is to be small.
+        let taken: Vec<_> = if count == state.queue.len() {
+            std::mem::take(&mut state.queue).into()
+        } else {
+            state.queue.drain(..count).collect()
+        };
         state.bytes -= taken.iter().map(Notice::size).sum::<usize>();
         let roomy = state.queue.len() <= MAX_NOTICES / 2 && state.bytes <= MAX_BYTES / 2;
         let wake = state.starved && roomy;

@@ -5,7 +5,6 @@ use super::mailbox::{Notice, Opening, Standing};
 use super::{BeforeDial, DialRefused, Task, runtime};
 use crate::net::{self, DialOptions, Opened};
 use crate::session::{ErrorKind, Event, Failure, Input, Output, Phase};
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,8 +35,6 @@ pub(super) struct Runner {
     /// Waits for its event.
     opening: Option<Box<Opening>>,
     alarm: Option<(Instant, Pin<Box<Sleep>>)>,
-    /// Empty between two turns; kept for its memory.
-    outputs: VecDeque<Output>,
     clocks: (Instant, SystemTime),
     read_paused: bool,
     /// What those who watch have been told.
@@ -60,7 +57,6 @@ impl Runner {
             dial: None,
             opening: None,
             alarm: None,
-            outputs: VecDeque::new(),
             clocks: (Instant::now(), SystemTime::now()),
             read_paused: false,
         }
@@ -68,11 +64,10 @@ impl Runner {
 
     /// Performs what the session wants done. True: there was something.
     fn perform(&mut self) -> bool {
-        let mut outputs = std::mem::take(&mut self.outputs);
-        let standing = self.task.poll_all(&mut outputs);
+        let (outputs, standing) = self.task.poll_all();
         let any = !outputs.is_empty();
         let mut notices = Vec::new();
-        for output in outputs.drain(..) {
+        for output in outputs {
             match output {
                 Output::Emit(event) => {
                     let is_open = matches!(event, Event::Open { .. });
@@ -95,7 +90,6 @@ impl Runner {
                 }
             }
         }
-        self.outputs = outputs;
         if !notices.is_empty() || standing != self.standing {
             self.standing = standing;
             self.task.mailbox.push(notices, standing);

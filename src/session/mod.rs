@@ -144,10 +144,10 @@ impl Session {
         self.outputs.pop_front()
     }
 
-    /// Everything there is to do, in order, in place of an empty `outputs`.
-    pub fn poll_all(&mut self, outputs: &mut VecDeque<Output>) {
-        debug_assert!(outputs.is_empty(), "what was asked for is done first");
-        std::mem::swap(&mut self.outputs, outputs);
+    /// Everything there is to do, in order. Nothing of it is kept, not even its memory: a task
+    /// is idle most of its life.
+    pub fn poll_all(&mut self) -> VecDeque<Output> {
+        std::mem::take(&mut self.outputs)
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
