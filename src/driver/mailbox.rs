@@ -172,8 +172,12 @@ impl Mailbox {
             state.standing = standing;
             state.again = true;
         }
-        self.arrived.notify_all();
+        let pulled = state.outlet.is_none();
         self.schedule(state);
+        // Not under the lock, on which those who are woken would at once wait again.
+        if pulled {
+            self.arrived.notify_all();
+        }
     }
 
     /// Whom to tell from now on, beginning with whatever has not been told yet.
