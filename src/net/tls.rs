@@ -136,7 +136,7 @@ pub(super) async fn handshake(
         }
     };
     match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(stream)) => Ok(Transport::Tls(Box::new(stream))),
+        Ok(Ok(stream)) => Ok(Transport::from(stream)),
         Ok(Err(error)) => Err(failure(&error)),
         Err(error) => Err(Failure::new(ErrorKind::Unknown, error.to_string())),
     }
