@@ -1,5 +1,6 @@
 //! What every language sees: the task, its options, its events, its errors.
 
+mod batch;
 mod error;
 mod event;
 mod listener;
@@ -10,6 +11,7 @@ mod resolve;
 mod task;
 mod turn;
 
+pub use batch::BatchListener;
 pub use error::{ListenerError, WxError};
 pub use event::{CloseEvent, ErrorEvent, MessageEvent, OpenEvent, RetryInfo, SocketEvent};
 pub use listener::{BeforeConnect, ConnectDecision, SocketListener};

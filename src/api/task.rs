@@ -1,5 +1,6 @@
 //! The task: the handle that an app holds.
 
+use super::batch::{BatchListener, ToBatchListener};
 use super::error::{ListenerError, WxError};
 use super::event::{
     CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent, epoch_number, saturate,
@@ -157,6 +158,11 @@ impl SocketTask {
     /// listener replaces the first.
     pub fn set_listener(&self, listener: Arc<dyn SocketListener>) {
         self.task.mailbox().set_receiver(Arc::new(ToListener(listener)));
+    }
+
+    /// As `set_listener`, for a listener that takes many messages in one call.
+    pub fn set_batch_listener(&self, listener: Arc<dyn BatchListener>) {
+        self.task.mailbox().set_receiver(Arc::new(ToBatchListener(listener)));
     }
 
     /// Has its events come out of `next_turn` together with those of other tasks, and gives

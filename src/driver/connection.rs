@@ -7,7 +7,7 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message as Frame};
@@ -165,9 +165,11 @@ impl Connection {
                 }
                 None => socket.flush().await?,
             }
-            while let Some(frame) = socket.next().await {
-                frame?;
-            }
+            while let Some(Ok(_)) = socket.next().await {}
+            // After an error there may be more, which makes no sense any more. Left unread it
+            // would turn our end into a reset, and the peer might never read why.
+            let mut rest = vec![0; 16 * 1024];
+            while socket.get_mut().read(&mut rest).await? > 0 {}
             Ok::<(), Error>(())
         };
         match tokio::time::timeout(patience, manners).await {

@@ -77,6 +77,22 @@ pub(super) enum TurnEnd {
 pub(crate) trait Receiver: Send + Sync {
     /// Takes one event; an error is logged and counted.
     fn receive(&self, notice: Notice) -> Result<(), String>;
+
+    /// Takes several, in order. How often it failed.
+    fn receive_all(&self, notices: Vec<Notice>) -> u64 {
+        notices.into_iter().map(|notice| guarded(|| self.receive(notice))).sum()
+    }
+}
+
+/// Calls a receiver. It is the app's: whatever it does to itself, its task goes on. 1: it
+/// failed.
+pub(crate) fn guarded(call: impl FnOnce() -> Result<(), String>) -> u64 {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(())) => return 0,
+        Ok(Err(reason)) => log::warn!("a listener failed: {reason}"),
+        Err(_) => log::error!("a listener panicked"),
+    }
+    1
 }
 
 pub(crate) struct Mailbox {
@@ -164,6 +180,8 @@ impl Mailbox {
     pub(crate) fn set_receiver(self: &Arc<Self>, receiver: Arc<dyn Receiver>) {
         let mut state = self.state();
         let before = state.outlet.replace(Outlet::Receiver(receiver));
+        // Whoever pulls has nothing to wait for any more.
+        self.arrived.notify_all();
         self.schedule(state);
         // Outside the lock: its destructor is the app's code.
         drop(before);
@@ -178,6 +196,7 @@ impl Mailbox {
         }
         let number = turns::join(self.clone());
         let before = state.outlet.replace(Outlet::Turns(number));
+        self.arrived.notify_all();
         state.scheduled = true;
         drop(state);
         drop(before);
@@ -258,7 +277,12 @@ impl Mailbox {
             fits
         };
         let count = state.queue.iter().take(max).take_while(fits).count();
-        let taken: Vec<_> = state.queue.drain(..count).collect();
+        // All of it goes with its memory: a burst is rare, and an idle task is to be small.
+        let taken: Vec<_> = if count == state.queue.len() {
+            std::mem::take(&mut state.queue).into()
+        } else {
+            state.queue.drain(..count).collect()
+        };
         state.bytes -= taken.iter().map(Notice::size).sum::<usize>();
         let roomy = state.queue.len() <= MAX_NOTICES / 2 && state.bytes <= MAX_BYTES / 2;
         let wake = state.starved && roomy;
@@ -280,18 +304,9 @@ impl Mailbox {
             return self.rest();
         };
         let receiver = receiver.clone();
-        let mut failures = 0;
-        let mut over = false;
-        for notice in self.remove(state, BATCH) {
-            over |= notice.is_final();
-            // The receiver is the app's: whatever it does to itself, its task goes on.
-            match catch_unwind(AssertUnwindSafe(|| receiver.receive(notice))) {
-                Ok(Ok(())) => continue,
-                Ok(Err(reason)) => log::warn!("a listener failed: {reason}"),
-                Err(_) => log::error!("a listener panicked"),
-            }
-            failures += 1;
-        }
+        let notices = self.remove(state, BATCH);
+        let over = notices.iter().any(Notice::is_final);
+        let failures = receiver.receive_all(notices);
         drop(receiver);
         let mut state = self.state();
         state.failures += failures;

@@ -8,7 +8,7 @@ mod run;
 mod runtime;
 pub(crate) mod turns;
 
-pub(crate) use mailbox::{Mailbox, Notice, Receiver, Standing};
+pub(crate) use mailbox::{Mailbox, Notice, Receiver, Standing, guarded};
 
 use crate::net::DialOptions;
 use crate::session::{
@@ -131,10 +131,9 @@ impl Task {
     }
 
     /// Takes what is to be done, with where the task is after it.
-    fn poll_all(&self, outputs: &mut VecDeque<Output>) -> Standing {
+    fn poll_all(&self) -> (VecDeque<Output>, Standing) {
         let mut session = self.session();
-        session.poll_all(outputs);
-        standing(&session)
+        (session.poll_all(), standing(&session))
     }
 
     pub(crate) fn buffered_amount(&self) -> usize {
@@ -147,7 +146,7 @@ impl Task {
 
     pub(crate) fn last_failure(&self) -> Option<(u64, Failure)> {
         let session = self.session();
-        session.last_failure().map(|failure| (session.epoch(), failure.clone()))
+        session.last_failure().map(|failure| (session.failed_epoch(), failure.clone()))
     }
 
     fn connection(&self) -> MutexGuard<'_, Option<Connection>> {

@@ -5,7 +5,6 @@ use super::mailbox::{Notice, Opening, Standing};
 use super::{BeforeDial, DialRefused, Task, runtime};
 use crate::net::{self, DialOptions, Opened};
 use crate::session::{ErrorKind, Event, Failure, Input, Output, Phase};
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,8 +35,6 @@ pub(super) struct Runner {
     /// Waits for its event.
     opening: Option<Box<Opening>>,
     alarm: Option<(Instant, Pin<Box<Sleep>>)>,
-    /// Empty between two turns; kept for its memory.
-    outputs: VecDeque<Output>,
     clocks: (Instant, SystemTime),
     read_paused: bool,
     /// What those who watch have been told.
@@ -60,7 +57,6 @@ impl Runner {
             dial: None,
             opening: None,
             alarm: None,
-            outputs: VecDeque::new(),
             clocks: (Instant::now(), SystemTime::now()),
             read_paused: false,
         }
@@ -68,11 +64,10 @@ impl Runner {
 
     /// Performs what the session wants done. True: there was something.
     fn perform(&mut self) -> bool {
-        let mut outputs = std::mem::take(&mut self.outputs);
-        let standing = self.task.poll_all(&mut outputs);
+        let (outputs, standing) = self.task.poll_all();
         let any = !outputs.is_empty();
         let mut notices = Vec::new();
-        for output in outputs.drain(..) {
+        for output in outputs {
             match output {
                 Output::Emit(event) => {
                     let is_open = matches!(event, Event::Open { .. });
@@ -95,7 +90,6 @@ impl Runner {
                 }
             }
         }
-        self.outputs = outputs;
         if !notices.is_empty() || standing != self.standing {
             self.standing = standing;
             self.task.mailbox.push(notices, standing);
@@ -135,7 +129,7 @@ impl Runner {
         self.dial = None;
         let input = match result {
             Ok(Opened { socket, header, protocol, profile }) => {
-                log::debug!("connection {epoch}: open after {:.1} ms", profile.cost);
+                log::debug!("connection {epoch}: open after {} ms", profile.cost as u64);
                 *self.task.connection() = Some(Connection::new(epoch, socket));
                 self.opening = Some(Box::new(Opening { header, protocol, profile }));
                 Input::Opened { epoch }
@@ -250,10 +244,11 @@ impl Future for Runner {
         this.task.waker.register(cx.waker());
         let mut turn = TURN;
         loop {
+            // Asked before the outputs are taken: a close that comes from another thread in
+            // between has its final event still to be taken.
+            let over = this.task.phase() == Phase::Closed;
             let mut moved = this.perform();
-            if this.task.phase() == Phase::Closed {
-                // Perhaps closed by another thread just now, with its last words still to tell.
-                this.perform();
+            if over {
                 return Poll::Ready(());
             }
             moved |= this.poll_dial(cx);
@@ -328,9 +323,8 @@ mod tests {
             task.close(1000, String::new()).expect("valid");
             let (told, last) = std::sync::mpsc::channel();
             let events = task.events();
-            std::thread::spawn(move || told.send((&*events).into_iter().last()));
-            let last = last.recv_timeout(Duration::from_secs(10)).expect("an end");
-            assert!(last.is_some_and(|event| event.is_final()));
+            std::thread::spawn(move || told.send((&*events).last().is_some_and(|e| e.is_final())));
+            assert!(last.recv_timeout(Duration::from_secs(10)).expect("an end"), "not final");
         }
     }
 }

@@ -125,7 +125,9 @@ impl Pulse {
         now: Instant,
     ) {
         let is_reply = matches!(frame, Frame::Reply { .. });
-        if is_reply && let Some(sent) = self.measuring.take() {
+        let is_data = matches!(frame, Frame::Message | Frame::Reply { data: true });
+        let answers = is_reply || (is_data && heartbeat.is_some_and(Heartbeat::any_answers));
+        if answers && let Some(sent) = self.measuring.take() {
             self.measured(now.saturating_duration_since(sent));
         }
         let alive = is_reply || !heartbeat.is_some_and(|heartbeat| heartbeat.strict);
@@ -137,7 +139,6 @@ impl Pulse {
             timers.stop(Timer::Answer);
         }
         let Some(heartbeat) = heartbeat else { return };
-        let is_data = matches!(frame, Frame::Message | Frame::Reply { data: true });
         let restarts = is_reply || (heartbeat.idle_driven && is_data);
         if restarts && (alive || !awaited) {
             timers.set(Timer::Heartbeat, now + heartbeat.interval);
@@ -169,6 +170,13 @@ impl Pulse {
         Missed::Dead
     }
 
+    /// Whatever was said while nobody listened is heard only now: give it time.
+    pub(super) fn listening_again(&self, timers: &mut TimerTable, now: Instant) {
+        if let Some(due) = timers.get(Timer::Answer) {
+            timers.set(Timer::Answer, due.max(now + PROBE_MIN));
+        }
+    }
+
     fn next_beat(&self, heartbeat: &Heartbeat, timers: &mut TimerTable, now: Instant) {
         let due = self.sent_at.unwrap_or(now) + heartbeat.interval;
         timers.set(Timer::Heartbeat, due.max(now));
@@ -192,6 +200,11 @@ pub(super) enum Missed {
 }
 
 impl Heartbeat {
+    /// No message in particular is the answer, so the first one is.
+    fn any_answers(&self) -> bool {
+        self.reply.is_none() && self.payload != HeartbeatPayload::Ping
+    }
+
     /// Is this message the answer, rather than something for the app?
     pub(super) fn is_reply(&self, message: &Message) -> bool {
         self.reply.as_ref().is_some_and(|reply| reply.matches(message))
@@ -218,6 +231,9 @@ fn has_field(text: &str, name: &str, value: Option<&str>) -> bool {
         (None, _) => false,
         (Some(_), None) => true,
         (Some(serde_json::Value::String(found)), Some(wanted)) => found == wanted,
-        (Some(found), Some(wanted)) => found.to_string() == wanted,
+        (Some(found), Some(wanted)) => {
+            let found = found.to_string();
+            found == wanted
+        }
     }
 }

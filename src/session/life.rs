@@ -39,10 +39,13 @@ impl Session {
         self.phase = Phase::Connecting;
         self.epoch += 1;
         self.read_paused = false;
+        // Only what ended the connection just before: an older failure is settled.
+        let settled = self.failed_epoch + 1 != self.epoch;
+        let last_failure = if settled { None } else { self.last_failure.clone() };
         self.outputs.push_back(Output::Dial {
             epoch: self.epoch,
             attempt: self.reconnect.attempt(),
-            last_failure: self.last_failure.clone(),
+            last_failure,
         });
     }
 
@@ -118,7 +121,7 @@ impl Session {
             return;
         }
         let (code, reason) = (failure.close_code(), failure.close_reason().to_owned());
-        self.last_failure = Some(failure.clone());
+        self.remember(&failure);
         let epoch = self.epoch;
         self.emit(Event::Error { epoch, failure });
         self.finish(code, reason, false);
@@ -129,8 +132,8 @@ impl Session {
         let Ending { code, reason, was_clean, failure } = ending;
         let verdict = self.verdict(code, failure.as_ref(), costs, now);
         self.let_go();
-        if failure.is_some() {
-            self.last_failure.clone_from(&failure);
+        if let Some(failure) = &failure {
+            self.remember(failure);
         }
         let failure = if verdict == Verdict::Exhausted {
             Some(self.exhausted(code, &reason, failure))
@@ -173,6 +176,11 @@ impl Session {
         self.reconnect.decide(policy, &cause, opened_at, now, &mut self.jitter)
     }
 
+    fn remember(&mut self, failure: &Failure) {
+        self.last_failure = Some(failure.clone());
+        self.failed_epoch = self.epoch;
+    }
+
     /// The error that ends a task whose attempts are used up, with what the last one died of.
     fn exhausted(&mut self, code: u16, reason: &str, last: Option<Failure>) -> Failure {
         let attempts = self.reconnect.attempt();
@@ -188,7 +196,7 @@ impl Session {
             refusal: last.and_then(|last| last.refusal),
             retry_after: None,
         };
-        self.last_failure = Some(failure.clone());
+        self.remember(&failure);
         failure
     }
 

@@ -66,6 +66,8 @@ pub struct Session {
     closing: Option<ClosingState>,
     read_paused: bool,
     last_failure: Option<Failure>,
+    /// Whose failure that is.
+    failed_epoch: u64,
     counters: Counters,
     outputs: VecDeque<Output>,
 }
@@ -94,6 +96,7 @@ impl Session {
             closing: None,
             read_paused: false,
             last_failure: None,
+            failed_epoch: 0,
             counters: Counters::default(),
             outputs: VecDeque::new(),
         }
@@ -131,15 +134,20 @@ impl Session {
         self.last_failure.as_ref()
     }
 
+    /// The connection that [`last_failure`](Self::last_failure) ended; 0 before the first.
+    pub fn failed_epoch(&self) -> u64 {
+        self.failed_epoch
+    }
+
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// Everything there is to do, in order, in place of an empty `outputs`.
-    pub fn poll_all(&mut self, outputs: &mut VecDeque<Output>) {
-        debug_assert!(outputs.is_empty(), "what was asked for is done first");
-        std::mem::swap(&mut self.outputs, outputs);
+    /// Everything there is to do, in order. Nothing of it is kept, not even its memory: a task
+    /// is idle most of its life.
+    pub fn poll_all(&mut self) -> VecDeque<Output> {
+        std::mem::take(&mut self.outputs)
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
@@ -213,14 +221,15 @@ impl Session {
             Input::Failed { epoch, failure } if self.is_current(epoch) => self.failed(failure, now),
             Input::GiveUp { epoch, failure } if self.is_current(epoch) => self.give_up(failure),
             Input::Flushed => self.outbox.flushed(),
-            Input::ReadPaused(paused) => self.read_paused = paused,
+            Input::ReadPaused(paused) => self.read(paused, now),
             Input::Network(available) => self.network(available, now),
             Input::Foreground(foreground) => self.foreground(foreground, now),
             Input::Pause => self.pause(now),
-            Input::Resume => {
+            Input::Resume if self.holds.paused => {
                 self.holds.paused = false;
                 self.wake(now);
             }
+            Input::Resume => {}
             Input::ReconnectNow => {
                 self.holds = Holds::default();
                 self.wake(now);

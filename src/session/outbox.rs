@@ -97,6 +97,10 @@ impl Outbox {
         self.urgent.push_back(transmit);
     }
 
+    pub(super) fn has_urgent(&self) -> bool {
+        !self.urgent.is_empty()
+    }
+
     /// The next thing to write.
     pub(super) fn next(&mut self) -> Option<Transmit> {
         // The app never offered what is urgent: it is no part of what the app has buffered.

@@ -23,6 +23,14 @@ impl Session {
         self.heard(frame, now);
     }
 
+    /// Reading has stopped for want of a listener, or goes on.
+    pub(super) fn read(&mut self, paused: bool, now: Instant) {
+        if self.read_paused && !paused {
+            self.pulse.listening_again(&mut self.timers, now);
+        }
+        self.read_paused = paused;
+    }
+
     pub(super) fn beat(&mut self, now: Instant) {
         if let (Phase::Open { .. }, Some(heartbeat)) = (self.phase, &self.config.heartbeat) {
             let beat = self.pulse.beat(heartbeat, &mut self.timers, now);
@@ -32,7 +40,10 @@ impl Session {
 
     fn probe(&mut self, now: Instant) {
         let probe = self.pulse.probe(self.config.heartbeat.as_ref(), &mut self.timers, now);
-        self.outbox.push_urgent(probe);
+        // A question that still waits to be written asks the same.
+        if !self.outbox.has_urgent() {
+            self.outbox.push_urgent(probe);
+        }
     }
 
     pub(super) fn missed(&mut self, due: Instant, now: Instant) {

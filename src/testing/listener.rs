@@ -136,9 +136,8 @@ impl Listener {
     fn accept(&self, tcp: TcpStream) {
         // A failure only makes small frames slower.
         let _ = tcp.set_nodelay(true);
-        let index = self.shared.record.accepted();
         let (sender, commands) = unbounded_channel::<Command>();
-        self.shared.register(index, sender);
+        let index = self.shared.register(sender);
         let peer = Peer {
             script: self.shared.next_script(),
             shared: Arc::clone(&self.shared),

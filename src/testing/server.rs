@@ -70,8 +70,13 @@ impl Shared {
         lock(&self.script).next()
     }
 
-    pub(super) fn register(&self, index: u64, commands: UnboundedSender<Command>) {
-        lock(&self.live).insert(index, commands);
+    /// Takes a connection in. Whoever sees it on record can reach it with a command: the lock
+    /// is held meanwhile.
+    pub(super) fn register(&self, commands: UnboundedSender<Command>) -> u64 {
+        let mut live = lock(&self.live);
+        let index = self.record.accepted();
+        live.insert(index, commands);
+        index
     }
 
     pub(super) fn unregister(&self, index: u64) {

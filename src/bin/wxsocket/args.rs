@@ -34,9 +34,10 @@ pub(crate) enum Command {
 
 const CONNECT_HELP: &str = "\
 Standard input: each line is sent as one text message, without its line end (LF or CR LF); an
-empty line is an empty message. What is sent while the connection is down is queued. At the end of
-the input the program waits until the connection has been open and everything accepted is written,
-then for --linger, and then closes with 1000. To see the answers, give --linger some time.
+empty line is an empty message. What is sent while the connection is down is queued; when the queue
+is full, a line is rejected, and the program says so. At the end of the input the program waits
+until the connection has been open and everything accepted is written, then for --linger, and then
+closes with 1000. To see the answers, give --linger some time.
 
 Messages from the server go to standard output, one a line (binary ones in hex). Everything else,
 the timeline, goes to standard error. With --json all events go to standard output:
@@ -212,7 +213,7 @@ Exit codes:
 #[derive(Args, Debug)]
 #[command(after_help = DEMO_HELP)]
 pub(crate) struct DemoArgs {
-    /// The timings of preset wx (5s, 10s, 10s) instead of a tenth of them; takes two minutes
+    /// The timings of preset wx (5s, 10s, 10s) instead of a tenth of them; takes 70 s instead of 7
     #[arg(long)]
     pub(crate) real_time: bool,
 }

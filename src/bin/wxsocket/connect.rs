@@ -25,6 +25,9 @@ const CHANNEL: usize = 64;
 /// How often to look whether the open connection has taken what was sent; nothing tells.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
 
+/// A year: as long as any process, and within reach of every clock.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3_600);
+
 enum Wake {
     Event(SocketEvent),
     Line(Line),
@@ -59,7 +62,7 @@ pub(crate) fn run(args: &ConnectArgs) -> u8 {
         task,
         output,
         asked,
-        linger: Duration::from_millis(args.linger.unsigned_abs()),
+        linger: Duration::from_millis(args.linger.unsigned_abs()).min(FOREVER),
         input: Input::Open,
         opened: false,
         queued: false,

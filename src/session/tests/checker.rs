@@ -38,6 +38,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("bufferedAmount adds up", checks::buffered_amount_adds_up),
     ("never more attempts than the limit", checks::never_more_attempts_than_the_limit),
     ("the counter is set back only when earned", checks::counter_set_back_only_when_earned),
+    ("suspended only while held", checks::suspended_only_while_held),
     ("no timer is left over", checks::no_timer_is_left_over),
     ("no timeout in the past", checks::no_timeout_in_the_past),
     ("something will happen", checks::something_will_happen),

@@ -72,11 +72,15 @@ impl<'a> Ledger<'a> {
             }
         }
         for transmit in &step.written {
-            if let Transmit::Message(message) = transmit
-                && !self.is_own(message)
-            {
-                self.settle(message, "written")?;
-                self.in_flight += message.len();
+            match transmit {
+                Transmit::Message(message) if !self.is_own(message) => {
+                    self.settle(message, "written")?;
+                    self.in_flight += message.len();
+                }
+                Transmit::Close { .. } if !self.waiting.is_empty() => {
+                    return Err(format!("closes before {:?}", self.waiting));
+                }
+                _ => {}
             }
         }
         if step.phase == Phase::Closed && !self.waiting.is_empty() {
@@ -137,30 +141,32 @@ pub(super) fn buffered_amount_adds_up(trace: &Trace<'_>) -> Verdict {
     Ok(judged)
 }
 
-/// Whatever begins the counting afresh by itself.
-fn rearms(stimulus: &Stimulus) -> bool {
-    matches!(
-        stimulus,
-        Stimulus::Input(
-            Input::Connect
-                | Input::Network(true)
-                | Input::Foreground(true)
-                | Input::Resume
-                | Input::ReconnectNow
-        )
-    )
+/// Whatever sets the counter back at any time. A resume does only after a pause.
+fn rearms(stimulus: &Stimulus, paused: &mut bool) -> bool {
+    let Stimulus::Input(input) = stimulus else { return false };
+    let was_paused = *paused;
+    match input {
+        Input::Pause => *paused = true,
+        Input::Resume | Input::ReconnectNow => *paused = false,
+        _ => {}
+    }
+    match input {
+        Input::Network(true) | Input::Foreground(true) | Input::ReconnectNow => true,
+        Input::Resume => was_paused,
+        _ => false,
+    }
 }
 
-/// Calls back for every dial: its attempt, the one before it since the counter was last set
-/// back by right, how many dials there were since then, and whether that was a re-arming.
+/// Calls back for every dial: its attempt, the one before it unless the counter was set back
+/// by right in between, and how many dials there were since then.
 fn follow_dials(
     trace: &Trace<'_>,
     mut judge: impl FnMut(&Step, u32, Option<u32>, u32) -> Result<(), String>,
 ) -> Result<(), String> {
     let Some(policy) = &trace.config.reconnect else { return Ok(()) };
-    let (mut previous, mut dials, mut open_since) = (None, 0, None);
+    let (mut previous, mut dials, mut open_since, mut paused) = (None, 0, None, false);
     for step in trace.steps {
-        if rearms(&step.stimulus) {
+        if rearms(&step.stimulus, &mut paused) {
             (previous, dials) = (None, 0);
         }
         for output in &step.outputs {
@@ -213,6 +219,30 @@ pub(super) fn counter_set_back_only_when_earned(trace: &Trace<'_>) -> Verdict {
             false => Err(format!("at {} ms: {attempt} after {previous:?}", millis(step.at))),
         }
     })?;
+    Ok(judged)
+}
+
+/// A task that stays away has a reason: paused, offline, or too long in the background.
+pub(super) fn suspended_only_while_held(trace: &Trace<'_>) -> Verdict {
+    let (mut paused, mut offline, mut background, mut judged) = (false, false, false, 0);
+    for step in trace.steps {
+        if let Stimulus::Input(input) = &step.stimulus {
+            match input {
+                Input::Pause => paused = true,
+                Input::Resume => paused = false,
+                Input::Network(available) => offline = !available,
+                Input::Foreground(foreground) => background = !foreground,
+                Input::ReconnectNow => (paused, offline) = (false, false),
+                _ => {}
+            }
+        }
+        if step.phase == Phase::Suspended {
+            if !(paused || offline || background) {
+                return Err(format!("at {} ms: nothing holds it", millis(step.at)));
+            }
+            judged += 1;
+        }
+    }
     Ok(judged)
 }
 

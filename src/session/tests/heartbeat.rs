@@ -2,7 +2,9 @@
 
 use super::script::{Act, Connection, binary, ms, text};
 use super::sim::{Sim, plain};
-use crate::session::{Config, Heartbeat, HeartbeatPayload, Input, Message, ReplyMatch};
+use crate::session::{
+    Config, ErrorKind, Failure, Heartbeat, HeartbeatPayload, Input, Message, ReplyMatch,
+};
 use bytes::Bytes;
 
 /// A Ping after 10 s, 4 s to answer.
@@ -426,4 +428,50 @@ fn without_a_heartbeat_a_probe_is_a_ping() {
         assert_eq!(sim.times("error 1 HeartbeatTimeout") == [3_500], died);
         assert_eq!(sim.next_timeout(), None);
     }
+}
+
+/// The heartbeat that was due anyway does not ask again, and gives the silent no more time.
+#[test]
+fn a_probe_takes_the_place_of_the_next_heartbeat() {
+    let mut sim = open(pinging(), Connection::opens(0));
+    sim.run_until(9_500);
+    sim.input(Input::Woke);
+    sim.run_until(12_000);
+    assert_eq!(sim.times("write Ping"), [9_500]);
+    assert_eq!(sim.times("error 1 HeartbeatTimeout"), [12_000]);
+}
+
+/// What is no life gives no more time either.
+#[test]
+fn strict_and_idle_driven_is_not_put_off_by_other_messages() {
+    let heartbeat = Heartbeat { strict: true, idle_driven: true, timeout: ms(15_000), ..pinging() };
+    let server = Connection::opens(0).saying(1_000, "early").saying(12_000, "late");
+    let mut sim = open(heartbeat, server);
+    sim.run_until(26_000);
+    assert_eq!(sim.times("write Ping"), [11_000]);
+    assert_eq!(sim.times("error 1 HeartbeatTimeout"), [26_000]);
+}
+
+/// What was forgiven to one connection is not held against the next.
+#[test]
+fn every_connection_is_forgiven_once() {
+    let mut sim = open(pinging(), Connection::opens(0)).always(Connection::opens(0));
+    for epoch in 1..=2 {
+        sim.run_for(10_000);
+        sim.sleep(60_000);
+        sim.timeout();
+        sim.never(&format!("error {epoch}"));
+        sim.input(Input::Failed { epoch, failure: Failure::new(ErrorKind::ConnectionLost, "") });
+        sim.run_for(1_000);
+    }
+}
+
+#[test]
+fn a_pause_that_is_told_between_two_connections_is_of_neither() {
+    let mut sim =
+        open(pinging(), Connection::opens(0).dropping(5_000)).always(Connection::opens(0));
+    sim.run_until(5_500);
+    sim.input(Input::ReadPaused(true));
+    sim.run_until(20_000);
+    assert_eq!(sim.times("error 2 HeartbeatTimeout"), [20_000]);
 }

@@ -3,12 +3,15 @@
 //! record with what they expect, to the millisecond, and every record is also held against
 //! the invariants of [`checker`] when its simulation ends.
 
+mod broken;
 mod checker;
 mod checks;
 mod closing;
 mod heartbeat;
 mod outbox;
+mod patience;
 mod presets;
+mod properties;
 mod reconnect;
 mod script;
 mod sim;

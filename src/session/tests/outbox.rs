@@ -349,3 +349,33 @@ fn whatever_ends_the_task_gives_back_what_was_never_sent() {
         assert_eq!(sim.send(Message::text("c")), Err(SendRefused::NotConnected));
     }
 }
+
+/// What is on its way still takes room.
+#[test]
+fn bytes_on_their_way_count_towards_the_bound() {
+    let now = std::time::Instant::now();
+    let config = with(small(OverflowPolicy::Reject));
+    let mut machine = crate::session::Session::new(config, super::sim::fixed(0.5));
+    machine.handle(Input::Connect, now);
+    machine.handle(Input::Opened { epoch: 1 }, now);
+    machine.send(text("twelve bytes"), now).expect("there is room");
+    assert!(machine.poll_transmit().is_some());
+    assert_eq!(machine.send(text("nine more"), now), Err(SendRefused::QueueFull));
+    machine.handle(Input::Flushed, now);
+    assert_eq!(machine.send(text("nine more"), now), Ok(SendOutcome::Sent));
+}
+
+#[test]
+fn what_goes_in_and_out_is_counted() {
+    let server = Connection::opens(0).saying(10, "four").saying(20, "").dropping(30);
+    let mut sim = Sim::new(with(small(OverflowPolicy::Reject))).always(server).connected();
+    send_all(&mut sim, &["abc"]);
+    assert_eq!(sim.send(text("too large for it")), Err(SendRefused::QueueFull));
+    sim.run_until(15);
+    sim.send(text("de")).expect("it is open");
+    sim.run_until(1_030);
+    let counters = sim.machine.counters();
+    assert_eq!((counters.epoch, counters.attempt, counters.opens), (2, 1, 2));
+    assert_eq!((counters.messages_out, counters.bytes_out), (2, 5));
+    assert_eq!((counters.messages_in, counters.bytes_in), (2, 4));
+}

@@ -351,6 +351,18 @@ fn interruptions_cost_no_attempt() {
     sim.never("error 21");
 }
 
+/// `beforeConnect` says that it is pointless, be it at the first dial or a later one.
+#[test]
+fn giving_up_is_final() {
+    let mut sim = Sim::new(plain()).then(refused()).then(Connection::gives_up(30)).connected();
+    sim.run_until(60_000);
+    assert_eq!(
+        sim.only(&["dial 2", "dial 3", "error 2", "close 2"]),
+        ["1000 dial 2 attempt 1", "1030 error 2 Stopped", r#"1030 close 2 1006 "" final"#,]
+    );
+    assert_eq!(sim.next_timeout(), None);
+}
+
 /// What `beforeConnect` is told: how often, and what went wrong.
 #[test]
 fn a_dial_knows_what_ended_the_connection_before() {

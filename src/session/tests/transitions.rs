@@ -118,7 +118,6 @@ const TABLE: &[Row] = {
     // The retry is due before the grace is over.
     (S::Waiting, T::BackgroundAndGrace, "Suspended", &["dial 2 attempt 1", "abort 2", "error 2 Interrupted", r#"close 2 1006 "interrupted" retry 1/- held"#]),
     (S::Waiting, T::Pause, "Suspended", &[]),
-    (S::Waiting, T::Resume, "Connecting", &["dial 2 attempt 0"]),
     (S::Waiting, T::ReconnectNow, "Connecting", &["dial 2 attempt 0"]),
     (S::Waiting, T::Woke, "Connecting", &["dial 2 attempt 1"]),
     (S::Waiting, T::Timer, "Connecting", &["dial 2 attempt 1"]),
@@ -143,7 +142,6 @@ const TABLE: &[Row] = {
     (S::Open, T::Foreground, "Open", &["write Ping 1"]),
     (S::Open, T::BackgroundAndGrace, "Suspended", &[r#"hang up 2 with 1001 "interrupted""#, r#"close 2 1006 "interrupted" retry 1/- held"#]),
     (S::Open, T::Pause, "Suspended", &[r#"hang up 2 with 1001 "paused""#, r#"close 2 1006 "paused" retry 1/- held"#]),
-    (S::Open, T::Resume, "Open", &["write Ping 1"]),
     (S::Open, T::ReconnectNow, "Open", &["write Ping 1"]),
     (S::Open, T::Woke, "Open", &["write Ping 1"]),
     (S::Open, T::Timer, "Open", &["write Ping 1"]),
@@ -371,4 +369,17 @@ fn back_within_the_grace_keeps_the_connection() {
     sim.run_for(4_999);
     sim.input(Input::Foreground(true));
     sim.expect(&["5999 write Ping 1"]);
+}
+
+#[test]
+fn the_background_is_waited_for_once_and_not_while_closing() {
+    let mut held = in_state(State::Background);
+    held.input(Input::Foreground(false));
+    assert_eq!(held.next_timeout(), None);
+
+    let mut closing = in_state(State::Open);
+    closing.input(Input::Foreground(false));
+    closing.run_for(4_000);
+    closing.close(1000, "");
+    assert_eq!(closing.next_timeout(), Some(closing.now() + ms(3_000)));
 }

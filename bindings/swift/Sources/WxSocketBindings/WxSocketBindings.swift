@@ -624,6 +624,266 @@ fileprivate struct FfiConverterData: FfiConverterRustBuffer {
 
 
 /**
+ * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
+ * messages in one call.
+ */
+public protocol BatchListener: AnyObject, Sendable {
+    
+    /**
+     * Messages arrived on connection `epoch`. For each, in order: a byte (0: text, 1: binary),
+     * the length of the payload as a big-endian 32-bit number, the payload.
+     */
+    func onMessages(epoch: Int64, packed: Data) throws 
+    
+    /**
+     * Anything else happened, or a message of more than 4 KiB arrived.
+     */
+    func onEvent(event: SocketEvent) throws 
+    
+}
+/**
+ * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
+ * messages in one call.
+ */
+open class BatchListenerImpl: BatchListener, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_wxsocket_fn_clone_batchlistener(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_wxsocket_fn_free_batchlistener(handle, $0) }
+    }
+
+    
+
+    
+    /**
+     * Messages arrived on connection `epoch`. For each, in order: a byte (0: text, 1: binary),
+     * the length of the payload as a big-endian 32-bit number, the payload.
+     */
+open func onMessages(epoch: Int64, packed: Data)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_batchlistener_on_messages(
+            self.uniffiCloneHandle(),
+        FfiConverterInt64.lower(epoch),
+        FfiConverterData.lower(packed),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Anything else happened, or a message of more than 4 KiB arrived.
+     */
+open func onEvent(event: SocketEvent)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_batchlistener_on_event(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeSocketEvent_lower(event),uniffiCallStatus
+    )
+}
+}
+    
+
+    
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceBatchListener {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceBatchListener = UniffiVTableCallbackInterfaceBatchListener(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeBatchListener.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface BatchListener: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeBatchListener.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface BatchListener: handle missing in uniffiClone")
+            }
+        },
+        onMessages: { (
+            uniffiHandle: UInt64,
+            epoch: Int64,
+            packed: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeBatchListener.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.onMessages(
+                     epoch: try FfiConverterInt64.lift(epoch),
+                     packed: try FfiConverterData.lift(packed)
+                )
+            }
+
+            
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeListenerError_lower
+            )
+        },
+        onEvent: { (
+            uniffiHandle: UInt64,
+            event: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeBatchListener.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.onEvent(
+                     event: try FfiConverterTypeSocketEvent_lift(event)
+                )
+            }
+
+            
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeListenerError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceBatchListener> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceBatchListener>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitBatchListener() {
+    uniffi_wxsocket_fn_init_callback_vtable_batchlistener(UniffiCallbackInterfaceBatchListener.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeBatchListener: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<BatchListener>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = BatchListener
+
+    public static func lift(_ handle: UInt64) throws -> BatchListener {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return BatchListenerImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: BatchListener) -> UInt64 {
+         if let rustImpl = value as? BatchListenerImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> BatchListener {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: BatchListener, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeBatchListener_lift(_ handle: UInt64) throws -> BatchListener {
+    return try FfiConverterTypeBatchListener.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeBatchListener_lower(_ value: BatchListener) -> UInt64 {
+    return FfiConverterTypeBatchListener.lower(value)
+}
+
+
+
+
+
+
+/**
  * Asked before every dial, for a fresh token or another address.
  */
 public protocol BeforeConnect: AnyObject, Sendable {
@@ -1617,6 +1877,11 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func sendText(text: String) throws  -> SendOutcome
     
     /**
+     * As `set_listener`, for a listener that takes many messages in one call.
+     */
+    func setBatchListener(listener: BatchListener) 
+    
+    /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
      * back dials at once, or asks an open connection for a sign of life.
      */
@@ -1839,6 +2104,18 @@ open func sendText(text: String)throws  -> SendOutcome  {
         FfiConverterString.lower(text),uniffiCallStatus
     )
 })
+}
+    
+    /**
+     * As `set_listener`, for a listener that takes many messages in one call.
+     */
+open func setBatchListener(listener: BatchListener)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_set_batch_listener(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeBatchListener_lower(listener),uniffiCallStatus
+    )
+}
 }
     
     /**
@@ -6184,6 +6461,12 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_func_wake_task() != 1229) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_wxsocket_checksum_method_batchlistener_on_messages() != 1755) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_batchlistener_on_event() != 13364) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 22016) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -6235,6 +6518,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_send_text() != 63819) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() != 19690) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_wxsocket_checksum_method_sockettask_set_foreground() != 11376) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -6251,6 +6537,7 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
 
+    uniffiCallbackInitBatchListener()
     uniffiCallbackInitBeforeConnect()
     uniffiCallbackInitLogSink()
     uniffiCallbackInitSocketListener()

@@ -243,6 +243,20 @@ typedef void (*UniffiForeignFutureCompleteVoid)(uint64_t, UniffiForeignFutureRes
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_LISTENER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_LISTENER_METHOD0
+typedef void (*UniffiCallbackInterfaceBatchListenerMethod0)(uint64_t, int64_t, RustBuffer, void* _Nonnull, 
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_LISTENER_METHOD1
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_LISTENER_METHOD1
+typedef void (*UniffiCallbackInterfaceBatchListenerMethod1)(uint64_t, RustBuffer, void* _Nonnull, 
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BEFORE_CONNECT_METHOD0
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BEFORE_CONNECT_METHOD0
 typedef void (*UniffiCallbackInterfaceBeforeConnectMethod0)(uint64_t, int32_t, RustBuffer, RustBuffer* _Nonnull, 
@@ -285,6 +299,16 @@ typedef void (*UniffiCallbackInterfaceLogSinkMethod0)(uint64_t, RustBuffer, Rust
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_BATCH_LISTENER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_BATCH_LISTENER
+typedef struct UniffiVTableCallbackInterfaceBatchListener {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceBatchListenerMethod0 _Nonnull onMessages;
+    UniffiCallbackInterfaceBatchListenerMethod1 _Nonnull onEvent;
+} UniffiVTableCallbackInterfaceBatchListener;
+
+#endif
 #ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_BEFORE_CONNECT
 #define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_BEFORE_CONNECT
 typedef struct UniffiVTableCallbackInterfaceBeforeConnect {
@@ -314,6 +338,31 @@ typedef struct UniffiVTableCallbackInterfaceLogSink {
     UniffiCallbackInterfaceLogSinkMethod0 _Nonnull log;
 } UniffiVTableCallbackInterfaceLogSink;
 
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_CLONE_BATCHLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_CLONE_BATCHLISTENER
+uint64_t uniffi_wxsocket_fn_clone_batchlistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FREE_BATCHLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FREE_BATCHLISTENER
+void uniffi_wxsocket_fn_free_batchlistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_INIT_CALLBACK_VTABLE_BATCHLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_INIT_CALLBACK_VTABLE_BATCHLISTENER
+void uniffi_wxsocket_fn_init_callback_vtable_batchlistener(const UniffiVTableCallbackInterfaceBatchListener* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BATCHLISTENER_ON_MESSAGES
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BATCHLISTENER_ON_MESSAGES
+void uniffi_wxsocket_fn_method_batchlistener_on_messages(uint64_t ptr, int64_t epoch, RustBuffer packed, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BATCHLISTENER_ON_EVENT
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BATCHLISTENER_ON_EVENT
+void uniffi_wxsocket_fn_method_batchlistener_on_event(uint64_t ptr, RustBuffer event, RustCallStatus *_Nonnull out_status
+);
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_CLONE_BEFORECONNECT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_CLONE_BEFORECONNECT
@@ -463,6 +512,11 @@ RustBuffer uniffi_wxsocket_fn_method_sockettask_send_bytes(uint64_t ptr, Foreign
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SEND_TEXT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SEND_TEXT
 RustBuffer uniffi_wxsocket_fn_method_sockettask_send_text(uint64_t ptr, RustBuffer text, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_BATCH_LISTENER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_BATCH_LISTENER
+void uniffi_wxsocket_fn_method_sockettask_set_batch_listener(uint64_t ptr, uint64_t listener, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_FOREGROUND
@@ -805,6 +859,18 @@ uint16_t uniffi_wxsocket_checksum_func_wake_task(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BATCHLISTENER_ON_MESSAGES
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BATCHLISTENER_ON_MESSAGES
+uint16_t uniffi_wxsocket_checksum_method_batchlistener_on_messages(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BATCHLISTENER_ON_EVENT
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BATCHLISTENER_ON_EVENT
+uint16_t uniffi_wxsocket_checksum_method_batchlistener_on_event(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BEFORECONNECT_BEFORE_CONNECT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BEFORECONNECT_BEFORE_CONNECT
 uint16_t uniffi_wxsocket_checksum_method_beforeconnect_before_connect(void
@@ -904,6 +970,12 @@ uint16_t uniffi_wxsocket_checksum_method_sockettask_send_bytes(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SEND_TEXT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SEND_TEXT
 uint16_t uniffi_wxsocket_checksum_method_sockettask_send_text(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SET_BATCH_LISTENER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SET_BATCH_LISTENER
+uint16_t uniffi_wxsocket_checksum_method_sockettask_set_batch_listener(void
     
 );
 #endif

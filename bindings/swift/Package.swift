@@ -1,0 +1,58 @@
+// swift-tools-version: 6.0
+//
+// WxSocket                 what apps import, written by hand
+//  └ WxSocketBindings      generated, never the public face
+//     └ WxSocketFFI        the C module: an XCFramework on Apple's systems, a system library elsewhere
+//
+// The environment decides two things, because no manifest can see how it is used:
+//   WXSOCKET_TESTING=1      link libwxsocket_testing, which holds the engine and the scripted server, and
+//                           add the tests and the bench. `./test` sets it.
+//   WXSOCKET_XCFRAMEWORK=0  on a Mac, link a dylib (as on Linux) instead of the XCFramework.
+// Where the library is has to be said on the command line: -Xlinker -L/path/to/its/directory.
+
+import PackageDescription
+
+let environment = Context.environment
+let testing = environment["WXSOCKET_TESTING"] == "1"
+#if os(macOS)
+let framework = !testing && environment["WXSOCKET_XCFRAMEWORK"] != "0"
+#else
+let framework = false
+#endif
+
+let native: Target = framework
+    ? .binaryTarget(name: "WxSocketFFI", path: "WxSocketFFI.xcframework")
+    : .systemLibrary(name: "WxSocketFFI")
+
+// The library's name is here rather than in the module maps: the same module is in two libraries.
+let link: [LinkerSetting] = framework
+    // What the static library needs of the system: rustls asks Security whom to trust.
+    ? [.linkedFramework("Security"), .linkedFramework("CoreFoundation")]
+    : [.linkedLibrary(testing ? "wxsocket_testing" : "wxsocket")]
+
+let package = Package(
+    name: "WxSocket",
+    // `Duration` and clocks.
+    platforms: [.iOS(.v16), .macOS(.v13), .tvOS(.v16), .watchOS(.v9)],
+    products: [.library(name: "WxSocket", targets: ["WxSocket"])],
+    targets: [
+        native,
+        .target(name: "WxSocketBindings", dependencies: ["WxSocketFFI"], linkerSettings: link),
+        .target(name: "WxSocket", dependencies: ["WxSocketBindings"]),
+        .executableTarget(name: "quickstart", dependencies: ["WxSocket"], path: "Examples/quickstart"),
+        .executableTarget(name: "chat", dependencies: ["WxSocket"], path: "Examples/chat"),
+    ],
+    swiftLanguageModes: [.v6]
+)
+
+if testing {
+    package.targets += [
+        .systemLibrary(name: "WxSocketTestingFFI"),
+        .target(name: "WxSocketTestingBindings", dependencies: ["WxSocketTestingFFI"], linkerSettings: link),
+        .testTarget(
+            name: "WxSocketTests",
+            // The examples are run by tests, so they have to be built first.
+            dependencies: ["WxSocket", "WxSocketTestingBindings", "quickstart", "chat"]),
+        .executableTarget(name: "bench", dependencies: ["WxSocket", "WxSocketTestingBindings"], path: "Bench"),
+    ]
+}

@@ -1,0 +1,260 @@
+// Between Rust, which calls one listener, and the app, which has many: closures and sequences.
+//
+//   Rust's delivery thread ──▶ EventHub ──▶ pending ──▶ closures, on the app's queue
+//                                  └─────▶ Pipe ×n ──▶ for await
+//
+// Everything on the way is bounded. When a bound is reached, Rust's thread waits here; Rust then stops reading the
+// socket, and in the end the server waits. Only this task notices.
+
+import Dispatch
+import Foundation
+internal import WxSocketBindings
+
+/// What may wait for a queue or a sequence: enough to keep it busy, nothing that a phone would notice.
+enum Bound {
+    static let events = 256
+    static let bytes = 1 << 20
+}
+
+/// Rust owns it, and it owns the app's closures; so it must not own the task, or neither would ever be freed.
+final class EventHub: BatchListener, @unchecked Sendable {
+    typealias Closure = @Sendable (SocketEvent) throws -> Void
+
+    private final class Handler: Sendable {
+        let token = ListenerToken()
+        let kind: SocketEvent.Kind
+        /// It came after this many events, of which it was told what still counts.
+        let since: UInt64
+        /// The task was over when it came: there is nothing to take it off from.
+        let afterEnd: Bool
+        let call: Closure
+
+        init(kind: SocketEvent.Kind, since: UInt64, afterEnd: Bool, call: @escaping Closure) {
+            self.kind = kind
+            self.since = since
+            self.afterEnd = afterEnd
+            self.call = call
+        }
+    }
+
+    private struct Job {
+        let number: UInt64
+        let event: SocketEvent
+        /// For a listener that came late; nil: for all.
+        var only: Handler?
+    }
+
+    private let queue: DispatchQueue?
+
+    private let gate = NSCondition()
+    // Guarded by `gate`.
+    private var pending: [Job] = []
+    private var pendingBytes = 0
+    private var draining = false
+    private var number: UInt64 = 0
+    private var open: OpenEvent?
+    private var error: ErrorEvent?
+    private var end: CloseEvent?
+    private var pipes: [any Outlet] = []
+    /// Messages from before anyone listened for any, the newest of them; nil since someone did.
+    private var early: [MessageEvent]? = []
+    private var earlyBytes = 0
+
+    /// Apart from `gate`, so that calling closures does not wait for Rust's thread.
+    private let book = NSLock()
+    // Guarded by `book`.
+    private var handlers: [Handler] = []
+    private var failed = 0
+
+    init(queue: DispatchQueue?) { self.queue = queue }
+
+    // MARK: What Rust calls
+
+    func onMessages(epoch: Int64, packed: Data) {
+        var events: [SocketEvent] = []
+        packed.withUnsafeBytes { bytes in
+            var rest = bytes[...]
+            while let kind = rest.popFirst() {
+                let length = Int(UInt32(bigEndian: UnsafeRawBufferPointer(rebasing: rest).loadUnaligned(as: UInt32.self)))
+                let payload = UnsafeRawBufferPointer(rebasing: rest.dropFirst(4).prefix(length))
+                let data: Message = kind == 0 ? .text(String(decoding: payload, as: UTF8.self)) : .binary(Data(payload))
+                events.append(.message(MessageEvent(epoch: Int(epoch), data: data)))
+                rest = rest.dropFirst(4 + length)
+            }
+        }
+        arrived(events, bytes: packed.count)
+    }
+
+    func onEvent(event: WxSocketBindings.SocketEvent) {
+        let event = SocketEvent(event)
+        arrived([event], bytes: event.size)
+    }
+
+    private func arrived(_ events: [SocketEvent], bytes: Int) {
+        gate.lock()
+        while pending.count >= Bound.events || pendingBytes >= Bound.bytes { gate.wait() }
+        let first = number + 1
+        number += UInt64(events.count)
+        for event in events { remember(event) }
+        let pipes = self.pipes
+        if end != nil { self.pipes = [] }
+        if queue == nil, !draining {
+            // The usual case without a queue: nothing is put aside.
+            draining = true
+            gate.unlock()
+            for (event, number) in zip(events, first...) { run(Job(number: number, event: event)) }
+            drain()
+        } else {
+            for (event, number) in zip(events, first...) { pending.append(Job(number: number, event: event)) }
+            pendingBytes += bytes
+            startDraining()
+            gate.unlock()
+        }
+        for pipe in pipes { pipe.offer(events, bytes: bytes) }
+    }
+
+    private func remember(_ event: SocketEvent) {
+        switch event {
+        case .open(let event): open = event
+        case .error(let event): error = event
+        case .message(let event):
+            guard early != nil else { return }
+            early?.append(event)
+            earlyBytes += event.data.count
+            // As in the WebSocket API, what nobody listens for is gone, if a little later.
+            while let first = early?.first, early!.count > Bound.events || earlyBytes > Bound.bytes {
+                early?.removeFirst()
+                earlyBytes -= first.data.count
+            }
+        case .close(let event):
+            open = nil
+            if event.retry == nil { end = event }
+        }
+    }
+
+    // MARK: Closures
+
+    func add(_ kind: SocketEvent.Kind, _ call: @escaping Closure) -> ListenerToken {
+        gate.withLock {
+            let handler = Handler(kind: kind, since: number, afterEnd: end != nil, call: call)
+            for event in missed(kind) {
+                pending.append(Job(number: number, event: event, only: handler))
+                pendingBytes += event.size
+            }
+            if end == nil { book.withLock { handlers.append(handler) } }
+            if !pending.isEmpty { startDraining() }
+            return handler.token
+        }
+    }
+
+    func remove(_ token: ListenerToken) {
+        replaceHandlers { $0.filter { $0.token != token } }
+    }
+
+    /// What still counts of the past, for someone who comes now.
+    private func missed(_ kind: SocketEvent.Kind?) -> [SocketEvent] {
+        var events: [SocketEvent] = []
+        if kind == .open || kind == nil, let open { events.append(.open(open)) }
+        if kind == .message || kind == nil, let early {
+            events += early.map(SocketEvent.message)
+            self.early = nil
+        }
+        if kind == .close || kind == nil, let end { events.append(.close(end)) }
+        return events
+    }
+
+    /// With `gate` held: has someone empty `pending`.
+    private func startDraining() {
+        guard !draining else { return }
+        draining = true
+        // Without a queue this is someone who came late, and not to be called back before `onOpen` returns.
+        (queue ?? .global()).async { self.drain() }
+    }
+
+    private func drain() {
+        gate.lock()
+        while !pending.isEmpty {
+            let batch = pending
+            pending = []
+            pendingBytes = 0
+            gate.broadcast()
+            gate.unlock()
+            for job in batch { run(job) }
+            // Others use the queue too.
+            if let queue { return queue.async { self.drain() } }
+            gate.lock()
+        }
+        draining = false
+        gate.unlock()
+    }
+
+    private func run(_ job: Job) {
+        let kind = job.event.kind
+        for handler in listeners(of: job) where handler.kind == kind {
+            do {
+                try handler.call(job.event)
+            } catch {
+                book.withLock { failed += 1 }
+                SocketLog.warn("a listener failed: \(error)")
+            }
+        }
+        // Nothing follows: let go of the closures, which may own the task.
+        if job.only == nil, job.event.isFinal { replaceHandlers { _ in [] } }
+    }
+
+    /// What goes is let go of outside the lock: destroying a closure may run the app's code.
+    private func replaceHandlers(_ change: ([Handler]) -> [Handler]) {
+        let before = book.withLock {
+            let before = handlers
+            handlers = change(before)
+            return before
+        }
+        withExtendedLifetime(before) {}
+    }
+
+    private func listeners(of job: Job) -> [Handler] {
+        book.lock()
+        defer { book.unlock() }
+        guard let only = job.only else {
+            // Almost always all of them.
+            return handlers.allSatisfy { $0.since < job.number } ? handlers : handlers.filter { $0.since < job.number }
+        }
+        return only.afterEnd || handlers.contains { $0.token == only.token } ? [only] : []
+    }
+
+    // MARK: Sequences
+
+    func attach<Element>(_ pipe: Pipe<Element>, replaying kind: SocketEvent.Kind?) {
+        gate.withLock {
+            pipe.begin(with: missed(kind), ended: end != nil)
+            if end == nil { pipes.append(pipe) }
+        }
+    }
+
+    func attachState(_ pipe: Pipe<ReadyState>, now: ReadyState) {
+        gate.withLock {
+            pipe.push([end != nil ? .closed : now == .closing ? now : open != nil ? .open : .connecting])
+            if end == nil { pipes.append(pipe) } else { pipe.finish() }
+        }
+    }
+
+    func detach(_ pipe: any Outlet) {
+        gate.withLock { pipes.removeAll { $0 === pipe } }
+    }
+
+    /// `close` was called.
+    func closing() {
+        gate.withLock {
+            guard end == nil else { return }
+            for case let pipe as Pipe<ReadyState> in pipes { pipe.push([.closing]) }
+        }
+    }
+
+    // MARK: What is known
+
+    var currentOpen: OpenEvent? { gate.withLock { open } }
+    var finalClose: CloseEvent? { gate.withLock { end } }
+    /// What the last connection died of, if it did.
+    var finalError: ErrorEvent? { gate.withLock { error?.epoch == end?.epoch ? error : nil } }
+    var failures: Int { book.withLock { failed } }
+}

@@ -1,0 +1,225 @@
+// What an app is told. Per connection (`epoch`): at most one open, then messages, then at most one error, then exactly
+// one close. A close whose `retry` is nil is the end of the task.
+
+public import Foundation
+public import WxSocketBindings
+
+/// The WebSocket API's `readyState`; `.closed` is final.
+public typealias ReadyState = WxSocketBindings.ReadyState
+/// What kind of failure; each kind has a stable number and text.
+public typealias ErrorKind = WxSocketBindings.ErrorKind
+/// The measured steps of a dial, under their wx names; in milliseconds.
+public typealias SocketProfile = WxSocketBindings.SocketProfile
+
+/// A WebSocket message: text stays text and bytes stay bytes, empty ones included.
+public enum Message: Sendable, Equatable, Hashable {
+    case text(String)
+    case binary(Data)
+
+    /// The text of a text message.
+    public var text: String? { if case .text(let text) = self { text } else { nil } }
+    /// The bytes of a binary message.
+    public var binary: Data? { if case .binary(let bytes) = self { bytes } else { nil } }
+
+    var count: Int {
+        switch self {
+        case .text(let text): text.utf8.count
+        case .binary(let bytes): bytes.count
+        }
+    }
+
+    init(_ native: WxSocketBindings.Message) {
+        switch native {
+        case .text(let text): self = .text(text)
+        case .binary(let bytes): self = .binary(bytes)
+        }
+    }
+}
+
+/// One event of a task.
+public enum SocketEvent: Sendable, Equatable {
+    // Indirect, so that a message, of which there are many, is not as large as these.
+    indirect case open(OpenEvent)
+    case message(MessageEvent)
+    indirect case error(ErrorEvent)
+    indirect case close(CloseEvent)
+
+    init(_ native: WxSocketBindings.SocketEvent) {
+        switch native {
+        case .open(let event): self = .open(OpenEvent(event))
+        case .message(let event): self = .message(MessageEvent(epoch: Int(event.epoch), data: Message(event.data)))
+        case .error(let event): self = .error(ErrorEvent(event))
+        case .close(let event): self = .close(CloseEvent(event))
+        }
+    }
+
+    enum Kind { case open, message, error, close }
+
+    var kind: Kind {
+        switch self {
+        case .open: .open
+        case .message: .message
+        case .error: .error
+        case .close: .close
+        }
+    }
+
+    /// What counts against a bound.
+    var size: Int { if case .message(let event) = self { event.data.count } else { 0 } }
+
+    var isFinal: Bool { if case .close(let event) = self { event.retry == nil } else { false } }
+}
+
+/// The connection is open; `send` works from here on.
+public struct OpenEvent: Sendable, Equatable {
+    /// Which connection of the task: 1 is the first.
+    public let epoch: Int
+    /// Attempts that were needed since the last stable connection; 0: none.
+    public let attempt: Int
+    /// The headers of the server's answer, in order, original case, duplicates kept.
+    public let header: [Header]
+    /// The sub-protocol that the server chose.
+    public let `protocol`: String?
+    /// How long it took.
+    public let profile: SocketProfile
+    /// Queued messages that grew older than the queue's limit; they were not sent.
+    public let unsent: [Message]
+
+    init(_ native: WxSocketBindings.OpenEvent) {
+        epoch = Int(native.epoch)
+        attempt = Int(native.attempt)
+        header = native.header
+        `protocol` = native.protocol
+        profile = native.profile
+        unsent = native.unsent.map(Message.init)
+    }
+}
+
+/// A message arrived.
+public struct MessageEvent: Sendable, Equatable {
+    /// Which connection of the task.
+    public let epoch: Int
+    /// The message.
+    public let data: Message
+}
+
+/// A connection failed, before or after it was open; its close follows.
+public struct ErrorEvent: Error, Sendable, Equatable {
+    /// Which connection of the task.
+    public let epoch: Int
+    public let kind: ErrorKind
+    /// The kind's stable number.
+    public let errCode: Int
+    /// The kind's fixed English text, in wx form.
+    public let errMsg: String
+    /// What the operating system or a library said; for people.
+    public let detail: String
+    /// The status of a refused upgrade.
+    public let httpStatus: Int?
+    /// Its headers.
+    public let httpHeader: [Header]
+    /// The first bytes of its body, at most 1 KiB.
+    public let httpBody: Data
+
+    init(_ native: WxSocketBindings.ErrorEvent) {
+        epoch = Int(native.epoch)
+        kind = native.kind
+        errCode = Int(native.errCode)
+        errMsg = native.errMsg
+        detail = native.detail
+        httpStatus = native.httpStatus.map(Int.init)
+        httpHeader = native.httpHeader
+        httpBody = native.httpBody
+    }
+}
+
+/// A connection is over.
+public struct CloseEvent: Error, Sendable, Equatable {
+    /// Which connection of the task.
+    public let epoch: Int
+    /// What the server sent, 1005 if it sent none, 1006 if there was no close frame, or what the app gave to `close`.
+    public let code: Int
+    public let reason: String
+    /// Both sides sent a close frame.
+    public let wasClean: Bool
+    /// What comes next; nil: nothing, the task is over.
+    public let retry: Retry?
+    /// At the end of the task: messages that were accepted and never sent, in order.
+    public let unsent: [Message]
+
+    /// The attempt that follows a close.
+    public struct Retry: Sendable, Equatable {
+        /// Its number; 0 and 1 are the first after a stable connection.
+        public let attempt: Int
+        /// The limit, if there is one.
+        public let max: Int?
+        /// How long until then; nil while the task is suspended (offline, paused, in the background).
+        public let delay: Duration?
+    }
+
+    init(_ native: WxSocketBindings.CloseEvent) {
+        epoch = Int(native.epoch)
+        code = Int(native.code)
+        reason = native.reason
+        wasClean = native.wasClean
+        retry = native.retry.map {
+            Retry(
+                attempt: Int($0.attempt), max: $0.max.map(Int.init), delay: $0.delayMs.map { .milliseconds($0) })
+        }
+        unsent = native.unsent.map(Message.init)
+    }
+}
+
+/// What became of a message that was accepted.
+public enum SendOutcome: Sendable, Equatable {
+    /// Handed to the open connection.
+    case sent
+    /// Kept for the next open. `dropped`: older messages that gave way or grew too old; they will not be sent.
+    case queued(dropped: [Message])
+    /// The queue is full and its policy is to drop the newest: not kept.
+    case dropped
+
+    init(_ native: WxSocketBindings.SendOutcome) {
+        switch native {
+        case .sent: self = .sent
+        case .queued(let dropped): self = .queued(dropped: dropped.map(Message.init))
+        case .dropped: self = .dropped
+        }
+    }
+}
+
+/// Numbers about a task. Bytes are those of payloads; what a heartbeat sends does not count.
+public struct SocketStats: Sendable, Equatable {
+    /// The newest connection; 0 before the first.
+    public let epoch: Int
+    /// Attempts used since the last stable connection.
+    public let attempt: Int
+    /// Connections that opened.
+    public let opens: Int
+    public let messagesOut: Int
+    public let bytesOut: Int
+    public let messagesIn: Int
+    public let bytesIn: Int
+    /// The newest round trip of a heartbeat.
+    public let lastRTT: Duration?
+    /// Round trips, smoothed as TCP does it (RFC 6298).
+    public let smoothedRTT: Duration?
+    /// Closures that threw.
+    public let listenerFailures: Int
+    /// What ended the last connection that failed.
+    public let lastError: ErrorEvent?
+
+    init(_ native: WxSocketBindings.SocketStats, failures: Int) {
+        epoch = Int(native.epoch)
+        attempt = Int(native.attempt)
+        opens = Int(native.opens)
+        messagesOut = Int(native.messagesOut)
+        bytesOut = Int(native.bytesOut)
+        messagesIn = Int(native.messagesIn)
+        bytesIn = Int(native.bytesIn)
+        lastRTT = native.lastRttMs.map { .microseconds($0 * 1_000) }
+        smoothedRTT = native.smoothedRttMs.map { .microseconds($0 * 1_000) }
+        listenerFailures = Int(native.listenerFailures) + failures
+        lastError = native.lastError.map(ErrorEvent.init)
+    }
+}

@@ -1,0 +1,212 @@
+public import Foundation
+public import WxSocketBindings
+
+/// Makes a task that keeps a WebSocket open, and returns at once; it dials in the background.
+///
+///     let task = try connectSocket("wss://example.com/live") {
+///         $0.preset = .resilient
+///         $0.header("Authorization", "Bearer …")
+///     }
+///
+/// Throws when an option is not valid; then nothing is made.
+public func connectSocket(_ url: String, _ configure: (inout ConnectOptions) -> Void = { _ in }) throws(WxError)
+    -> SocketTask
+{
+    var options = ConnectOptions()
+    configure(&options)
+    let hub = EventHub(queue: options.callbackQueue)
+    let native = try WxError.wrapping {
+        try WxSocketBindings.connectSocket(
+            options: options.lowered(url), beforeConnect: options.beforeConnect.map(Hook.init))
+    }
+    native.setBatchListener(listener: hub)
+    return SocketTask(native, hub)
+}
+
+/// A WebSocket that is kept open: many connections, one after the other, each with its `epoch`.
+///
+/// Everything may be called from any thread and from inside a closure, and returns at once. When the last reference is
+/// gone the socket is closed with 1000; closures that are to outlive nobody should capture the task weakly.
+public final class SocketTask: Sendable {
+    let native: Native
+    let hub: EventHub
+
+    init(_ native: Native, _ hub: EventHub) {
+        self.native = native
+        self.hub = hub
+    }
+
+    // MARK: Telling
+
+    /// Sends a text message: now, or when the connection is open again.
+    ///
+    /// Throws when the task is closing or closed, and when the queue is full.
+    @discardableResult
+    public func send(_ text: String) throws(WxError) -> SendOutcome {
+        guard text.utf8.count <= Int32.max else { throw .tooLong }
+        return try WxError.wrapping { SendOutcome(try native.sendText(text: text)) }
+    }
+
+    /// Sends a binary message; otherwise as text. The bytes are copied before it returns.
+    @discardableResult
+    public func send(_ bytes: Data) throws(WxError) -> SendOutcome {
+        guard bytes.count <= Int32.max else { throw .tooLong }
+        return try WxError.wrapping { SendOutcome(try native.sendBytes(bytes: bytes)) }
+    }
+
+    /// Sends a binary message from whatever has its bytes in one piece, such as `[UInt8]`.
+    @discardableResult
+    public func send(_ bytes: some ContiguousBytes) throws(WxError) -> SendOutcome {
+        try WxError.wrapping {
+            try bytes.withUnsafeBytes { buffer in
+                // Borrowed, not copied: Rust copies before it returns.
+                guard let start = UnsafeMutableRawPointer(mutating: buffer.baseAddress) else { return try send(Data()) }
+                return try send(Data(bytesNoCopy: start, count: buffer.count, deallocator: .none))
+            }
+        }
+    }
+
+    /// Sends a message of either kind.
+    @discardableResult
+    public func send(_ message: Message) throws(WxError) -> SendOutcome {
+        switch message {
+        case .text(let text): try send(text)
+        case .binary(let bytes): try send(bytes)
+        }
+    }
+
+    /// Ends the task with 1000: sends what was accepted, then a close frame, and waits at most `closeTimeout` for the
+    /// server's. Legal at any time; cancels a dial or a pending retry. Closing twice changes nothing.
+    public func close() { try? close(code: 1000) }
+
+    /// Ends the task with this code and reason.
+    ///
+    /// Throws when the code is neither 1000 nor 3000 to 4999, or the reason longer than 123 bytes of UTF-8; then
+    /// nothing happens.
+    public func close(code: Int, reason: String = "") throws(WxError) {
+        try WxError.wrapping { try native.close(code: Int32(clamping: code), reason: reason) }
+        if native.readyState() == .closing { hub.closing() }
+    }
+
+    /// Stops waiting: dials now, with a fresh counter of attempts. An open connection is asked for a sign of life and
+    /// replaced only if it gives none.
+    public func reconnectNow() { native.reconnectNow() }
+
+    /// Hangs up (1006 "paused") and stays away until ``resume()``. Queued messages are kept.
+    public func pause() { native.pause() }
+
+    /// Undoes ``pause()``: dials at once.
+    public func resume() { native.resume() }
+
+    /// Tells what the operating system knows of the network; see `PathMonitor`. Without one nothing is dialled and no
+    /// attempt is used up; with one (or a new one) the task dials at once, or asks an open connection for a sign of life.
+    public func setNetwork(available: Bool) { native.setNetwork(available: available) }
+
+    /// Tells whether the app is in the foreground; see `AppLifecycle`, and `background` in the options.
+    public func setForeground(_ foreground: Bool) { native.setForeground(foreground: foreground) }
+
+    // MARK: Asking
+
+    /// The WebSocket API's `readyState`; `.closed` is final.
+    public var readyState: ReadyState { native.readyState() }
+
+    /// Bytes of payload accepted and not yet written to the socket.
+    public var bufferedAmount: Int { Int(native.bufferedAmount()) }
+
+    /// What has happened so far.
+    public var stats: SocketStats { SocketStats(native.stats(), failures: hub.failures) }
+
+    // MARK: Closures
+
+    /// Calls `listener` at every open, and now if it is open now. As all closures: serially, in order, on the
+    /// `callbackQueue` of the options; what it throws is logged and counted, nothing else happens.
+    @discardableResult
+    public func onOpen(_ listener: @escaping @Sendable (OpenEvent) throws -> Void) -> ListenerToken {
+        hub.add(.open) { if case .open(let event) = $0 { try listener(event) } }
+    }
+
+    /// Calls `listener` with every message. The first one to listen for messages, here or in a sequence, also hears
+    /// those that came before (at most 256 and 1 MiB).
+    @discardableResult
+    public func onMessage(_ listener: @escaping @Sendable (MessageEvent) throws -> Void) -> ListenerToken {
+        hub.add(.message) { if case .message(let event) = $0 { try listener(event) } }
+    }
+
+    /// Calls `listener` when a connection fails; its close follows.
+    @discardableResult
+    public func onError(_ listener: @escaping @Sendable (ErrorEvent) throws -> Void) -> ListenerToken {
+        hub.add(.error) { if case .error(let event) = $0 { try listener(event) } }
+    }
+
+    /// Calls `listener` when a connection is over, and now if the task is. Without `retry` nothing follows.
+    @discardableResult
+    public func onClose(_ listener: @escaping @Sendable (CloseEvent) throws -> Void) -> ListenerToken {
+        hub.add(.close) { if case .close(let event) = $0 { try listener(event) } }
+    }
+
+    /// Takes a listener off; it hears nothing that is delivered from now on.
+    public func offOpen(_ token: ListenerToken) { hub.remove(token) }
+    public func offMessage(_ token: ListenerToken) { hub.remove(token) }
+    public func offError(_ token: ListenerToken) { hub.remove(token) }
+    public func offClose(_ token: ListenerToken) { hub.remove(token) }
+
+    // MARK: Sequences
+
+    /// The messages. The first one to listen also hears those that came before (at most 256 and 1 MiB).
+    public var messages: SocketSequence<Message> {
+        SocketSequence(task: self) { task in
+            let pipe = Pipe { if case .message(let event) = $0 { event.data } else { nil } }
+            task.hub.attach(pipe, replaying: .message)
+            return pipe
+        }
+    }
+
+    /// All events, beginning with the open if it is open now.
+    public var events: SocketSequence<SocketEvent> {
+        SocketSequence(task: self) { task in
+            let pipe = Pipe { $0 }
+            task.hub.attach(pipe, replaying: nil)
+            return pipe
+        }
+    }
+
+    /// The `readyState`, now and whenever it changes. A loop that is slow gets the newest, and stalls nothing.
+    public var states: SocketSequence<ReadyState> {
+        SocketSequence(task: self) { task in
+            let pipe = Pipe<ReadyState>(newestOnly: true) {
+                switch $0 {
+                case .open: .open
+                case .close(let event): event.retry == nil ? .closed : .connecting
+                case .message, .error: nil
+                }
+            }
+            task.hub.attachState(pipe, now: task.readyState)
+            return pipe
+        }
+    }
+
+    /// Waits until it is open. Throws the ``ErrorEvent`` or ``CloseEvent`` that ended the task before that, and
+    /// `CancellationError` when cancelled.
+    @discardableResult
+    public func opened() async throws -> OpenEvent {
+        for await _ in states {
+            if let open = hub.currentOpen { return open }
+            if let end = hub.finalClose { throw hub.finalError ?? end as any Error }
+        }
+        throw CancellationError()
+    }
+
+    /// Waits until the task is over. Throws `CancellationError` when cancelled.
+    @discardableResult
+    public func closed() async throws -> CloseEvent {
+        for await _ in states {
+            if let end = hub.finalClose { return end }
+        }
+        throw CancellationError()
+    }
+}
+
+/// What takes a listener off again.
+public struct ListenerToken: Hashable, Sendable {
+    private let id = UUID()
+}

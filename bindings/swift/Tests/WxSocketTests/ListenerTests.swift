@@ -1,0 +1,164 @@
+// Closures: many, late, off, blocking and throwing.
+
+import Foundation
+import Testing
+import WxSocket
+import WxSocketTestingBindings
+
+@Suite(.timeLimit(.minutes(1))) struct ListenerTests {
+    static let lines = Log<String>()
+
+    @Test func severalListenersHearTheSameInTheOrderTheyCame() async throws {
+        let server = try ScriptedServer(script: "")
+        let task = try connectSocket(server.url())
+        let log = Log<String>()
+        for name in ["a", "b", "c"] {
+            task.onMessage { log.add(name + ($0.data.text ?? "")) }
+        }
+        try task.send("1")
+        try task.send("2")
+        try await eventually { log.all.count == 6 }
+        #expect(log.all == ["a1", "b1", "c1", "a2", "b2", "c2"])
+    }
+
+    @Test func lateListenersHearWhatStillCounts() async throws {
+        let server = try ScriptedServer(script: "")
+        let task = try connectSocket(server.url())
+        try await task.opened()
+        let log = Log<String>()
+        task.onOpen { log.add(SocketEvent.open($0).line) }
+        try await eventually { log.all == ["open 1 attempt 0"] }
+        task.onClose { log.add("early " + SocketEvent.close($0).line) }
+        task.close()
+        try await task.closed()
+        task.onClose { log.add("late " + SocketEvent.close($0).line) }
+        task.onOpen { _ in log.add("never") }
+        try await eventually { log.all.count == 3 }
+        #expect(log.all == ["open 1 attempt 0", "early close 1 1000 final", "late close 1 1000 final"])
+        #expect(await task.transcript() == ["close 1 1000 final"])
+    }
+
+    @Test func aListenerThatJoinsInTheMiddleHearsEachEventOnce() async throws {
+        let server = try ScriptedServer(
+            script: #"[{"rules": [{"on": "open", "do": {"flood": {"count": 20000, "bytes": 10}}}]}]"#)
+        for queue in [nil, DispatchQueue(label: "app")] {
+            let task = try connectSocket(server.url()) { $0.callbackQueue = queue }
+            let first = Log<Int>()
+            let opens = Log<Int>()
+            task.onMessage { [weak task] in
+                first.add($0.epoch)
+                // From inside a callback, in the middle of the flood.
+                if first.all.count.isMultiple(of: 1_000) { task?.onOpen { opens.add($0.epoch) } }
+            }
+            try await eventually { first.all.count == 20_000 && opens.all.count == 20 }
+            task.close()
+            try await task.closed()
+            #expect(opens.all == Array(repeating: 1, count: 20))
+            #expect(first.all.count == 20_000)
+        }
+    }
+
+    @Test func whoIsOffHearsNothingMore() async throws {
+        let server = try ScriptedServer(script: "")
+        let task = try connectSocket(server.url())
+        let log = Log<String>()
+        let tokens = Log<ListenerToken>()
+        tokens.add(
+            task.onMessage { [weak task] in
+                log.add("off " + ($0.data.text ?? ""))
+                task?.offMessage(tokens.all[0])
+            })
+        task.onMessage { log.add("on " + ($0.data.text ?? "")) }
+        let open = task.onOpen { _ in log.add("open") }
+        task.offOpen(open)
+        try task.send("1")
+        try task.send("2")
+        try await eventually { log.all.contains("on 2") }
+        #expect(log.all.filter { $0 != "open" } == ["off 1", "on 1", "on 2"])
+    }
+
+    @Test(arguments: [false, true])
+    func aListenerThatThrowsHarmsNothing(_ onQueue: Bool) async throws {
+        let server = try ScriptedServer(script: "")
+        // The process has one log, and this test runs twice at once.
+        let lines = Self.lines
+        SocketLog.set(.warn) { _, line in lines.add(line) }
+        let task = try connectSocket(server.url()) { $0.callbackQueue = onQueue ? DispatchQueue(label: "app") : nil }
+        let log = Log<String>()
+        task.onOpen { _ in throw Boom() }
+        task.onMessage { _ in throw Boom() }
+        task.onMessage { log.add($0.data.text ?? "") }
+        try task.send("1")
+        try task.send("2")
+        try await eventually { log.all == ["1", "2"] && task.stats.listenerFailures == 3 }
+        #expect(task.readyState == .open)
+        try await eventually { lines.all.contains("a listener failed: Boom()") }
+    }
+
+    @Test func aListenerThatBlocksStallsOnlyItsOwnTask() async throws {
+        let server = try ScriptedServer(script: "")
+        let release = DispatchSemaphore(value: 0)
+        var stuck: [SocketTask] = []
+        // More than the threads that serve all tasks.
+        for _ in 0..<6 {
+            let task = try connectSocket(server.url()) {
+                // A heartbeat that goes on shows that only the listener is stuck.
+                $0.heartbeat.interval = .milliseconds(5)
+                $0.heartbeat.timeout = .seconds(30)
+            }
+            task.onMessage { _ in release.wait() }
+            try task.send("block")
+            stuck.append(task)
+        }
+        let other = try connectSocket(server.url())
+        try other.send("alive")
+        var messages = other.messages.makeAsyncIterator()
+        #expect(await messages.next() == .text("alive"))
+        let beats = { stuck.map(\.stats.messagesIn).min() ?? 0 }
+        let before = beats()
+        let watched = stuck
+        try await eventually { (watched.map(\.stats.messagesIn).min() ?? 0) > before + 3 }
+        for _ in stuck { release.signal() }
+        for task in stuck {
+            task.close()
+            try await task.closed()
+        }
+    }
+
+    @Test func closuresRunOnTheAppsQueueInOrder() async throws {
+        let server = try ScriptedServer(script: "")
+        let queue = DispatchQueue(label: "app")
+        nonisolated(unsafe) let key = DispatchSpecificKey<Bool>()
+        queue.setSpecific(key: key, value: true)
+        let task = try connectSocket(server.url()) { $0.callbackQueue = queue }
+        let log = Log<String>()
+        let elsewhere = Log<String>()
+        let check = { @Sendable (what: String) in if DispatchQueue.getSpecific(key: key) != true { elsewhere.add(what) } }
+        task.onOpen { _ in check("open") }
+        task.onMessage { check("message"); log.add($0.data.text ?? "") }
+        task.onClose { _ in check("close"); log.add("close") }
+        try await task.opened()
+        let sent = (1...3_000).map { "\($0)" }
+        for text in sent { try task.send(text) }
+        try await eventually { log.all.count == 3_000 }
+        task.close()
+        try await eventually { log.all.count == 3_001 }
+        #expect(log.all == sent + ["close"])
+        #expect(elsewhere.all == [])
+    }
+
+    @Test func aQueueThatIsBusySlowsTheServerAndBoundsTheMemory() async throws {
+        let server = try ScriptedServer(
+            script: #"[{"rules": [{"on": "open", "do": {"flood": {"count": 20000, "bytes": 1024}}}]}]"#)
+        let queue = DispatchQueue(label: "app")
+        queue.suspend()
+        let task = try connectSocket(server.url()) { $0.callbackQueue = queue }
+        let count = Log<Bool>()
+        task.onMessage { _ in count.add(true) }
+        // Rust's mailbox and ours are full; what the run loop has read since is one turn.
+        try await eventually { task.stats.messagesIn >= 1_024 + 200 }
+        #expect(task.stats.messagesIn <= 4_096)
+        queue.resume()
+        try await eventually { count.all.count == 20_000 }
+    }
+}

@@ -1,0 +1,133 @@
+// Plays every file of tests/scenarios/: the same contract that Rust and Kotlin play, through this language's own face.
+
+import Foundation
+import Testing
+@testable import WxSocket
+import WxSocketTestingBindings
+
+private let directory = URL(filePath: #filePath).appending(path: "../../../../../tests/scenarios").standardized
+
+private let files: [String] = {
+    let all = (try? FileManager.default.contentsOfDirectory(atPath: directory.path)) ?? []
+    return all.filter { $0.hasSuffix(".json") }.sorted()
+}()
+
+@Suite(.timeLimit(.minutes(1))) struct ScenarioTests {
+    @Test func thereAreScenarios() { #expect(!files.isEmpty) }
+
+    @Test(arguments: files) func goesAsWritten(_ file: String) async throws {
+        let scenario = try Scenario(json: String(contentsOf: directory.appending(path: file), encoding: .utf8))
+        let lines = Log<String>()
+        weak var hub: EventHub?
+        try await {
+            let task = try connectSocket(scenario.server().url()) { $0.apply(scenario.options()) }
+            hub = task.hub
+            task.onOpen { lines.add("open \($0.epoch) attempt=\($0.attempt) protocol=\($0.protocol ?? "-")") }
+            task.onMessage { lines.add("message \($0.epoch) \($0.data.words)") }
+            task.onError { lines.add("error \($0.epoch) \($0.errCode) http=\($0.httpStatus.map(String.init) ?? "-")") }
+            task.onClose { lines.add("close \($0.epoch) \($0.words)") }
+            var seen = 0
+            for step in scenario.steps() {
+                switch step {
+                case .wait(let word):
+                    let from = seen
+                    @Sendable func place() -> Int? { lines.all.dropFirst(from).firstIndex { $0.hasPrefix(word + " ") } }
+                    try await eventually { place() != nil }
+                    seen = try #require(place(), "no \(word) after \(lines.all)") + 1
+                case .send(let text): lines.add(answer { () throws(WxError) in try task.send(text) })
+                case .sendBytes(let bytes): lines.add(answer { () throws(WxError) in try task.send(bytes) })
+                case .close(let code, let reason):
+                    do throws(WxError) { try task.close(code: Int(code), reason: reason) } catch {
+                        lines.add("refused \(error.errCode)")
+                    }
+                case .pause: task.pause()
+                case .resume: task.resume()
+                case .reconnectNow: task.reconnectNow()
+                case .network(let available): task.setNetwork(available: available)
+                case .foreground(let foreground): task.setForeground(foreground)
+                case .server(let index): #expect(try await blocking { try scenario.serverStep(index: index) })
+                }
+            }
+        }()
+        // What still arrives is too much: nothing can once Rust has let go of its listener.
+        nonisolated(unsafe) let isOver = { hub == nil }
+        try await eventually { isOver() }
+        #expect(lines.all == scenario.expect(), "\(scenario.about())")
+    }
+}
+
+private func answer(_ send: () throws(WxError) -> SendOutcome) -> String {
+    do throws(WxError) {
+        return switch try send() {
+        case .sent: "sent"
+        case .queued: "queued"
+        case .dropped: "dropped"
+        }
+    } catch {
+        return "refused \(error.errCode)"
+    }
+}
+
+/// Calls what blocks on a thread that may.
+private func blocking<Result: Sendable>(_ call: @escaping @Sendable () throws -> Result) async throws -> Result {
+    try await withCheckedThrowingContinuation { continuation in
+        Thread.detachNewThread { continuation.resume(with: Swift.Result(catching: call)) }
+    }
+}
+
+extension Message {
+    fileprivate var words: String {
+        switch self {
+        case .text(let text): "text \(text)"
+        case .binary(let bytes): "binary " + bytes.map { String(format: "%02x", $0) }.joined()
+        }
+    }
+}
+
+extension CloseEvent {
+    fileprivate var words: String {
+        let next = retry.map {
+            let delay = $0.delay.map { "\($0.components.seconds * 1_000 + $0.components.attoseconds / 1_000_000_000_000_000)" }
+            return "retry=\($0.attempt)\($0.max.map { "/\($0)" } ?? "") in \(delay ?? "-")"
+        }
+        return "\(code) '\(reason)' \(wasClean ? "clean" : "unclean") \(next ?? "final")"
+    }
+}
+
+extension ConnectOptions {
+    fileprivate mutating func apply(_ options: ScenarioOptions) {
+        func time(_ ms: Int64?) -> Duration? { ms.map { .milliseconds($0) } }
+        let presets: [String: Preset] = [
+            "wx": .wx, "browser": .browser, "heartCheck": .heartCheck, "vue": .vue, "useWs": .useWs,
+            "resilient": .resilient,
+        ]
+        let policies: [String: OverflowPolicy] = [
+            "reject": .reject, "dropOldest": .dropOldest, "dropNewest": .dropNewest,
+        ]
+        preset = options.preset.flatMap { presets[$0] }
+        protocols = options.protocols
+        for line in options.header { header(line.name, line.value) }
+        timeout = time(options.timeoutMs)
+        closeTimeout = time(options.closeTimeoutMs)
+        maxMessageBytes = options.maxMessageBytes.map(Int.init)
+        background = time(options.backgroundGraceMs).map { .interrupt(after: $0) }
+        greeting = options.greeting.map { .text($0) }
+        reconnect.enabled = options.reconnect
+        reconnect.delay = time(options.delayMs).map { .fixed($0) }
+        reconnect.maxAttempts = options.maxAttempts.map { .attempts(Int($0)) }
+        reconnect.stableAfter = time(options.stableAfterMs)
+        reconnect.stopCodes = options.stopCodes?.map(Int.init)
+        reconnect.stopStatuses = options.stopStatuses?.map(Int.init)
+        heartbeat.enabled = options.heartbeat
+        heartbeat.payload = options.heartbeatPing ? .ping : options.heartbeatPayload.map { .text($0) }
+        heartbeat.reply = options.heartbeatReply.map { .text($0) }
+        heartbeat.interval = time(options.heartbeatIntervalMs)
+        heartbeat.timeout = time(options.heartbeatTimeoutMs)
+        heartbeat.strict = options.strict
+        heartbeat.deliverReply = options.deliverReply
+        queue.enabled = options.queue
+        queue.messages = options.queueMessages.map(Int.init)
+        queue.bytes = options.queueBytes.map(Int.init)
+        queue.overflow = options.overflow.flatMap { policies[$0] }
+    }
+}

@@ -1,0 +1,120 @@
+// `for await`: back-pressure, cancellation, and what a loop hears.
+
+import Foundation
+import Testing
+import WxSocket
+import WxSocketTestingBindings
+
+@Suite(.timeLimit(.minutes(1))) struct SequenceTests {
+    @Test func aSlowLoopSlowsTheServerAndLosesNothing() async throws {
+        let server = try ScriptedServer(
+            script: #"[{"rules": [{"on": "open", "do": {"flood": {"count": 20000, "bytes": 1024}}}]}]"#)
+        let task = try connectSocket(server.url())
+        var heard = 0
+        var furthestAhead = 0
+        for await _ in task.messages {
+            heard += 1
+            if heard.isMultiple(of: 100) {
+                furthestAhead = max(furthestAhead, task.stats.messagesIn - heard)
+                try await Task.sleep(for: .milliseconds(1))
+            }
+            if heard == 20_000 { break }
+        }
+        #expect(heard == 20_000)
+        // Rust's mailbox (1,024), the pipe and the loop's batch (256 each), and turns under way.
+        #expect(furthestAhead <= 2_048)
+        #expect(furthestAhead > 500, "the loop was not slower than the server")
+    }
+
+    @Test func aLoopThatIsAbandonedHoldsNobodyUp() async throws {
+        let server = try ScriptedServer(
+            script: #"[{"rules": [{"on": "open", "do": {"flood": {"count": 20000, "bytes": 64}}}]}]"#)
+        let task = try connectSocket(server.url())
+        for await _ in task.messages { break }
+        var heard = 0
+        for await event in task.events {
+            if case .message = event { heard += 1 }
+            if task.stats.messagesIn == 20_000 { task.close() }
+        }
+        #expect(heard <= 20_000)
+        #expect(try await task.closed().code == 1_000)
+    }
+
+    @Test func messagesFromBeforeTheFirstLoopAreNotLost() async throws {
+        let server = try ScriptedServer(script: #"[{"rules": [{"on": "open", "do": {"send": "welcome"}}]}]"#)
+        let task = try connectSocket(server.url())
+        try await task.opened()
+        try await eventually { task.stats.messagesIn == 1 }
+        for await message in task.messages {
+            #expect(message == .text("welcome"))
+            break
+        }
+        let log = Log<Message>()
+        let second = try connectSocket(server.url())
+        try await second.opened()
+        try await eventually { second.stats.messagesIn == 1 }
+        second.onMessage { log.add($0.data) }
+        try await eventually { log.all == [.text("welcome")] }
+    }
+
+    @Test func severalLoopsHearTheSame() async throws {
+        let server = try ScriptedServer(script: "")
+        let task = try connectSocket(server.url())
+        async let one = task.transcript()
+        async let two = task.transcript()
+        try await task.opened()
+        try task.send("x")
+        for await message in task.messages where message == .text("x") { break }
+        task.close()
+        #expect(await one.last == "close 1 1000 final")
+        #expect(await two.first == "open 1 attempt 0")
+        #expect(await one == two)
+    }
+
+    @Test func statesFollowTheTask() async throws {
+        let server = try ScriptedServer(script: "")
+        let task = try connectSocket(server.url())
+        var states = task.states.makeAsyncIterator()
+        var seen: [ReadyState] = []
+        while let state = await states.next() {
+            seen.append(state)
+            if state == .open { task.close() }
+        }
+        // Only the newest is kept for a loop, so that steps may be missing, but never out of order.
+        #expect(seen.last == .closed)
+        #expect(seen.map(\.rawValue) == seen.map(\.rawValue).sorted())
+        #expect(seen.contains(.open))
+    }
+
+    @Test func cancellingAWaitEndsOnlyTheWait() async throws {
+        let server = try ScriptedServer(script: #"[{"handshake": "hang"}, {}]"#)
+        let task = try connectSocket(server.url())
+        let opened = Task { try await task.opened() }
+        let closed = Task { try await task.closed() }
+        let loop = Task { for await _ in task.messages {} }
+        #expect(await server.saw(connections: 1))
+        for wait in [opened.cancel, closed.cancel, loop.cancel] { wait() }
+        await #expect(throws: CancellationError.self) { try await opened.value }
+        await #expect(throws: CancellationError.self) { try await closed.value }
+        await loop.value
+        #expect(task.readyState == .connecting)
+        let cancelled = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            return try await task.opened()
+        }
+        await #expect(throws: CancellationError.self) { try await cancelled.value }
+    }
+
+    @Test func aLoopKeepsItsSocketAndEndsWithIt() async throws {
+        let server = try ScriptedServer(script: #"[{"rules": [{"on": {"messages": 2}, "do": {"close": {}}}]}]"#)
+        func messages() throws -> SocketSequence<Message> {
+            let task = try connectSocket(server.url()) { $0.reconnect.enabled = false }
+            try task.send("1")
+            try task.send("2")
+            return task.messages
+        }
+        var heard: [Message] = []
+        for await message in try messages() { heard.append(message) }
+        #expect(heard == [.text("1"), .text("2")])
+    }
+}

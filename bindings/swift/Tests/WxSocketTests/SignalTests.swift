@@ -1,0 +1,108 @@
+// Pause, network, foreground, and the app's word before each dial.
+
+import Foundation
+import Testing
+import WxSocket
+import WxSocketTestingBindings
+
+@Suite(.timeLimit(.minutes(1))) struct SignalTests {
+    @Test func pauseHangsUpAndResumeDialsAtOnce() async throws {
+        let server = try ScriptedServer(script: "")
+        let task = try connectSocket(server.url()) { $0.reconnect.delay = .fixed(.seconds(30)) }
+        var events = task.events.makeAsyncIterator()
+        #expect(await events.next()?.line == "open 1 attempt 0")
+        task.pause()
+        guard case .close(let close) = await events.next() else { return #expect(Bool(false)) }
+        #expect(close.code == 1_006 && close.reason == "paused" && close.retry != nil && close.retry?.delay == nil)
+        #expect(task.readyState == .connecting)
+        #expect(try task.send("kept") == .queued(dropped: []))
+        task.resume()
+        #expect(await events.next()?.line == "open 2 attempt 0")
+        #expect(await events.next()?.line == "message 2 kept")
+    }
+
+    @Test func withoutNetworkNothingIsDialled() async throws {
+        let server = try ScriptedServer(script: #"[{"rules": [{"on": {"text": "drop"}, "do": "drop"}]}, {}]"#)
+        let task = try connectSocket(server.url()) { $0.reconnect.delay = .fixed(.zero) }
+        var events = task.events.makeAsyncIterator()
+        #expect(await events.next()?.line == "open 1 attempt 0")
+        task.setNetwork(available: false)
+        try task.send("drop")
+        #expect(await events.next()?.line == "error 1 connectionLost")
+        guard case .close(let close) = await events.next() else { return #expect(Bool(false)) }
+        #expect(close.retry != nil && close.retry?.delay == nil)
+        task.setNetwork(available: true)
+        #expect(await events.next()?.line == "open 2 attempt 0")
+    }
+
+    @Test func theBackgroundInterruptsAndTheForegroundComesBack() async throws {
+        let server = try ScriptedServer(script: "")
+        let task = try connectSocket(server.url()) { $0.background = .interrupt(after: .milliseconds(1)) }
+        var events = task.events.makeAsyncIterator()
+        #expect(await events.next()?.line == "open 1 attempt 0")
+        task.setForeground(false)
+        guard case .close(let close) = await events.next() else { return #expect(Bool(false)) }
+        #expect(close.code == 1_006 && close.reason == "interrupted" && close.retry?.delay == nil)
+        task.setForeground(true)
+        #expect(await events.next()?.line == "open 2 attempt 0")
+    }
+
+    @Test func reconnectNowEndsTheWait() async throws {
+        let server = try ScriptedServer(script: #"[{"handshake": "refuse"}, {}]"#)
+        let task = try connectSocket(server.url()) { $0.reconnect.delay = .fixed(.seconds(1_000)) }
+        var events = task.events.makeAsyncIterator()
+        while let event = await events.next() {
+            if case .close(let close) = event {
+                #expect(close.retry?.delay == .seconds(1_000))
+                break
+            }
+        }
+        task.reconnectNow()
+        #expect(await events.next()?.line == "open 2 attempt 0")
+    }
+
+    @Test func beforeConnectBringsAFreshToken() async throws {
+        let server = try ScriptedServer(script: #"[{"handshake": {"status": 401}}, {}]"#)
+        let errors = Log<Int?>()
+        let task = try connectSocket(server.url() + "/old") {
+            $0.reconnect.delay = .fixed(.zero)
+            let url = server.url()
+            $0.beforeConnect = { attempt, lastError in
+                errors.add(lastError?.httpStatus)
+                guard attempt > 0 else { return .proceed }
+                return .change(url: url + "/new", header: [Header(name: "Token", value: "\(attempt)")])
+            }
+        }
+        try await task.opened()
+        #expect(errors.all == [nil, 401])
+        let seen = server.connections()
+        #expect(seen.map(\.requestPath) == ["/old", "/new"])
+        #expect(seen[1].header.contains { $0.name == "Token" && $0.value == "1" })
+    }
+
+    @Test func beforeConnectMayStop() async throws {
+        let server = try ScriptedServer(script: "")
+        let task = try connectSocket(server.url()) {
+            $0.beforeConnect = { _, _ in .stop(reason: "signed out") }
+        }
+        let error = await thrown(ErrorEvent.self) { try await task.opened() }
+        #expect(error?.kind == .stopped && error?.detail == "signed out")
+        #expect(server.connections().isEmpty)
+    }
+
+    @Test func aBeforeConnectThatThrowsCostsAnAttempt() async throws {
+        let server = try ScriptedServer(script: "")
+        let task = try connectSocket(server.url()) {
+            $0.reconnect.delay = .fixed(.zero)
+            $0.beforeConnect = { attempt, _ in
+                if attempt == 0 { throw Boom() }
+                return .proceed
+            }
+        }
+        var events = task.events.makeAsyncIterator()
+        guard case .error(let error) = await events.next() else { return #expect(Bool(false)) }
+        #expect(error.kind == .beforeConnect && error.detail.contains("Boom"))
+        #expect(await events.next()?.line == "close 1 1006 attempt 1")
+        #expect(await events.next()?.line == "open 2 attempt 1")
+    }
+}

@@ -1,0 +1,75 @@
+//! What must not cost a healthy connection its life, and what must not pile up.
+
+use super::script::{Connection, ms, text};
+use super::sim::{Sim, plain};
+use crate::session::{Config, Heartbeat, HeartbeatPayload, Input};
+
+fn beating(reply_needed: bool) -> Config {
+    let heartbeat = Heartbeat {
+        payload: HeartbeatPayload::Text("ping".to_owned()),
+        interval: ms(10_000),
+        timeout: ms(4_000),
+        reply: reply_needed.then(|| crate::session::ReplyMatch::Text { text: "pong".to_owned() }),
+        strict: false,
+        deliver_reply: false,
+        idle_driven: false,
+    };
+    Config { heartbeat: Some(heartbeat), ..plain() }
+}
+
+fn open(config: Config) -> Sim {
+    let mut sim = Sim::new(config).then(Connection::opens(0)).connected();
+    sim.run_for(0);
+    sim
+}
+
+/// The answer may lie unread in the kernel when a slow listener is done at last.
+#[test]
+fn who_has_just_begun_to_listen_listens_for_a_while() {
+    let mut sim = open(beating(true));
+    sim.run_until(13_000);
+    sim.input(Input::ReadPaused(true));
+    sim.run_until(13_999);
+    sim.input(Input::ReadPaused(false));
+    assert_eq!(sim.next_timeout(), Some(ms(13_999 + 2_500)));
+    sim.run_until(16_000);
+    assert!(sim.only(&["error"]).is_empty(), "given up too soon");
+    sim.run_until(17_000);
+    assert_eq!(sim.only(&["error"]).len(), 1, "dead all the same");
+}
+
+#[test]
+fn resuming_what_is_not_paused_changes_nothing() {
+    let mut sim = open(beating(true));
+    sim.input(Input::Resume);
+    assert!(sim.only(&["write"]).is_empty(), "nobody asked");
+    let mut sim = Sim::new(plain()).always(Connection::hangs()).connected();
+    sim.input(Input::Failed {
+        epoch: 1,
+        failure: crate::session::Failure::new(crate::session::ErrorKind::Refused, ""),
+    });
+    sim.input(Input::Resume);
+    assert_eq!(sim.only(&["dial"]).len(), 1, "the retry is not due yet");
+}
+
+/// An operating system that cannot stop talking about the network.
+#[test]
+fn questions_that_cannot_be_written_do_not_pile_up() {
+    let mut sim = open(beating(true));
+    sim.set_writable(false);
+    for _ in 0..100 {
+        sim.input(Input::Network(true));
+    }
+    sim.set_writable(true);
+    assert_eq!(sim.only(&["write"]).len(), 1);
+}
+
+/// Where any message is an answer, the first one after the question measures the round trip.
+#[test]
+fn any_message_measures_where_any_message_answers() {
+    let mut sim = open(beating(false));
+    sim.run_until(10_300);
+    sim.input(Input::Received { epoch: 1, message: text("news") });
+    sim.input(Input::Received { epoch: 1, message: text("more") });
+    assert_eq!(sim.machine.counters().last_rtt, Some(ms(300)));
+}

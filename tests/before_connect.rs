@@ -1,0 +1,252 @@
+//! The app is asked before every dial.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use support::*;
+use wxsocket::*;
+
+/// A provider made of one function.
+struct Ask<F>(F);
+
+impl<F> BeforeConnect for Ask<F>
+where
+    F: Fn(i32, Option<ErrorEvent>) -> Result<ConnectDecision, ListenerError> + Send + Sync,
+{
+    fn before_connect(
+        &self,
+        attempt: i32,
+        last_error: Option<ErrorEvent>,
+    ) -> Result<ConnectDecision, ListenerError> {
+        (self.0)(attempt, last_error)
+    }
+}
+
+fn ask<F>(provider: F) -> Arc<dyn BeforeConnect>
+where
+    F: Fn(i32, Option<ErrorEvent>) -> Result<ConnectDecision, ListenerError>
+        + Send
+        + Sync
+        + 'static,
+{
+    Arc::new(Ask(provider))
+}
+
+const DROP_ON_OPEN: &str = r#"{"rules": [{"on": "open", "do": "drop"}]}"#;
+
+#[test]
+fn each_attempt_may_have_its_own_url_headers_and_protocols() {
+    let server = serve(&format!("[{DROP_ON_OPEN}, {DROP_ON_OPEN}, {{}}]"));
+    let url = server.url();
+    let mut options = fast(format!("{url}/options"));
+    options.header = vec![Header::new("X-From", "options")];
+    options.protocols = vec!["options".into()];
+    let provider = ask(move |attempt, _| {
+        Ok(match attempt {
+            0 => ConnectDecision::Proceed,
+            1 => ConnectDecision::Change {
+                url: Some(format!("{url}/second?token=2")),
+                header: Some(vec![Header::new("Authorization", "Bearer 2")]),
+                protocols: Some(vec!["v2".into()]),
+            },
+            // What is absent is that of the options, not of the attempt before.
+            _ => ConnectDecision::Change { url: None, header: Some(vec![]), protocols: None },
+        })
+    });
+    let mut client = Client::asking(options, provider);
+    for protocol in ["options", "v2"] {
+        assert_eq!(client.open().protocol.as_deref(), Some(protocol));
+        client.lost(ErrorKind::ConnectionLost);
+    }
+    assert_eq!(client.open().protocol.as_deref(), Some("options"));
+    client.finish();
+    let seen: Vec<_> = server
+        .connections()
+        .into_iter()
+        .map(|one| {
+            let path = one.request_path.clone().unwrap();
+            (path, one.header("X-From"), one.header("Authorization"))
+        })
+        .collect();
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        seen,
+        [
+            ("/options".into(), some("options"), None),
+            ("/second?token=2".into(), None, some("Bearer 2")),
+            ("/options".into(), None, None),
+        ]
+    );
+}
+
+#[test]
+fn it_hears_the_attempt_and_what_ended_the_connection_before() {
+    let close = r#"{"rules": [{"on": "open", "do": {"close": {"code": 4001}}}]}"#;
+    let server = serve(&format!(
+        r#"[{{"handshake": {{"status": 401, "body": "expired"}}}}, {DROP_ON_OPEN}, {close}, {{}}]"#
+    ));
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let list = asked.clone();
+    let provider = ask(move |attempt, last| {
+        list.lock().unwrap().push((attempt, last));
+        Ok(ConnectDecision::Proceed)
+    });
+    let mut client = Client::asking(fast(server.url()), provider);
+    client.lost(ErrorKind::HttpStatus);
+    client.open();
+    client.lost(ErrorKind::ConnectionLost);
+    client.open();
+    assert_eq!(client.close().code, 4001);
+    client.open();
+    client.finish();
+    let asked: Vec<_> = asked.lock().unwrap().clone();
+    let attempts: Vec<_> = asked.iter().map(|(attempt, _)| *attempt).collect();
+    assert_eq!(attempts, [0, 1, 2, 3]);
+    assert_eq!(asked[0].1, None);
+    let refused = asked[1].1.clone().unwrap();
+    assert_eq!((refused.epoch, refused.kind), (1, ErrorKind::HttpStatus));
+    assert_eq!((refused.http_status, &refused.http_body[..]), (Some(401), &b"expired"[..]));
+    let lost = asked[2].1.clone().unwrap();
+    assert_eq!((lost.epoch, lost.kind), (2, ErrorKind::ConnectionLost));
+    // The one before was closed by the server and did not fail.
+    assert_eq!(asked[3].1, None);
+}
+
+#[test]
+fn the_last_error_of_the_stats_names_its_own_connection() {
+    let server = serve(&format!("[{DROP_ON_OPEN}, {{}}]"));
+    let mut client = Client::connect(fast(server.url()));
+    client.open();
+    let lost = client.lost(ErrorKind::ConnectionLost);
+    client.open();
+    // It has gone on since, and that does not change what it was.
+    assert_eq!(client.task().stats().last_error, Some(lost));
+    client.finish();
+}
+
+#[test]
+fn stop_ends_the_task() {
+    let server = serve(&format!("[{DROP_ON_OPEN}]"));
+    let provider = ask(|attempt, _| {
+        Ok(match attempt {
+            0 => ConnectDecision::Proceed,
+            _ => ConnectDecision::Stop { reason: "logged out".into() },
+        })
+    });
+    let mut client = Client::asking(fast(server.url()), provider);
+    client.open();
+    client.lost(ErrorKind::ConnectionLost);
+    let error = client.error();
+    assert_eq!((error.kind, error.err_code), (ErrorKind::Stopped, 690_051));
+    assert_eq!((error.detail.as_str(), error.epoch), ("logged out", 2));
+    let end = client.end();
+    assert_eq!((end.epoch, end.code), (2, 1006));
+    assert_eq!(server.connections().len(), 1);
+}
+
+#[test]
+fn an_error_a_panic_and_a_bad_answer_are_failed_attempts() {
+    let server = echo();
+    let provider = ask(|attempt, _| match attempt {
+        0 => Err(ListenerError::Failed { reason: "no token yet".into() }),
+        1 => panic!("on purpose"),
+        2 => Ok(ConnectDecision::Change {
+            url: Some("http://no.socket".into()),
+            header: None,
+            protocols: None,
+        }),
+        3 => Ok(ConnectDecision::Change {
+            url: None,
+            header: Some(vec![Header::new("Host", "x")]),
+            protocols: None,
+        }),
+        4 => Ok(ConnectDecision::Change {
+            url: None,
+            header: None,
+            protocols: Some(vec!["twice".into(), "twice".into()]),
+        }),
+        _ => Ok(ConnectDecision::Proceed),
+    });
+    let mut client = Client::asking(fast(server.url()), provider);
+    for (attempt, said) in (1..).zip([
+        "no token yet",
+        "panicked",
+        "invalid url",
+        "invalid header",
+        "invalid protocols",
+    ]) {
+        let error = client.error();
+        assert_eq!((error.kind, error.err_code), (ErrorKind::BeforeConnect, 690_052));
+        assert!(error.detail.contains(said), "{error:?}");
+        let close = client.close();
+        assert_eq!((close.code, close.retry.unwrap().attempt), (1006, attempt));
+    }
+    assert_eq!(client.open().attempt, 5);
+    client.finish();
+    assert_eq!(server.connections().len(), 1, "nothing was dialled without an answer");
+}
+
+#[test]
+fn its_failures_count_towards_the_limit() {
+    let server = echo();
+    let provider = ask(|_, _| Err(ListenerError::Failed { reason: "never".into() }));
+    let mut client = Client::asking(limited(server.url(), 2), provider);
+    for _ in 0..2 {
+        client.lost(ErrorKind::BeforeConnect);
+    }
+    assert_eq!(client.error().kind, ErrorKind::ReconnectLimit);
+    client.end();
+    assert!(server.connections().is_empty());
+}
+
+#[test]
+fn one_that_takes_too_long_is_a_failed_attempt_and_delays_nobody_else() {
+    let server = echo();
+    let (release, held) = channel::<()>();
+    let held = Mutex::new(held);
+    let provider = ask(move |attempt, _| {
+        if attempt == 0 {
+            // Until the test lets it go.
+            let _ = held.lock().unwrap().recv();
+        }
+        Ok(ConnectDecision::Proceed)
+    });
+    let mut options = patient(server.url());
+    options.timeout_ms = Some(300);
+    let mut slow = Client::asking(options, provider);
+    // Meanwhile another task dials, opens and talks.
+    let mut other = Client::connect(fast(server.url()));
+    other.open();
+    other.send("x");
+    assert_eq!(other.text(), "x");
+    other.finish();
+    let error = slow.error();
+    assert_eq!(error.kind, ErrorKind::BeforeConnect, "{error:?}");
+    slow.close();
+    drop(release);
+    assert_eq!(server.connections().len(), 1, "the late answer is not used");
+    slow.task().close(1000, String::new()).unwrap();
+    slow.end();
+}
+
+#[test]
+fn closing_while_it_thinks_ends_the_task_at_once() {
+    let server = echo();
+    let (release, held) = channel::<()>();
+    let held = Mutex::new(held);
+    let (entered, inside): (Sender<()>, _) = channel();
+    let provider = ask(move |_, _| {
+        entered.send(()).unwrap();
+        let _ = held.lock().unwrap().recv();
+        Ok(ConnectDecision::Proceed)
+    });
+    let mut client = Client::asking(fast(server.url()), provider);
+    inside.recv_timeout(PATIENCE).unwrap();
+    client.task().close(1000, "impatient".into()).unwrap();
+    assert_eq!(client.end().reason, "impatient");
+    drop(release);
+    assert!(server.connections().is_empty());
+}

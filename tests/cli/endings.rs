@@ -1,0 +1,176 @@
+//! Every exit code of `connect`, and what leads to it.
+
+use crate::program::{LONG, Program, run, serve};
+use std::sync::Arc;
+use wxsocket::testing::{Script, ScriptedServer, SeenEnd, SeenFrameKind, Snapshot};
+
+#[test]
+fn the_end_of_the_input_closes_with_0() {
+    let server = serve("[]");
+    let ended = run(&["connect", &server.url()], b"");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(server.wait_ended(1, LONG));
+    assert_eq!(server.connection(1).and_then(|seen| seen.ended), Some(SeenEnd::ClientClosed));
+}
+
+#[test]
+fn an_interrupt_closes_with_0() {
+    let server = serve("[]");
+    let program = Program::connect(&server.url(), &[]);
+    program.event("open");
+    program.interrupt();
+    let close = program.event("close");
+    assert_eq!((&close["code"], &close["was_clean"]), (&1000.into(), &true.into()));
+    assert_eq!(program.finish().code, Some(0));
+    assert!(server.wait_ended(1, LONG));
+    assert_eq!(server.connection(1).and_then(|seen| seen.ended), Some(SeenEnd::ClientClosed));
+}
+
+#[test]
+fn an_interrupt_ends_the_waiting_too() {
+    let server = serve("[]");
+    server.stop_listening().expect("stops");
+    let url = server.url();
+    let program = Program::start(&["connect", "--json", "--delay", "1h", &url]);
+    program.event("error");
+    program.event("close");
+    program.interrupt();
+    assert!(program.event("close")["retry"].is_null());
+    assert_eq!(program.finish().code, Some(0));
+}
+
+#[test]
+fn a_second_interrupt_ends_at_once_with_130() {
+    let server = serve(r#"[{"answerClose": false}]"#);
+    let program = Program::connect(&server.url(), &["--close-timeout", "1h"]);
+    program.event("open");
+    program.interrupt();
+    let close_seen = |seen: &Snapshot| {
+        let mut frames = seen.connections.iter().flat_map(|connection| &connection.frames);
+        frames.any(|frame| frame.kind == SeenFrameKind::Close)
+    };
+    assert!(server.wait_for(close_seen, LONG));
+    program.interrupt();
+    assert_eq!(program.finish().code, Some(130));
+}
+
+#[test]
+fn the_limit_of_attempts_is_3() {
+    let server = serve("[]");
+    server.stop_listening().expect("stops");
+    let program = Program::connect(&server.url(), &["--max-attempts", "2"]);
+    for attempt in 1..=2 {
+        assert_eq!(program.event("error")["err_code"], 690_002);
+        let close = program.event("close");
+        assert_eq!(close["retry"]["attempt"], attempt);
+        assert_eq!(close["retry"]["max"], 2);
+    }
+    assert_eq!(program.event("error")["err_code"], 690_050);
+    assert!(program.event("close")["retry"].is_null());
+    assert_eq!(program.finish().code, Some(3));
+}
+
+#[test]
+fn the_limit_is_3_also_after_the_end_of_the_input() {
+    let server = serve(r#"[{"handshake": "hang"}]"#);
+    let mut program = Program::connect(&server.url(), &["--max-attempts", "1"]);
+    program.write(b"never sent\n");
+    program.end_input();
+    assert_eq!(program.event("send")["outcome"], "queued");
+    for dial in 1..=2 {
+        assert!(server.wait_connections(dial, LONG));
+        server.drop_all();
+        program.event("error");
+        let close = program.event("close");
+        assert_eq!(close["retry"].is_null(), dial == 2, "{close}");
+        assert_eq!(close.get("unsent").is_some(), dial == 2, "{close}");
+    }
+    assert_eq!(program.finish().code, Some(3));
+}
+
+#[test]
+fn unlimited_attempts_have_no_limit() {
+    let server = serve("[]");
+    server.stop_listening().expect("stops");
+    let program = Program::connect(&server.url(), &["--max-attempts", "unlimited"]);
+    assert!(program.skip_to("close")["retry"]["max"].is_null());
+}
+
+#[test]
+fn a_final_close_by_the_server_is_4() {
+    let close =
+        r#"[{"rules": [{"on": "open", "do": {"close": {"code": 1000, "reason": "done"}}}]}]"#;
+    let server = serve(close);
+    // The camel-case name of the preset is as good.
+    let program = Program::connect(&server.url(), &["--preset", "useWs"]);
+    program.event("open");
+    let close = program.event("close");
+    assert_eq!((&close["code"], &close["reason"]), (&1000.into(), &"done".into()));
+    assert!(close["retry"].is_null());
+    assert_eq!(program.finish().code, Some(4));
+}
+
+#[test]
+fn without_reconnect_every_end_is_4() {
+    let server = serve(r#"[{"handshake": {"status": 403}}, {"handshake": "hang"}]"#);
+    let connect = ["connect", "--json", "--no-reconnect", &server.url()];
+    let program = Program::start(&connect);
+    let error = program.event("error");
+    assert_eq!((&error["err_code"], &error["http_status"]), (&690_020.into(), &403.into()));
+    assert!(program.event("close")["retry"].is_null());
+    assert_eq!(program.finish().code, Some(4));
+
+    let mut program = Program::start(&connect);
+    program.write(b"never sent\n");
+    assert_eq!(program.event("send")["outcome"], "queued");
+    assert!(server.wait_connections(2, LONG));
+    server.drop_all();
+    program.event("error");
+    let close = program.event("close");
+    assert_eq!((&close["retry"], &close["unsent"]), (&().into(), &1.into()));
+    assert_eq!(program.finish().code, Some(4));
+}
+
+#[test]
+fn nobody_reads_the_output() {
+    let server = serve("[]");
+    let mut program = Program::connect(&server.url(), &[]);
+    program.event("open");
+    program.stop_reading();
+    // The first message makes the reader leave, a later one finds the pipe broken.
+    let mut number = 0;
+    while server.open_connections() > 0 {
+        number += 1;
+        assert!(number < 3_000, "it goes on");
+        server.send_text_all("is anybody there?");
+        server.wait_ended(1, std::time::Duration::from_millis(10));
+    }
+    let ended = program.finish();
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
+    assert_eq!(server.connection(1).and_then(|seen| seen.ended), Some(SeenEnd::ClientClosed));
+}
+
+#[test]
+fn an_authority_of_ones_own_can_be_trusted() {
+    let names = vec!["localhost".to_owned()];
+    let own = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key.expect("a key"))
+        .expect("a certificate");
+    let server = ScriptedServer::start_tls(Script::default(), Arc::new(tls)).expect("a port");
+    let ca = std::env::temp_dir().join(format!("wxsocket-cli-{}.pem", std::process::id()));
+    std::fs::write(&ca, own.cert.pem()).expect("written");
+    let trusted = run(&["connect", "--ca", ca.to_str().expect("UTF-8"), &server.url()], b"hello\n");
+    std::fs::remove_file(&ca).expect("removed");
+    assert_eq!(trusted.code, Some(0), "{trusted:?}");
+    assert_eq!(server.connection(1).expect("seen").messages_received, 1);
+
+    let program = Program::start(&["connect", "--json", "--no-reconnect", &server.url()]);
+    assert_eq!(program.event("error")["err_code"], 690_012);
+    assert_eq!(program.finish().code, Some(4));
+}

@@ -1,0 +1,7 @@
+//! The command line as its user meets it: the real program, against the scripted server.
+
+mod arguments;
+mod connect;
+mod endings;
+mod program;
+mod servers;
