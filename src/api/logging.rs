@@ -4,9 +4,8 @@
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use once_cell::sync::OnceCell;
-use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Lines that wait for a slow sink; more are dropped, and their number is told.
 const BACKLOG: usize = 1024;
@@ -43,41 +42,55 @@ pub trait LogSink: Send + Sync {
 pub fn set_logger(level: LogLevel, sink: Arc<dyn LogSink>) -> bool {
     static BRIDGE: OnceCell<&'static Bridge> = OnceCell::new();
     let bridge = BRIDGE.get_or_try_init(|| {
-        let bridge: &'static Bridge = Box::leak(Box::new(Bridge::start()));
-        log::set_logger(bridge).map(|()| bridge)
+        let bridge: &'static Bridge = Box::leak(Box::default());
+        log::set_logger(bridge).map(|()| {
+            let serve = move || bridge.serve();
+            // Without the thread there is no log; that must not keep an app from running.
+            let _ = std::thread::Builder::new().name("wxsocket-log".to_owned()).spawn(serve);
+            bridge
+        })
     });
     let Ok(bridge) = bridge else { return false };
-    *bridge.sink.lock().unwrap_or_else(PoisonError::into_inner) = Some(sink);
+    bridge.state().sink = Some(sink);
     log::set_max_level(level.into());
     true
 }
 
-type Sink = Arc<Mutex<Option<Arc<dyn LogSink>>>>;
-
+/// Lines on their way from the threads that log, which never wait, to the one that calls the
+/// sink, which may.
+#[derive(Default)]
 struct Bridge {
-    sink: Sink,
-    lines: SyncSender<(LogLevel, String)>,
-    dropped: std::sync::atomic::AtomicU64,
+    state: Mutex<State>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    sink: Option<Arc<dyn LogSink>>,
+    lines: VecDeque<(LogLevel, String)>,
+    dropped: u64,
 }
 
 impl Bridge {
-    fn start() -> Self {
-        let (lines, taken) = sync_channel::<(LogLevel, String)>(BACKLOG);
-        let sink = Sink::default();
-        let of_thread = sink.clone();
-        let write = move || {
-            for (level, line) in taken {
-                let sink = of_thread.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if let Some(sink) = sink {
-                    // The sink is the app's; its panic costs one line.
-                    let log = std::panic::AssertUnwindSafe(|| sink.log(level, line));
-                    let _ = std::panic::catch_unwind(log);
-                }
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self) {
+        loop {
+            let mut state = self.state();
+            let Some((level, line)) = state.lines.pop_front() else {
+                drop(self.arrived.wait(state));
+                continue;
+            };
+            let sink = state.sink.clone();
+            drop(state);
+            if let Some(sink) = sink {
+                // The sink is the app's; its panic costs one line.
+                let log = std::panic::AssertUnwindSafe(|| sink.log(level, line));
+                let _ = std::panic::catch_unwind(log);
             }
-        };
-        // Without the thread there is no log; that must not keep an app from running.
-        let _ = std::thread::Builder::new().name("wxsocket-log".to_owned()).spawn(write);
-        Self { sink, lines, dropped: Default::default() }
+        }
     }
 }
 
@@ -91,18 +104,18 @@ impl Log for Bridge {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let dropped = self.dropped.swap(0, std::sync::atomic::Ordering::Relaxed);
         let mut line = record.args().to_string();
+        let mut state = self.state();
+        if state.lines.len() >= BACKLOG {
+            state.dropped += 1;
+            return;
+        }
+        let dropped = std::mem::take(&mut state.dropped);
         if dropped > 0 {
             line = format!("({dropped} lines dropped) {line}");
         }
-        let full = matches!(
-            self.lines.try_send((record.level().into(), line)),
-            Err(TrySendError::Full(_))
-        );
-        if full {
-            self.dropped.fetch_add(dropped + 1, std::sync::atomic::Ordering::Relaxed);
-        }
+        state.lines.push_back((record.level().into(), line));
+        self.arrived.notify_one();
     }
 
     fn flush(&self) {}

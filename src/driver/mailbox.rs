@@ -172,14 +172,20 @@ impl Mailbox {
             state.standing = standing;
             state.again = true;
         }
-        self.arrived.notify_all();
+        let pulled = state.outlet.is_none();
         self.schedule(state);
+        // Not under the lock, on which those who are woken would at once wait again.
+        if pulled {
+            self.arrived.notify_all();
+        }
     }
 
     /// Whom to tell from now on, beginning with whatever has not been told yet.
     pub(crate) fn set_receiver(self: &Arc<Self>, receiver: Arc<dyn Receiver>) {
         let mut state = self.state();
         let before = state.outlet.replace(Outlet::Receiver(receiver));
+        // Whoever pulls has nothing to wait for any more.
+        self.arrived.notify_all();
         self.schedule(state);
         // Outside the lock: its destructor is the app's code.
         drop(before);
@@ -194,6 +200,7 @@ impl Mailbox {
         }
         let number = turns::join(self.clone());
         let before = state.outlet.replace(Outlet::Turns(number));
+        self.arrived.notify_all();
         state.scheduled = true;
         drop(state);
         drop(before);
@@ -274,7 +281,12 @@ impl Mailbox {
             fits
         };
         let count = state.queue.iter().take(max).take_while(fits).count();
-        let taken: Vec<_> = state.queue.drain(..count).collect();
+        // All of it goes with its memory: a burst is rare, and an idle task is to be small.
+        let taken: Vec<_> = if count == state.queue.len() {
+            std::mem::take(&mut state.queue).into()
+        } else {
+            state.queue.drain(..count).collect()
+        };
         state.bytes -= taken.iter().map(Notice::size).sum::<usize>();
         let roomy = state.queue.len() <= MAX_NOTICES / 2 && state.bytes <= MAX_BYTES / 2;
         let wake = state.starved && roomy;

@@ -131,10 +131,9 @@ impl Task {
     }
 
     /// Takes what is to be done, with where the task is after it.
-    fn poll_all(&self, outputs: &mut VecDeque<Output>) -> Standing {
+    fn poll_all(&self) -> (VecDeque<Output>, Standing) {
         let mut session = self.session();
-        session.poll_all(outputs);
-        standing(&session)
+        (session.poll_all(), standing(&session))
     }
 
     pub(crate) fn buffered_amount(&self) -> usize {

@@ -5,7 +5,6 @@ use super::mailbox::{Notice, Opening, Standing};
 use super::{BeforeDial, DialRefused, Task, runtime};
 use crate::net::{self, DialOptions, Opened};
 use crate::session::{ErrorKind, Event, Failure, Input, Output, Phase};
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,6 +14,10 @@ use tokio::time::Sleep;
 
 /// After this many frames other tasks have their turn.
 const TURN: usize = 128;
+
+/// After this much payload too: a turn of large messages must not fill the memory that the
+/// mailbox's bound protects.
+const TURN_BYTES: usize = 1 << 20;
 
 /// The wall clock ran this much further than the monotonic one, which stands still while a
 /// phone sleeps. Less than that is the wall clock being set right.
@@ -32,8 +35,6 @@ pub(super) struct Runner {
     /// Waits for its event.
     opening: Option<Box<Opening>>,
     alarm: Option<(Instant, Pin<Box<Sleep>>)>,
-    /// Empty between two turns; kept for its memory.
-    outputs: VecDeque<Output>,
     clocks: (Instant, SystemTime),
     read_paused: bool,
     /// What those who watch have been told.
@@ -56,7 +57,6 @@ impl Runner {
             dial: None,
             opening: None,
             alarm: None,
-            outputs: VecDeque::new(),
             clocks: (Instant::now(), SystemTime::now()),
             read_paused: false,
         }
@@ -64,11 +64,10 @@ impl Runner {
 
     /// Performs what the session wants done. True: there was something.
     fn perform(&mut self) -> bool {
-        let mut outputs = std::mem::take(&mut self.outputs);
-        let standing = self.task.poll_all(&mut outputs);
+        let (outputs, standing) = self.task.poll_all();
         let any = !outputs.is_empty();
         let mut notices = Vec::new();
-        for output in outputs.drain(..) {
+        for output in outputs {
             match output {
                 Output::Emit(event) => {
                     let is_open = matches!(event, Event::Open { .. });
@@ -91,7 +90,6 @@ impl Runner {
                 }
             }
         }
-        self.outputs = outputs;
         if !notices.is_empty() || standing != self.standing {
             self.standing = standing;
             self.task.mailbox.push(notices, standing);
@@ -131,7 +129,7 @@ impl Runner {
         self.dial = None;
         let input = match result {
             Ok(Opened { socket, header, protocol, profile }) => {
-                log::debug!("connection {epoch}: open after {:.1} ms", profile.cost);
+                log::debug!("connection {epoch}: open after {} ms", profile.cost as u64);
                 *self.task.connection() = Some(Connection::new(epoch, socket));
                 self.opening = Some(Box::new(Opening { header, protocol, profile }));
                 Input::Opened { epoch }
@@ -156,10 +154,13 @@ impl Runner {
             self.read_paused = paused;
             self.task.session().handle(Input::ReadPaused(paused), Instant::now());
         }
-        let mut inputs = Vec::new();
-        while inputs.len() < room.min(*turn) {
+        let (mut inputs, mut bytes) = (Vec::new(), 0);
+        while inputs.len() < room.min(*turn) && bytes < TURN_BYTES {
             match connection.poll_read(cx) {
                 Poll::Ready(input) => {
+                    if let Input::Received { message, .. } = &input {
+                        bytes += message.len();
+                    }
                     let is_end =
                         matches!(input, Input::Failed { .. } | Input::CloseReceived { .. });
                     inputs.push(input);

@@ -1,6 +1,7 @@
 //! One dial: name → addresses → TCP → TLS → upgrade. It knows nothing of retries.
 
 mod connect;
+mod key;
 mod profile;
 mod target;
 mod tls;

@@ -3,8 +3,9 @@
 use super::transport::Transport;
 use crate::session::{ErrorKind, Failure};
 use once_cell::sync::OnceCell;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{CertificateError, ClientConfig};
 use std::io;
 use std::sync::Arc;
@@ -54,7 +55,7 @@ impl TlsSettings {
 
 fn make_config(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, rustls::Error> {
     // Named here rather than installed for the process: the app may use rustls itself.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?
         .dangerous();
@@ -64,12 +65,30 @@ fn make_config(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, r
     Ok(Arc::new(config))
 }
 
+/// The default provider without the code that signs: a client without a certificate of its own
+/// never does, and it weighs 40 KB.
+fn provider() -> CryptoProvider {
+    CryptoProvider { key_provider: &NoKeys, ..rustls::crypto::ring::default_provider() }
+}
+
+#[derive(Debug)]
+struct NoKeys;
+
+impl rustls::crypto::KeyProvider for NoKeys {
+    fn load_private_key(
+        &self,
+        _: PrivateKeyDer<'static>,
+    ) -> Result<Arc<dyn rustls::sign::SigningKey>, rustls::Error> {
+        Err(rustls::Error::General("client certificates are not supported".to_owned()))
+    }
+}
+
 type Verifier = Arc<dyn rustls::client::danger::ServerCertVerifier>;
 
 #[cfg(not(target_os = "android"))]
 fn verifier(
     extra: &[CertificateDer<'static>],
-    provider: Arc<rustls::crypto::CryptoProvider>,
+    provider: Arc<CryptoProvider>,
 ) -> Result<Verifier, rustls::Error> {
     let extra = extra.iter().cloned();
     Ok(Arc::new(rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider)?))
@@ -79,7 +98,7 @@ fn verifier(
 #[cfg(target_os = "android")]
 fn verifier(
     extra: &[CertificateDer<'static>],
-    provider: Arc<rustls::crypto::CryptoProvider>,
+    provider: Arc<CryptoProvider>,
 ) -> Result<Verifier, rustls::Error> {
     if extra.is_empty() {
         return Ok(Arc::new(rustls_platform_verifier::Verifier::new(provider)?));
@@ -117,7 +136,7 @@ pub(super) async fn handshake(
         }
     };
     match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(stream)) => Ok(Transport::Tls(Box::new(stream))),
+        Ok(Ok(stream)) => Ok(Transport::from(stream)),
         Ok(Err(error)) => Err(failure(&error)),
         Err(error) => Err(Failure::new(ErrorKind::Unknown, error.to_string())),
     }

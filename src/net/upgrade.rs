@@ -3,14 +3,13 @@
 //! Written here rather than left to tungstenite because an app is to see the answer as the
 //! server wrote it: header names in their case, duplicates, and the body of a refusal.
 
+use super::key::{accept_key, new_key};
 use super::{DialOptions, Socket, Transport};
 use crate::session::{ErrorKind, Failure, Header, Refusal};
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 /// The answer's head may be this long; more is no answer to an upgrade.
@@ -42,7 +41,8 @@ pub(super) async fn upgrade(
     mut transport: Transport,
     options: &DialOptions,
 ) -> Result<Upgraded, Failure> {
-    let key = generate_key();
+    let no_key = || Failure::new(ErrorKind::Unknown, "the system has no randomness");
+    let key = new_key().ok_or_else(no_key)?;
     let request = request(options, &key);
     let sent = async {
         transport.write_all(request.as_bytes()).await?;
@@ -142,7 +142,7 @@ fn check(answer: &Answer, key: &str, offered: &[String]) -> Result<Option<String
     if !has_token(header, "Upgrade", "websocket") || !has_token(header, "Connection", "upgrade") {
         return Err(bad("status 101 without Upgrade: websocket and Connection: Upgrade"));
     }
-    if find(header, "Sec-WebSocket-Accept") != Some(derive_accept_key(key.as_bytes()).as_str()) {
+    if find(header, "Sec-WebSocket-Accept") != Some(accept_key(key).as_str()) {
         return Err(bad("Sec-WebSocket-Accept does not match the key"));
     }
     if find(header, "Sec-WebSocket-Extensions").is_some_and(|value| !value.is_empty()) {

@@ -144,10 +144,10 @@ impl Session {
         self.outputs.pop_front()
     }
 
-    /// Everything there is to do, in order, in place of an empty `outputs`.
-    pub fn poll_all(&mut self, outputs: &mut VecDeque<Output>) {
-        debug_assert!(outputs.is_empty(), "what was asked for is done first");
-        std::mem::swap(&mut self.outputs, outputs);
+    /// Everything there is to do, in order. Nothing of it is kept, not even its memory: a task
+    /// is idle most of its life.
+    pub fn poll_all(&mut self) -> VecDeque<Output> {
+        std::mem::take(&mut self.outputs)
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
@@ -211,7 +211,7 @@ impl Session {
             Input::Received { epoch, message } if self.is_current(epoch) => {
                 self.received(message, now);
             }
-            Input::Pinged { epoch } if self.is_current(epoch) => self.heard(Frame::Control, now),
+            Input::Alive { epoch } if self.is_current(epoch) => self.heard(Frame::Control, now),
             Input::Ponged { epoch, payload } if self.is_current(epoch) => {
                 self.ponged(&payload, now)
             }
@@ -238,7 +238,7 @@ impl Session {
             // Of a connection that is no longer ours.
             Input::Opened { .. }
             | Input::Received { .. }
-            | Input::Pinged { .. }
+            | Input::Alive { .. }
             | Input::Ponged { .. }
             | Input::CloseReceived { .. }
             | Input::Failed { .. }

@@ -47,6 +47,14 @@ internal class Listener(kinds: Int, val function: Any, private val call: (Socket
     }
 }
 
+internal fun openListener(call: (OpenEvent) -> Unit) = Listener(OPEN, call) { call(it as OpenEvent) }
+
+internal fun messageListener(call: (MessageEvent) -> Unit) = Listener(MESSAGE, call) { call(it as MessageEvent) }
+
+internal fun errorListener(call: (ErrorEvent) -> Unit) = Listener(ERROR, call) { call(it as ErrorEvent) }
+
+internal fun closeListener(call: (CloseEvent) -> Unit) = Listener(CLOSE, call) { call(it as CloseEvent) }
+
 /** A collector of a Flow. [keep] is alive for as long as somebody collects from it. */
 internal class Collector(kinds: Int, @Suppress("unused") private val keep: Any) : Subscriber(kinds) {
     // Not its own bound but [load]'s counts, which knows bytes.
@@ -90,15 +98,20 @@ internal class Collector(kinds: Int, @Suppress("unused") private val keep: Any) 
  * It must not know the task: a task that nobody refers to is to be freed, and this is known to
  * the threads of [Turns] for as long as the task lives.
  */
-internal class Delivery(val number: Long, val executor: Executor?, state: SocketState) {
+internal class Delivery(
+    val number: Long,
+    val executor: Executor?,
+    state: SocketState,
+    /** Those who are there from the first event on. */
+    @Volatile private var subscribers: List<Subscriber>,
+) {
     val state = MutableStateFlow(state)
     val failures = AtomicLong()
 
-    @Volatile private var subscribers = emptyList<Subscriber>()
     private val joining = ConcurrentLinkedQueue<Subscriber>()
 
     /** What this turn has to tell, and to whom; `null`: to everybody. */
-    private val queue = ArrayDeque<Pair<SocketEvent, Subscriber?>>()
+    private val queue = ArrayDeque<Pair<SocketEvent, List<Subscriber>?>>()
 
     /** The event that somebody had no room for, with those who still wait for it. */
     private var held: Pair<SocketEvent, MutableList<Subscriber>>? = null
@@ -109,7 +122,7 @@ internal class Delivery(val number: Long, val executor: Executor?, state: Socket
 
     /** What happened before anybody wanted to know, until somebody of its kind does. */
     private val missed = ArrayDeque<SocketEvent>()
-    private var wanted = 0
+    private var wanted = subscribers.fold(0) { kinds, subscriber -> kinds or subscriber.kinds }
 
     fun add(subscriber: Subscriber) {
         synchronized(joining) {
@@ -166,16 +179,11 @@ internal class Delivery(val number: Long, val executor: Executor?, state: Socket
                 if (waiting.isNotEmpty()) return false
                 held = null
             }
-            val newcomer = joining.poll()
-            if (newcomer != null) {
-                admit(newcomer)
-                continue
-            }
-            val (event, only) = queue.removeFirstOrNull() ?: return true
-            if (only == null) note(event)
-            val audience = if (only == null) subscribers else listOf(only)
+            if (!joining.isEmpty()) admit()
+            val (event, newcomers) = queue.removeFirstOrNull() ?: return true
+            if (newcomers == null) note(event)
             var refused: MutableList<Subscriber>? = null
-            for (subscriber in audience) {
+            for (subscriber in newcomers ?: subscribers) {
                 val concerned = subscriber.kinds and event.kind != 0 && !subscriber.gone
                 if (concerned && !tell(subscriber, event)) {
                     refused = (refused ?: mutableListOf()).apply { add(subscriber) }
@@ -218,19 +226,22 @@ internal class Delivery(val number: Long, val executor: Executor?, state: Socket
         }
     }
 
-    private fun admit(subscriber: Subscriber) {
-        val owed = missed.filter { it !is OpenEvent || it == open || subscriber.kinds == ALL }.toMutableList()
+    /** Lets in those who have come, and tells them what they are owed, in order. */
+    private fun admit() {
+        val newcomers = generateSequence { joining.poll() }.filterNot { it.gone }.toList()
+        val owed = missed.toMutableList()
         open?.let { if (it !in owed) owed.add(0, it) }
         end?.let { if (it !in owed) owed += it }
-        if (!subscriber.onlyWaits) {
-            wanted = wanted or subscriber.kinds
-            missed.removeAll { it.kind and wanted != 0 }
-        }
         // Ahead of what has not been told to anybody yet.
         for (event in owed.asReversed()) {
-            if (event.kind and subscriber.kinds != 0) queue.addFirst(event to subscriber)
+            // An open that is over is history, which only a whole one tells.
+            val isHistory = event is OpenEvent && event != open
+            val audience = newcomers.filter { it.kinds and event.kind != 0 && (!isHistory || it.kinds == ALL) }
+            if (audience.isNotEmpty()) queue.addFirst(event to audience)
         }
-        synchronized(joining) { if (!subscriber.gone) subscribers = subscribers + subscriber }
+        newcomers.filterNot { it.onlyWaits }.forEach { wanted = wanted or it.kinds }
+        missed.removeAll { it.kind and wanted != 0 }
+        synchronized(joining) { subscribers = subscribers + newcomers.filterNot { it.gone } }
     }
 
     private companion object {

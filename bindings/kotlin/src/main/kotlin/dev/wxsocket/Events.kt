@@ -1,6 +1,5 @@
 package dev.wxsocket
 
-import java.nio.ByteBuffer
 import kotlin.time.ComparableTimeMark
 import kotlin.time.Duration
 
@@ -18,9 +17,6 @@ public typealias ReadyState = dev.wxsocket.ffi.ReadyState
 
 /** What gives way when the queue is full. */
 public typealias OverflowPolicy = dev.wxsocket.ffi.OverflowPolicy
-
-/** Which message answers a heartbeat. */
-public typealias ReplyMatch = dev.wxsocket.ffi.ReplyMatch
 
 /** One HTTP header, its name in the case that was written. */
 public typealias Header = dev.wxsocket.ffi.Header
@@ -190,6 +186,3 @@ public sealed interface ConnectDecision {
     /** Do not dial; the task is over. [reason] becomes the error's detail. */
     public data class Stop(val reason: String = "") : ConnectDecision
 }
-
-/** The content from position to limit, whatever kind of buffer it is; the position stays. */
-internal fun ByteBuffer.copy(): ByteArray = ByteArray(remaining()).also { duplicate().get(it) }

@@ -51,8 +51,29 @@ public class ConnectOptions internal constructor() {
     private val heartbeat = HeartbeatOptions()
     private val queue = QueueOptions()
     private val tls = TlsOptions()
+    internal val listeners = mutableListOf<Listener>()
     internal var beforeConnect: BeforeConnect? = null
         private set
+
+    /** As [SocketTask.onOpen]; listeners set here miss nothing, whatever the order they are set in. */
+    public fun onOpen(listener: (OpenEvent) -> Unit) {
+        listeners += openListener(listener)
+    }
+
+    /** As [SocketTask.onMessage]. */
+    public fun onMessage(listener: (MessageEvent) -> Unit) {
+        listeners += messageListener(listener)
+    }
+
+    /** As [SocketTask.onError]. */
+    public fun onError(listener: (ErrorEvent) -> Unit) {
+        listeners += errorListener(listener)
+    }
+
+    /** As [SocketTask.onClose]. */
+    public fun onClose(listener: (CloseEvent) -> Unit) {
+        listeners += closeListener(listener)
+    }
 
     /** Calls listeners on this dispatcher. */
     public fun dispatcher(dispatcher: CoroutineDispatcher) {
@@ -211,9 +232,35 @@ public class HeartbeatOptions internal constructor() {
 
     internal fun lower() = dev.wxsocket.ffi.HeartbeatOptions(
         enabled, payload, interval?.inWholeMilliseconds, timeout?.inWholeMilliseconds,
-        reply, strict, deliverReply, idleDriven,
+        reply?.lower(), strict, deliverReply, idleDriven,
     )
 }
+
+/** Which message answers a heartbeat. */
+public sealed interface ReplyMatch {
+    /** This text, exactly. */
+    public data class Text(val text: String) : ReplyMatch
+
+    /** These bytes, exactly. */
+    public class Binary(public val bytes: ByteArray) : ReplyMatch
+
+    /** Any text that begins so. */
+    public data class Prefix(val prefix: String) : ReplyMatch
+
+    /**
+     * A JSON object with this field at its top level, in a text of at most 4 KiB. [value]: a
+     * string's content or any other value's JSON text; `null`: anything.
+     */
+    public data class JsonField(val name: String, val value: String? = null) : ReplyMatch
+}
+
+private fun ReplyMatch.lower(): dev.wxsocket.ffi.ReplyMatch =
+    when (this) {
+        is ReplyMatch.Text -> dev.wxsocket.ffi.ReplyMatch.Text(text.scalar())
+        is ReplyMatch.Binary -> dev.wxsocket.ffi.ReplyMatch.Binary(bytes)
+        is ReplyMatch.Prefix -> dev.wxsocket.ffi.ReplyMatch.Prefix(prefix.scalar())
+        is ReplyMatch.JsonField -> dev.wxsocket.ffi.ReplyMatch.JsonField(name.scalar(), value?.scalar())
+    }
 
 /** What is kept while the connection is not open. */
 @SocketDsl

@@ -26,10 +26,12 @@ import dev.wxsocket.ffi.SocketTask as FfiTask
  * @throws WxException.InvalidArgument when an option is not valid; then nothing is made.
  */
 public fun connectSocket(url: String, block: ConnectOptions.() -> Unit = {}): SocketTask {
+    Hook.prepare()
     val options = ConnectOptions().apply(block)
     val hook = options.beforeConnect?.let(::Hook)
     val task = engine { dev.wxsocket.ffi.connectSocket(options.lower(url), null, hook) }
-    val delivery = Delivery(task.joinTurns(), options.executor ?: defaultExecutor(), task.state().lift())
+    val executor = options.executor ?: defaultExecutor()
+    val delivery = Delivery(task.joinTurns(), executor, task.state().lift(), options.listeners.toList())
     Turns.begin(delivery)
     return SocketTask(task, delivery)
 }
@@ -41,9 +43,11 @@ public fun connectSocket(url: String, block: ConnectOptions.() -> Unit = {}): So
  *
  * There may be many listeners of each kind; they are called one at a time, in order, on the
  * executor of the options. What a listener throws is logged and counted, and nothing else
- * happens; one that blocks keeps only its own task waiting, and in the end its server. A listener
- * that comes late is told of the open connection, or of the end, that it missed; the first
- * listener of a kind also gets what came before it (at most 256 events).
+ * happens; one that blocks keeps only its own task waiting, and in the end its server.
+ *
+ * Listeners in the block of [connectSocket] hear everything. One that comes later is told of the
+ * open connection, or of the end, that it missed; the first of its kind also gets what came
+ * before it (at most 256 events).
  */
 public class SocketTask internal constructor(
     private val task: FfiTask,
@@ -74,16 +78,16 @@ public class SocketTask internal constructor(
     }
 
     /** Calls [listener] whenever a connection is open. */
-    public fun onOpen(listener: (OpenEvent) -> Unit): Unit = on(OPEN, listener) { listener(it as OpenEvent) }
+    public fun onOpen(listener: (OpenEvent) -> Unit): Unit = delivery.add(openListener(listener))
 
     /** Calls [listener] with each message. */
-    public fun onMessage(listener: (MessageEvent) -> Unit): Unit = on(MESSAGE, listener) { listener(it as MessageEvent) }
+    public fun onMessage(listener: (MessageEvent) -> Unit): Unit = delivery.add(messageListener(listener))
 
     /** Calls [listener] whenever a connection fails; its close follows. */
-    public fun onError(listener: (ErrorEvent) -> Unit): Unit = on(ERROR, listener) { listener(it as ErrorEvent) }
+    public fun onError(listener: (ErrorEvent) -> Unit): Unit = delivery.add(errorListener(listener))
 
     /** Calls [listener] whenever a connection is over; without a `retry` the task is. */
-    public fun onClose(listener: (CloseEvent) -> Unit): Unit = on(CLOSE, listener) { listener(it as CloseEvent) }
+    public fun onClose(listener: (CloseEvent) -> Unit): Unit = delivery.add(closeListener(listener))
 
     /** Calls [listener] no more; without one, none of those given to [onOpen]. */
     public fun offOpen(listener: ((OpenEvent) -> Unit)? = null): Unit = delivery.off(OPEN, listener)
@@ -162,8 +166,6 @@ public class SocketTask internal constructor(
     /** Waits until the task is over. It does not close it. */
     public suspend fun awaitClosed(): CloseEvent = await(CLOSE) { it.isFinal } as CloseEvent
 
-    private fun on(kind: Int, function: Any, call: (SocketEvent) -> Unit) = delivery.add(Listener(kind, function, call))
-
     private fun events(kinds: Int): Flow<SocketEvent> = flow {
         val collector = Collector(kinds, keep = this@SocketTask)
         delivery.add(collector)
@@ -229,13 +231,17 @@ private class Hook(private val hook: BeforeConnect) : FfiBeforeConnect {
             throw ListenerException.Failed(e.toString().scalar())
         }
 
-    private companion object {
+    companion object {
         init {
-            // A thread that is attached for a call keeps the JVM from ending unless it is a daemon.
-            Native.setCallbackThreadInitializer(
-                uniffiCallbackInterfaceBeforeConnect.beforeConnect,
-                CallbackThreadInitializer(true, true, "wxsocket-before-connect"),
-            )
+            // A thread that is attached for a call keeps the JVM from ending unless it is a
+            // daemon. JNA takes note of this only if it comes before the callback goes down to
+            // the engine, which happens when the generated code is first used.
+            val daemon = CallbackThreadInitializer(true, true, "wxsocket-before-connect")
+            Native.setCallbackThreadInitializer(uniffiCallbackInterfaceBeforeConnect.beforeConnect, daemon)
+            Native.setCallbackThreadInitializer(uniffiCallbackInterfaceBeforeConnect.uniffiFree, daemon)
         }
+
+        /** Does the above, the first time. */
+        fun prepare() = Unit
     }
 }

@@ -141,11 +141,11 @@ class LifeTest {
 
     @Test
     fun `a new task is made inside onClose`() = withServer { server ->
-        val second = LinkedBlockingQueue<SocketTask>()
+        val second = LinkedBlockingQueue<Recorder>()
         val first = connectSocket(server.url())
-        first.onClose { second += connectSocket(server.url()) }
+        first.onClose { second += record(server.url()) }
         first.onOpen { first.close() }
-        val it = Recorder(second.take1())
+        val it = second.take1()
         it.expect<OpenEvent>()
         it.task.close()
         it.expect<CloseEvent>()
@@ -209,7 +209,8 @@ class LifeTest {
 
     @Test
     fun `use closes`() = withServer { server ->
-        val it = connectSocket(server.url()).use { task -> Recorder(task).apply { expect<OpenEvent>() } }
+        val it = record(server.url())
+        it.task.use { _ -> it.expect<OpenEvent>() }
         assertEquals(1000, it.expect<CloseEvent>().code)
     }
 }

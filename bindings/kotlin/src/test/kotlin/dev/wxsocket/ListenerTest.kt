@@ -85,23 +85,23 @@ class ListenerTest {
 
     @Test
     fun `a listener that throws harms nothing, whatever it throws`() = withServer { server ->
-        val task = connectSocket(server.url())
         val failures = listOf(
             IllegalStateException("x"), AssertionError("y"), NotImplementedError(), StackOverflowError(),
         )
         var next = 0
-        task.onOpen { throw failures[0] }
-        task.onMessage { throw failures[next++ % failures.size] }
-        task.onClose { throw failures[1] }
-        val it = Recorder(task)
+        val it = record(server.url()) {
+            onOpen { throw failures[0] }
+            onMessage { throw failures[next++ % failures.size] }
+            onClose { throw failures[1] }
+        }
         it.expect<OpenEvent>()
-        repeat(8) {n ->
-            task.send("$n")
+        repeat(8) { n ->
+            it.task.send("$n")
             assertEquals("$n", it.expect<MessageEvent>().text)
         }
-        task.close()
+        it.task.close()
         it.expect<CloseEvent>()
-        assertEquals(10, task.stats.listenerFailures)
+        assertEquals(10, it.task.stats.listenerFailures)
     }
 
     @Test

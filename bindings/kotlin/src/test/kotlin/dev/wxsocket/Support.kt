@@ -23,14 +23,14 @@ fun withServer(script: String = "[]", test: (ScriptedServer) -> Unit) {
 }
 
 /** Everything that a task tells, in order, as a test takes it. */
-class Recorder(val task: SocketTask) {
+class Recorder(url: String, block: ConnectOptions.() -> Unit) {
     private val events = LinkedBlockingQueue<SocketEvent>()
-
-    init {
-        task.onOpen { events += it }
-        task.onMessage { events += it }
-        task.onError { events += it }
-        task.onClose { events += it }
+    val task = connectSocket(url) {
+        block()
+        onOpen { events += it }
+        onMessage { events += it }
+        onError { events += it }
+        onClose { events += it }
     }
 
     fun next(): SocketEvent = assertNotNull(events.poll(PATIENCE_MS, TimeUnit.MILLISECONDS), "no event in time")
@@ -50,7 +50,7 @@ class Recorder(val task: SocketTask) {
     val isEmpty: Boolean get() = events.isEmpty()
 }
 
-fun record(url: String, block: ConnectOptions.() -> Unit = {}): Recorder = Recorder(connectSocket(url, block))
+fun record(url: String, block: ConnectOptions.() -> Unit = {}): Recorder = Recorder(url, block)
 
 /** Comes back at once, so that a test need not wait. */
 fun ConnectOptions.comeBackFast(attempts: Int? = null) {

@@ -1,0 +1,90 @@
+package dev.wxsocket
+
+import org.junit.jupiter.api.DynamicTest
+import org.junit.jupiter.api.TestFactory
+import org.junit.jupiter.api.assertThrows
+import kotlin.test.assertEquals
+import kotlin.test.assertTrue
+import kotlin.time.Duration
+import kotlin.time.Duration.Companion.days
+import kotlin.time.Duration.Companion.microseconds
+import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.Duration.Companion.seconds
+
+/** What is wrong with an option is said with its name, and nothing is made. */
+class OptionsTest {
+    private class Case(val field: String, val what: String, val url: String = "ws://h", val block: ConnectOptions.() -> Unit)
+
+    private fun url(url: String) = Case("url", url.ifEmpty { "empty" }, url) {}
+
+    private fun case(field: String, what: String = "", block: ConnectOptions.() -> Unit) = Case(field, what, block = block)
+
+    private val cases = listOf(
+        url(""), url("http://h"), url("ws://"), url("ws://h#f"), url("ws://h:0x"), url("\uD83D"),
+        case("header", "line end") { header("A", "b\r\nC: d") },
+        case("header", "name") { header("A b", "c") },
+        case("header", "Referer") { header("Referer", "x") },
+        case("header", "handshake") { header("Sec-WebSocket-Key", "x") },
+        case("protocols", "twice") { protocols("a", "a") },
+        case("protocols", "malformed") { protocols("a b") },
+        case("timeout_ms", "zero") { timeout = Duration.ZERO },
+        case("timeout_ms", "less than a millisecond") { timeout = 500.microseconds },
+        case("timeout_ms", "negative") { timeout = (-1).seconds },
+        case("timeout_ms", "infinite") { timeout = Duration.INFINITE },
+        case("close_timeout_ms") { closeTimeout = 25.days },
+        case("max_message_bytes") { maxMessageBytes = 0 },
+        case("background.grace_ms") { interruptInBackground((-5).milliseconds) },
+        case("reconnect.delay.delay_ms") { reconnect { fixedDelay((-1).milliseconds) } },
+        case("reconnect.delay.min_ms") { reconnect { fullJitter(1.seconds, 0.seconds, 1.seconds, 1.seconds, 1.seconds) } },
+        case("reconnect.delay.max_ms") { reconnect { fullJitter(1.seconds, 2.seconds, 1.seconds, 1.seconds, 1.seconds) } },
+        case("reconnect.max_attempts", "0") { reconnect { maxAttempts(0) } },
+        case("reconnect.max_attempts", "negative") { reconnect { maxAttempts(-1) } },
+        case("reconnect.stable_after_ms") { reconnect { stableAfter = Duration.ZERO } },
+        case("reconnect.stop_codes") { reconnect { stopCodes = listOf(99_999) } },
+        case("reconnect.stop_statuses") { reconnect { stopStatuses = listOf(600) } },
+        case("heartbeat.interval_ms") { heartbeat { interval = Duration.ZERO } },
+        case("heartbeat.timeout_ms") { heartbeat { timeout = (-1).seconds } },
+        case("heartbeat.reply") { heartbeat { reply = ReplyMatch.Prefix("") } },
+        case("heartbeat.strict") { preset = Preset.VUE; heartbeat { strict = true } },
+        case("queue.messages") { queue { messages = 0 } },
+        case("queue.bytes") { queue { bytes = -1 } },
+        case("queue.max_age_ms") { queue { maxAge = Duration.ZERO } },
+        case("queue.open_bytes") { queue { openBytes = 0 } },
+        case("tls.ca_pem") { tls { caPem = "no certificate" } },
+    )
+
+    @TestFactory
+    fun `the field is named`() = cases.map { case ->
+        DynamicTest.dynamicTest("${case.field} ${case.what}") {
+            val refused = assertThrows<WxException.InvalidArgument> { connectSocket(case.url, case.block) }
+            assertEquals(case.field, refused.field)
+            assertEquals(if (case.field == "url") 600_009 else 600_008, refused.errCode)
+            assertEquals("connectSocket:fail invalid ${case.field}: ${refused.reason}", refused.errMsg)
+            assertEquals(refused.errMsg, refused.message)
+        }
+    }
+
+    @TestFactory
+    fun `every option is taken`() = listOf<Pair<String, ConnectOptions.() -> Unit>>(
+        "all" to {
+            preset = Preset.RESILIENT
+            tcpNoDelay = true
+            greeting = Message.Binary(byteArrayOf(1))
+            maxMessageBytes = 1024
+            keepInBackground()
+            reconnect { unlimited(); honourRetryAfter = false; fullJitter(1.seconds, 1.seconds, 2.seconds, 9.seconds, 9.seconds) }
+            heartbeat { ping(); idleDriven = true }
+            queue { bytes = 10; openBytes = 10 }
+        },
+        "binary heartbeat" to { heartbeat { binary(byteArrayOf(1)); reply = ReplyMatch.Binary(byteArrayOf(2)) } },
+    ).map { (name, block) ->
+        DynamicTest.dynamicTest(name) {
+            withServer { server ->
+                val it = record(server.url(), block)
+                it.expect<OpenEvent>()
+                it.task.close()
+                assertTrue(it.toTheEnd().last() is CloseEvent)
+            }
+        }
+    }
+}
