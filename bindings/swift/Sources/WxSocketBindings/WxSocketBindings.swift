@@ -892,8 +892,9 @@ public protocol BeforeConnect: AnyObject, Sendable {
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
      * connection; `last_error` is what ended the previous connection, if it failed.
      *
-     * It may block: it has a thread of its own, and no more than the dial's `timeout`. An
-     * error counts as a failed attempt.
+     * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
+     * as it has after an error. A call that never returns keeps one of the 16 threads that
+     * lookups and TLS handshakes of all tasks share.
      */
     func beforeConnect(attempt: Int32, lastError: ErrorEvent?) throws  -> ConnectDecision
     
@@ -958,8 +959,9 @@ open class BeforeConnectImpl: BeforeConnect, @unchecked Sendable {
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
      * connection; `last_error` is what ended the previous connection, if it failed.
      *
-     * It may block: it has a thread of its own, and no more than the dial's `timeout`. An
-     * error counts as a failed attempt.
+     * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
+     * as it has after an error. A call that never returns keeps one of the 16 threads that
+     * lookups and TLS handshakes of all tasks share.
      */
 open func beforeConnect(attempt: Int32, lastError: ErrorEvent?)throws  -> ConnectDecision  {
     return try  FfiConverterTypeConnectDecision_lift(try rustCallWithError(FfiConverterTypeListenerError_lift) {
@@ -1842,7 +1844,8 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func joinTurns()  -> Int64
     
     /**
-     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept.
+     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
+     * task that does not reconnect is over then.
      */
     func pause() 
     
@@ -2029,7 +2032,8 @@ open func joinTurns() -> Int64  {
 }
     
     /**
-     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept.
+     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
+     * task that does not reconnect is over then.
      */
 open func pause()  {try! rustCall() {
         uniffiCallStatus in
@@ -6467,7 +6471,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_batchlistener_on_event() != 13364) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 22016) {
+    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 42079) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_socketlistener_on_open() != 40747) {
@@ -6500,7 +6504,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_join_turns() != 16353) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_pause() != 11636) {
+    if (uniffi_wxsocket_checksum_method_sockettask_pause() != 49836) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_ready_state() != 22501) {

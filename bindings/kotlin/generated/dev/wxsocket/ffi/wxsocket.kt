@@ -1103,7 +1103,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_event() and 0xFFFF) != 13364) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 22016) {
+    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 42079) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_open() and 0xFFFF) != 40747) {
@@ -1136,7 +1136,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_join_turns() and 0xFFFF) != 16353) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_pause() and 0xFFFF) != 11636) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_pause() and 0xFFFF) != 49836) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_ready_state() and 0xFFFF) != 22501) {
@@ -2031,8 +2031,9 @@ public interface BeforeConnect {
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
      * connection; `last_error` is what ended the previous connection, if it failed.
      *
-     * It may block: it has a thread of its own, and no more than the dial's `timeout`. An
-     * error counts as a failed attempt.
+     * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
+     * as it has after an error. A call that never returns keeps one of the 16 threads that
+     * lookups and TLS handshakes of all tasks share.
      */
     fun `beforeConnect`(`attempt`: kotlin.Int, `lastError`: ErrorEvent?): ConnectDecision
     
@@ -2148,8 +2149,9 @@ open class BeforeConnectImpl: Disposable, AutoCloseable, BeforeConnect
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
      * connection; `last_error` is what ended the previous connection, if it failed.
      *
-     * It may block: it has a thread of its own, and no more than the dial's `timeout`. An
-     * error counts as a failed attempt.
+     * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
+     * as it has after an error. A call that never returns keeps one of the 16 threads that
+     * lookups and TLS handshakes of all tasks share.
      */
     @Throws(ListenerException::class)override fun `beforeConnect`(`attempt`: kotlin.Int, `lastError`: ErrorEvent?): ConnectDecision {
             return FfiConverterTypeConnectDecision.lift(
@@ -3460,7 +3462,8 @@ public interface SocketTaskInterface {
     fun `joinTurns`(): kotlin.Long
     
     /**
-     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept.
+     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
+     * task that does not reconnect is over then.
      */
     fun `pause`()
     
@@ -3715,7 +3718,8 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept.
+     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
+     * task that does not reconnect is over then.
      */override fun `pause`()
         = 
     callWithHandle {
