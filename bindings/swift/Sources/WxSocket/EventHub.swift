@@ -95,17 +95,19 @@ final class EventHub: BatchListener, @unchecked Sendable {
         while pending.count >= Bound.events || pendingBytes >= Bound.bytes { gate.wait() }
         let first = number + 1
         number += UInt64(events.count)
-        for event in events { remember(event) }
+        for event in events where early != nil || event.kind != .message { remember(event) }
         let pipes = self.pipes
         if end != nil { self.pipes = [] }
         if queue == nil, !draining {
             // The usual case without a queue: nothing is put aside.
             draining = true
             gate.unlock()
-            for (event, number) in zip(events, first...) { run(Job(number: number, event: event)) }
+            for (index, event) in events.enumerated() { run(event, first + UInt64(index), only: nil) }
             drain()
         } else {
-            for (event, number) in zip(events, first...) { pending.append(Job(number: number, event: event)) }
+            for (index, event) in events.enumerated() {
+                pending.append(Job(number: first + UInt64(index), event: event))
+            }
             pendingBytes += bytes
             startDraining()
             gate.unlock()
@@ -179,7 +181,7 @@ final class EventHub: BatchListener, @unchecked Sendable {
             pendingBytes = 0
             gate.broadcast()
             gate.unlock()
-            for job in batch { run(job) }
+            for job in batch { run(job.event, job.number, only: job.only) }
             // Others use the queue too.
             if let queue { return queue.async { self.drain() } }
             gate.lock()
@@ -188,18 +190,18 @@ final class EventHub: BatchListener, @unchecked Sendable {
         gate.unlock()
     }
 
-    private func run(_ job: Job) {
-        let kind = job.event.kind
-        for handler in listeners(of: job) where handler.kind == kind {
+    private func run(_ event: SocketEvent, _ number: UInt64, only: Handler?) {
+        let kind = event.kind
+        for handler in listeners(number, only) where handler.kind == kind {
             do {
-                try handler.call(job.event)
+                try handler.call(event)
             } catch {
                 book.withLock { failed += 1 }
                 SocketLog.warn("a listener failed: \(error)")
             }
         }
         // Nothing follows: let go of the closures, which may own the task.
-        if job.only == nil, job.event.isFinal { replaceHandlers { _ in [] } }
+        if only == nil, event.isFinal { replaceHandlers { _ in [] } }
     }
 
     /// What goes is let go of outside the lock: destroying a closure may run the app's code.
@@ -212,14 +214,14 @@ final class EventHub: BatchListener, @unchecked Sendable {
         withExtendedLifetime(before) {}
     }
 
-    private func listeners(of job: Job) -> [Handler] {
+    private func listeners(_ number: UInt64, _ only: Handler?) -> [Handler] {
         book.lock()
         defer { book.unlock() }
-        guard let only = job.only else {
+        guard let only else {
             // Almost always all of them.
-            return handlers.allSatisfy { $0.since < job.number } ? handlers : handlers.filter { $0.since < job.number }
+            return handlers.allSatisfy { $0.since < number } ? handlers : handlers.filter { $0.since < number }
         }
-        return only.afterEnd || handlers.contains { $0.token == only.token } ? [only] : []
+        return only.afterEnd || handlers.contains { $0 === only } ? [only] : []
     }
 
     // MARK: Sequences

@@ -640,6 +640,12 @@ public protocol BatchListener: AnyObject, Sendable {
      */
     func onEvent(event: SocketEvent) throws 
     
+    /**
+     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
+     * that is over by the time it would be told is not told.
+     */
+    func onState(state: SocketState) throws 
+    
 }
 /**
  * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
@@ -724,6 +730,19 @@ open func onEvent(event: SocketEvent)throws   {try rustCallWithError(FfiConverte
 }
 }
     
+    /**
+     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
+     * that is over by the time it would be told is not told.
+     */
+open func onState(state: SocketState)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_batchlistener_on_state(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeSocketState_lower(state),uniffiCallStatus
+    )
+}
+}
+    
 
     
 }
@@ -792,6 +811,31 @@ fileprivate struct UniffiCallbackInterfaceBatchListener {
                 }
                 return try uniffiObj.onEvent(
                      event: try FfiConverterTypeSocketEvent_lift(event)
+                )
+            }
+
+            
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeListenerError_lower
+            )
+        },
+        onState: { (
+            uniffiHandle: UInt64,
+            state: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeBatchListener.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.onState(
+                     state: try FfiConverterTypeSocketState_lift(state)
                 )
             }
 
@@ -3665,7 +3709,8 @@ public func FfiConverterTypeSocketStats_lower(_ value: SocketStats) -> RustBuffe
 
 
 /**
- * Whom to trust on `wss://`. The operating system's authorities always count.
+ * Whom to trust on `wss://`. The operating system's authorities always count; on Android they
+ * are those that come with the system.
  */
 public struct TlsOptions: Equatable, Hashable {
     /**
@@ -6469,6 +6514,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_batchlistener_on_event() != 13364) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_batchlistener_on_state() != 42056) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 42079) {

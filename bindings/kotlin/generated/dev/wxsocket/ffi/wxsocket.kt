@@ -656,6 +656,9 @@ internal interface UniffiCallbackInterfaceBatchListenerMethod0 : com.sun.jna.Cal
 internal interface UniffiCallbackInterfaceBatchListenerMethod1 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`event`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
+internal interface UniffiCallbackInterfaceBatchListenerMethod2 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`state`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
 internal interface UniffiCallbackInterfaceBeforeConnectMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`attempt`: Int,`lastError`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
 }
@@ -674,25 +677,28 @@ internal interface UniffiCallbackInterfaceSocketListenerMethod3 : com.sun.jna.Ca
 internal interface UniffiCallbackInterfaceLogSinkMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`level`: RustBuffer.ByValue,`line`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
-@Structure.FieldOrder("uniffiFree", "uniffiClone", "onMessages", "onEvent")
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "onMessages", "onEvent", "onState")
 internal open class UniffiVTableCallbackInterfaceBatchListener(
     @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
     @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
     @JvmField internal var `onMessages`: UniffiCallbackInterfaceBatchListenerMethod0? = null,
     @JvmField internal var `onEvent`: UniffiCallbackInterfaceBatchListenerMethod1? = null,
+    @JvmField internal var `onState`: UniffiCallbackInterfaceBatchListenerMethod2? = null,
 ) : Structure() {
     class UniffiByValue(
         `uniffiFree`: UniffiCallbackInterfaceFree? = null,
         `uniffiClone`: UniffiCallbackInterfaceClone? = null,
         `onMessages`: UniffiCallbackInterfaceBatchListenerMethod0? = null,
         `onEvent`: UniffiCallbackInterfaceBatchListenerMethod1? = null,
-    ): UniffiVTableCallbackInterfaceBatchListener(`uniffiFree`,`uniffiClone`,`onMessages`,`onEvent`,), Structure.ByValue
+        `onState`: UniffiCallbackInterfaceBatchListenerMethod2? = null,
+    ): UniffiVTableCallbackInterfaceBatchListener(`uniffiFree`,`uniffiClone`,`onMessages`,`onEvent`,`onState`,), Structure.ByValue
 
    internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceBatchListener) {
         `uniffiFree` = other.`uniffiFree`
         `uniffiClone` = other.`uniffiClone`
         `onMessages` = other.`onMessages`
         `onEvent` = other.`onEvent`
+        `onState` = other.`onState`
     }
 
 }
@@ -801,6 +807,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_batchlistener_on_event(
     ): Int
+    external fun uniffi_wxsocket_checksum_method_batchlistener_on_state(
+    ): Int
     external fun uniffi_wxsocket_checksum_method_beforeconnect_before_connect(
     ): Int
     external fun uniffi_wxsocket_checksum_method_socketlistener_on_open(
@@ -880,6 +888,8 @@ internal object UniffiLib {
     external fun uniffi_wxsocket_fn_method_batchlistener_on_messages(`ptr`: Long,`epoch`: Long,`packed`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_batchlistener_on_event(`ptr`: Long,`event`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_wxsocket_fn_method_batchlistener_on_state(`ptr`: Long,`state`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_clone_beforeconnect(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
@@ -1101,6 +1111,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_event() and 0xFFFF) != 13364) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_state() and 0xFFFF) != 42056) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 42079) {
@@ -1664,6 +1677,12 @@ public interface BatchListener {
      */
     fun `onEvent`(`event`: SocketEvent)
     
+    /**
+     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
+     * that is over by the time it would be told is not told.
+     */
+    fun `onState`(`state`: SocketState)
+    
     companion object
 }
 
@@ -1809,6 +1828,24 @@ open class BatchListenerImpl: Disposable, AutoCloseable, BatchListener
     
 
     
+    /**
+     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
+     * that is over by the time it would be told is not told.
+     */
+    @Throws(ListenerException::class)override fun `onState`(`state`: SocketState)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(ListenerException) { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_batchlistener_on_state(
+        it,
+        
+        FfiConverterTypeSocketState.lower(`state`),_status)
+}
+    }
+    
+    
+
+    
 
     
 
@@ -1861,6 +1898,23 @@ internal object uniffiCallbackInterfaceBatchListener {
             )
         }
     }
+    internal object `onState`: UniffiCallbackInterfaceBatchListenerMethod2 {
+        override fun callback(`uniffiHandle`: Long,`state`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeBatchListener.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`onState`(
+                    FfiConverterTypeSocketState.lift(`state`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ListenerException -> FfiConverterTypeListenerError.lower(e) }
+            )
+        }
+    }
 
     internal object uniffiFree: UniffiCallbackInterfaceFree {
         override fun callback(handle: Long) {
@@ -1879,6 +1933,7 @@ internal object uniffiCallbackInterfaceBatchListener {
         uniffiClone,
         `onMessages`,
         `onEvent`,
+        `onState`,
     )
 
     // Registers the foreign callback with the Rust side.
@@ -5002,7 +5057,8 @@ public object FfiConverterTypeSocketStats: FfiConverterRustBuffer<SocketStats> {
 
 
 /**
- * Whom to trust on `wss://`. The operating system's authorities always count.
+ * Whom to trust on `wss://`. The operating system's authorities always count; on Android they
+ * are those that come with the system.
  */
 data class TlsOptions (
     /**
