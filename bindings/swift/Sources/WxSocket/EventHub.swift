@@ -56,6 +56,7 @@ final class EventHub: BatchListener, @unchecked Sendable {
     private var error: ErrorEvent?
     private var end: CloseEvent?
     private var pipes: [any Outlet] = []
+    private var statePipes: [Pipe<SocketState>] = []
     /// Messages from before anyone listened for any, the newest of them; nil since someone did.
     private var early: [MessageEvent]? = []
     private var earlyBytes = 0
@@ -90,6 +91,11 @@ final class EventHub: BatchListener, @unchecked Sendable {
         arrived([event], bytes: event.size)
     }
 
+    func onState(state: WxSocketBindings.SocketState) {
+        let pipes = gate.withLock { statePipes }
+        for pipe in pipes { pipe.push([SocketState(state)]) }
+    }
+
     private func arrived(_ events: [SocketEvent], bytes: Int) {
         gate.lock()
         while pending.count >= Bound.events || pendingBytes >= Bound.bytes { gate.wait() }
@@ -97,7 +103,8 @@ final class EventHub: BatchListener, @unchecked Sendable {
         number += UInt64(events.count)
         for event in events where early != nil || event.kind != .message { remember(event) }
         let pipes = self.pipes
-        if end != nil { self.pipes = [] }
+        let statePipes = self.statePipes
+        if end != nil { (self.pipes, self.statePipes) = ([], []) }
         if queue == nil, !draining {
             // The usual case without a queue: nothing is put aside.
             draining = true
@@ -112,6 +119,7 @@ final class EventHub: BatchListener, @unchecked Sendable {
             startDraining()
             gate.unlock()
         }
+        if events.last?.isFinal == true { for pipe in statePipes { pipe.finish() } }
         for pipe in pipes { pipe.offer(events, bytes: bytes) }
     }
 
@@ -139,7 +147,7 @@ final class EventHub: BatchListener, @unchecked Sendable {
     func add(_ kind: SocketEvent.Kind, _ call: @escaping Closure) -> ListenerToken {
         gate.withLock {
             let handler = Handler(kind: kind, since: number, afterEnd: end != nil, call: call)
-            for event in missed(kind) {
+            for event in missed([kind]) {
                 pending.append(Job(number: number, event: event, only: handler))
                 pendingBytes += event.size
             }
@@ -154,14 +162,14 @@ final class EventHub: BatchListener, @unchecked Sendable {
     }
 
     /// What still counts of the past, for someone who comes now.
-    private func missed(_ kind: SocketEvent.Kind?) -> [SocketEvent] {
+    private func missed(_ kinds: [SocketEvent.Kind]) -> [SocketEvent] {
         var events: [SocketEvent] = []
-        if kind == .open || kind == nil, let open { events.append(.open(open)) }
-        if kind == .message || kind == nil, let early {
+        if kinds.contains(.open), let open { events.append(.open(open)) }
+        if kinds.contains(.message), let early {
             events += early.map(SocketEvent.message)
             self.early = nil
         }
-        if kind == .close || kind == nil, let end { events.append(.close(end)) }
+        if kinds.contains(.close), let end { events.append(.close(end)) }
         return events
     }
 
@@ -226,29 +234,25 @@ final class EventHub: BatchListener, @unchecked Sendable {
 
     // MARK: Sequences
 
-    func attach<Element>(_ pipe: Pipe<Element>, replaying kind: SocketEvent.Kind?) {
+    func attach<Element>(_ pipe: Pipe<Element>, replaying kinds: [SocketEvent.Kind]) {
         gate.withLock {
-            pipe.begin(with: missed(kind), ended: end != nil)
+            pipe.begin(with: missed(kinds), ended: end != nil)
             if end == nil { pipes.append(pipe) }
         }
     }
 
-    func attachState(_ pipe: Pipe<ReadyState>, now: ReadyState) {
+    /// With the state of now first: asked here, so that no newer one overtakes it.
+    func attach(_ pipe: Pipe<SocketState>, now: () -> SocketState) {
         gate.withLock {
-            pipe.push([end != nil ? .closed : now == .closing ? now : open != nil ? .open : .connecting])
-            if end == nil { pipes.append(pipe) } else { pipe.finish() }
+            pipe.push([end == nil ? now() : .closed])
+            if end == nil { statePipes.append(pipe) } else { pipe.finish() }
         }
     }
 
     func detach(_ pipe: any Outlet) {
-        gate.withLock { pipes.removeAll { $0 === pipe } }
-    }
-
-    /// `close` was called.
-    func closing() {
         gate.withLock {
-            guard end == nil else { return }
-            for case let pipe as Pipe<ReadyState> in pipes { pipe.push([.closing]) }
+            pipes.removeAll { $0 === pipe }
+            statePipes.removeAll { $0 === pipe }
         }
     }
 
