@@ -328,3 +328,18 @@ fn the_heartbeat_begins_anew_on_every_connection() {
     until(&server, |seen| seen.connections[2].heartbeats_received >= 2);
     client.finish();
 }
+
+/// A message that takes longer than the heartbeat's patience, on a link that is slow but alive:
+/// its bytes are a sign of life before it is whole.
+#[test]
+fn half_a_message_is_life() {
+    // The header of a binary message of 20 bytes, then one byte every 100 ms.
+    let trickle = |_| r#"{"wait": {"ms": 100}}, {"garbage": "2a"}"#;
+    let bytes = (0..20).map(trickle).collect::<Vec<_>>().join(", ");
+    let rule = format!(r#"{{"on": "open", "do": [{{"garbage": "8214"}}, {bytes}]}}"#);
+    let script = format!(r#"[{{"answerHeartbeats": false, "rules": [{rule}]}}]"#);
+    let server = serve(&script);
+    let mut client = Client::connect(nervous(server.url()));
+    client.open();
+    assert_eq!(client.message(), Message::binary(vec![0x2a; 20]));
+}

@@ -32,8 +32,8 @@ let link: [LinkerSetting] = framework
 
 let package = Package(
     name: "WxSocket",
-    // `Duration` and clocks.
-    platforms: [.iOS(.v16), .macOS(.v13), .tvOS(.v16), .watchOS(.v9)],
+    // `Duration` and clocks; and what build-xcframework builds for.
+    platforms: [.iOS(.v16), .macOS(.v13)],
     products: [.library(name: "WxSocket", targets: ["WxSocket"])],
     targets: [
         native,

@@ -6,7 +6,8 @@
 
 use super::error::ListenerError;
 use super::event::{SocketEvent, epoch_number};
-use crate::driver::{Notice, Receiver, guarded};
+use super::turn::SocketState;
+use crate::driver::{Notice, Receiver, Standing, guarded};
 use crate::session::{Event, Message};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -26,6 +27,9 @@ pub trait BatchListener: Send + Sync {
     fn on_messages(&self, epoch: i64, packed: Bytes) -> Result<(), ListenerError>;
     /// Anything else happened, or a message of more than 4 KiB arrived.
     fn on_event(&self, event: SocketEvent) -> Result<(), ListenerError>;
+    /// The task is elsewhere in its life, perhaps ahead of the events that led there. A state
+    /// that is over by the time it would be told is not told.
+    fn on_state(&self, state: SocketState) -> Result<(), ListenerError>;
 }
 
 pub(super) struct ToBatchListener(pub(super) Arc<dyn BatchListener>);
@@ -64,6 +68,14 @@ impl Receiver for ToBatchListener {
             }
         }
         failures + self.hand_over(run_epoch, &mut run)
+    }
+
+    fn watches(&self) -> bool {
+        true
+    }
+
+    fn stands(&self, standing: Standing) -> Result<(), String> {
+        told(self.0.on_state(standing.into()))
     }
 }
 
@@ -114,15 +126,45 @@ mod tests {
                     format!("message {} of {}", event.epoch, event.data.len())
                 }
                 SocketEvent::Close { event } => format!("close {}", event.epoch),
-                _ => panic!("as a listener may"),
+                SocketEvent::Error { event } => format!("error {}", event.epoch),
+                SocketEvent::Open { .. } => panic!("as a listener may"),
             };
             self.0.lock().expect("no panic").push(line);
+            Ok(())
+        }
+
+        fn on_state(&self, state: SocketState) -> Result<(), ListenerError> {
+            self.0.lock().expect("no panic").push(format!("{state:?}"));
             Ok(())
         }
     }
 
     fn message(epoch: u64, message: impl Into<Message>) -> Notice {
         Notice { event: Event::Message { epoch, message: message.into() }, opening: None }
+    }
+
+    #[cfg(feature = "testing")]
+    #[test]
+    fn states_come_without_events_too() {
+        use crate::testing::{Script, ScriptedServer};
+        use crate::{ConnectOptions, connect_socket};
+        let script = Script::parse(r#"[{"handshake": {"status": 503}}, {"handshake": "hang"}]"#)
+            .expect("valid");
+        let server = ScriptedServer::start(script).expect("starts");
+        let mut options = ConnectOptions::new(server.url());
+        options.reconnect.delay = Some(crate::ReconnectDelay::Fixed { delay_ms: 1 });
+        let heard = Arc::new(Heard::default());
+        let task = connect_socket(options, None, None).expect("valid");
+        task.set_batch_listener(heard.clone());
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let has = |line: &str| {
+            heard.0.lock().expect("no panic").iter().any(|heard| heard.starts_with(line))
+        };
+        // The second dial begins without an event.
+        while !has("Connecting { attempt: 1 }") && std::time::Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        assert!(has("Connecting { attempt: 1 }"), "{:?}", heard.0.lock());
     }
 
     #[test]

@@ -33,8 +33,9 @@ pub trait BeforeConnect: Send + Sync {
     /// What to do for this attempt. `attempt` is 0 for the first dial and after a stable
     /// connection; `last_error` is what ended the previous connection, if it failed.
     ///
-    /// It may block: it has a thread of its own, and no more than the dial's `timeout`. An
-    /// error counts as a failed attempt.
+    /// It may block, though no longer than the dial's `timeout`: then the attempt has failed,
+    /// as it has after an error. A call that never returns keeps one of the 16 threads that
+    /// lookups and TLS handshakes of all tasks share.
     fn before_connect(
         &self,
         attempt: i32,

@@ -108,7 +108,8 @@ impl SocketTask {
         self.task.handle(Input::ReconnectNow);
     }
 
-    /// Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept.
+    /// Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
+    /// task that does not reconnect is over then.
     pub fn pause(&self) {
         self.task.handle(Input::Pause);
     }

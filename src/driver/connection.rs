@@ -29,13 +29,23 @@ pub(super) struct Connection {
     dirty: bool,
     /// A message was written on the app's own thread since the peer was last heard.
     written_through: bool,
+    /// The transport's count of reads when the peer was last said to be alive.
+    reads: u64,
     /// Writing failed; what the peer said before that is still to be read.
     pub(super) broken: Option<Failure>,
 }
 
 impl Connection {
     pub(super) fn new(epoch: u64, socket: Socket) -> Self {
-        Self { epoch, socket, unflushed: 0, dirty: false, written_through: false, broken: None }
+        Self {
+            epoch,
+            socket,
+            unflushed: 0,
+            dirty: false,
+            written_through: false,
+            reads: 0,
+            broken: None,
+        }
     }
 
     /// Whether an app's thread may write by itself. Once per thing heard: a conversation gains
@@ -50,7 +60,7 @@ impl Connection {
         let epoch = self.epoch;
         loop {
             let frame = match Pin::new(&mut self.socket).poll_next(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => return self.poll_part(),
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(error))) => {
                     return Poll::Ready(Input::Failed { epoch, failure: failure(&error) });
@@ -61,6 +71,7 @@ impl Connection {
                 }
             };
             self.written_through = false;
+            self.reads = self.socket.get_ref().reads();
             return Poll::Ready(match frame {
                 Frame::Text(text) => {
                     Input::Received { epoch, message: Message::text(text.as_str()) }
@@ -76,7 +87,7 @@ impl Connection {
                 Frame::Ping(_) => {
                     // The codec has its Pong ready; somebody has to write it.
                     self.dirty = true;
-                    Input::Pinged { epoch }
+                    Input::Alive { epoch }
                 }
                 Frame::Pong(payload) => Input::Ponged { epoch, payload },
                 Frame::Close(close) => {
@@ -90,6 +101,15 @@ impl Connection {
                 Frame::Frame(_) => continue,
             });
         }
+    }
+
+    /// Nothing whole has come; a part of something counts too, once.
+    fn poll_part(&mut self) -> Poll<Input> {
+        let reads = self.socket.get_ref().reads();
+        if std::mem::replace(&mut self.reads, reads) == reads {
+            return Poll::Pending;
+        }
+        Poll::Ready(Input::Alive { epoch: self.epoch })
     }
 
     /// Writes as much of what `next` gives as the socket takes. `Ready(true)`: everything is

@@ -82,6 +82,16 @@ pub(crate) trait Receiver: Send + Sync {
     fn receive_all(&self, notices: Vec<Notice>) -> u64 {
         notices.into_iter().map(|notice| guarded(|| self.receive(notice))).sum()
     }
+
+    /// Whether it wants to hear of each change of standing too.
+    fn watches(&self) -> bool {
+        false
+    }
+
+    /// The task stands elsewhere, which may be ahead of its events.
+    fn stands(&self, _standing: Standing) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// Calls a receiver. It is the app's: whatever it does to itself, its task goes on. 1: it
@@ -125,6 +135,18 @@ struct State {
     /// The final event is in; nothing follows.
     complete: bool,
     failures: u64,
+}
+
+impl State {
+    /// Whether the receiver, if there is one, has something to hear.
+    fn has_work(&self) -> bool {
+        match &self.outlet {
+            Some(Outlet::Receiver(receiver)) => {
+                !self.queue.is_empty() || self.again && receiver.watches()
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Mailbox {
@@ -172,8 +194,12 @@ impl Mailbox {
             state.standing = standing;
             state.again = true;
         }
-        self.arrived.notify_all();
+        let pulled = state.outlet.is_none();
         self.schedule(state);
+        // Not under the lock, on which those who are woken would at once wait again.
+        if pulled {
+            self.arrived.notify_all();
+        }
     }
 
     /// Whom to tell from now on, beginning with whatever has not been told yet.
@@ -212,13 +238,14 @@ impl Mailbox {
         if state.scheduled {
             return;
         }
-        match state.outlet {
-            Some(Outlet::Receiver(_)) if !state.queue.is_empty() => {
+        match &state.outlet {
+            Some(Outlet::Receiver(_)) if state.has_work() => {
                 state.scheduled = true;
                 drop(state);
                 pool::schedule(self.clone());
             }
             Some(Outlet::Turns(number)) if state.again || !state.queue.is_empty() => {
+                let number = *number;
                 state.scheduled = true;
                 drop(state);
                 turns::schedule(number, Some(self.clone()));
@@ -298,15 +325,17 @@ impl Mailbox {
 
     /// One turn of a delivery thread. True: there is more.
     pub(super) fn deliver(self: &Arc<Self>) -> bool {
-        let state = self.state();
+        let mut state = self.state();
         let Some(Outlet::Receiver(receiver)) = &state.outlet else {
             drop(state);
             return self.rest();
         };
         let receiver = receiver.clone();
+        let moved = std::mem::take(&mut state.again).then_some(state.standing);
         let notices = self.remove(state, BATCH);
         let over = notices.iter().any(Notice::is_final);
-        let failures = receiver.receive_all(notices);
+        let mut failures = moved.map_or(0, |standing| guarded(|| receiver.stands(standing)));
+        failures += receiver.receive_all(notices);
         drop(receiver);
         let mut state = self.state();
         state.failures += failures;
@@ -320,7 +349,7 @@ impl Mailbox {
     /// Ends a turn. True: not yet, there is more.
     fn rest(self: &Arc<Self>) -> bool {
         let mut state = self.state();
-        let more = !state.queue.is_empty() && matches!(state.outlet, Some(Outlet::Receiver(_)));
+        let more = state.has_work();
         state.scheduled = more;
         if !more {
             // The outlet may have been replaced meanwhile.

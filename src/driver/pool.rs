@@ -46,11 +46,13 @@ static POOL: Lazy<Pool> = Lazy::new(Pool::default);
 pub(super) fn schedule(mailbox: Arc<Mailbox>) {
     let mut state = POOL.state();
     state.waiting.push_back(mailbox);
+    if state.idle >= state.waiting.len() {
+        // Not under the lock, on which the one that is woken would at once wait again.
+        drop(state);
+        return POOL.work.notify_one();
+    }
     if state.idle > 0 {
         POOL.work.notify_one();
-    }
-    if state.idle >= state.waiting.len() {
-        return;
     }
     if state.threads < THREADS {
         add_thread(&mut state);

@@ -44,7 +44,7 @@ async fn steps(options: &DialOptions, progress: &mut Progress) -> Result<Opened,
         progress.step = "shaking hands (TLS)";
         tls::handshake(tcp, &target.host, &options.tls).await?
     } else {
-        Transport::Plain(tcp)
+        Transport::from(tcp)
     };
     progress.watch.connect_end = Some(Instant::now());
 

@@ -9,18 +9,43 @@ use tokio_rustls::client::TlsStream;
 
 /// What the WebSocket runs over.
 #[derive(Debug)]
-pub(crate) enum Transport {
+pub(crate) struct Transport {
+    stream: Stream,
+    /// Reads that brought something, modulo 2⁶⁴.
+    reads: u64,
+}
+
+#[derive(Debug)]
+enum Stream {
     Plain(TcpStream),
     // Boxed: the TLS state is over a kilobyte, and most of the time it is only moved.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl From<TcpStream> for Transport {
+    fn from(tcp: TcpStream) -> Self {
+        Self { stream: Stream::Plain(tcp), reads: 0 }
+    }
+}
+
+impl From<TlsStream<TcpStream>> for Transport {
+    fn from(tls: TlsStream<TcpStream>) -> Self {
+        Self { stream: Stream::Tls(Box::new(tls)), reads: 0 }
+    }
+}
+
 impl Transport {
     fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
+        match &self.stream {
+            Stream::Plain(tcp) => tcp,
+            Stream::Tls(tls) => tls.get_ref().0,
         }
+    }
+
+    /// How often something was read. It tells a slow peer, half-way through a large message,
+    /// from one that is gone.
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads
     }
 
     /// Makes the coming drop a reset: what is unsent is discarded and the kernel keeps
@@ -37,37 +62,40 @@ impl Transport {
 
 macro_rules! forward {
     ($self:ident, $method:ident, $($argument:expr),*) => {
-        match $self.get_mut() {
-            Transport::Plain(tcp) => Pin::new(tcp).$method($($argument),*),
-            Transport::Tls(tls) => Pin::new(tls).$method($($argument),*),
+        match &mut $self.stream {
+            Stream::Plain(tcp) => Pin::new(tcp).$method($($argument),*),
+            Stream::Tls(tls) => Pin::new(tls).$method($($argument),*),
         }
     };
 }
 
 impl AsyncRead for Transport {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        forward!(self, poll_read, cx, buf)
+        let before = buf.filled().len();
+        let result = forward!(self, poll_read, cx, buf);
+        self.reads = self.reads.wrapping_add(u64::from(buf.filled().len() > before));
+        result
     }
 }
 
 impl AsyncWrite for Transport {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         forward!(self, poll_write, cx, buf)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         forward!(self, poll_flush, cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         forward!(self, poll_shutdown, cx)
     }
 }

@@ -100,8 +100,9 @@ pub enum Input {
         /// The message.
         message: Message,
     },
-    /// A protocol Ping arrived (the transport has answered it).
-    Pinged {
+    /// A sign of life that is no message: a protocol Ping (the transport has answered it), or
+    /// a part of a message that is not whole yet.
+    Alive {
         /// The connection.
         epoch: u64,
     },

@@ -211,7 +211,7 @@ impl Session {
             Input::Received { epoch, message } if self.is_current(epoch) => {
                 self.received(message, now);
             }
-            Input::Pinged { epoch } if self.is_current(epoch) => self.heard(Frame::Control, now),
+            Input::Alive { epoch } if self.is_current(epoch) => self.heard(Frame::Control, now),
             Input::Ponged { epoch, payload } if self.is_current(epoch) => {
                 self.ponged(&payload, now)
             }
@@ -238,7 +238,7 @@ impl Session {
             // Of a connection that is no longer ours.
             Input::Opened { .. }
             | Input::Received { .. }
-            | Input::Pinged { .. }
+            | Input::Alive { .. }
             | Input::Ponged { .. }
             | Input::CloseReceived { .. }
             | Input::Failed { .. }

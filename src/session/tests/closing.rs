@@ -195,7 +195,7 @@ fn after_the_end_nothing_follows() {
         Input::Close { code: 4000, reason: String::new() },
         Input::Opened { epoch: 1 },
         Input::Received { epoch: 1, message: text("ghost") },
-        Input::Pinged { epoch: 1 },
+        Input::Alive { epoch: 1 },
         Input::CloseReceived { epoch: 1, code: None, reason: String::new() },
         Input::Failed { epoch: 1, failure: failure.clone() },
         Input::GiveUp { epoch: 1, failure },

@@ -216,7 +216,7 @@ fn hear(heard: Heard, epoch: u64) -> Input {
         Heard::Opened => Input::Opened { epoch },
         Heard::Message => Input::Received { epoch, message: Message::text("news") },
         Heard::Reply => Input::Received { epoch, message: Message::text("pong") },
-        Heard::Ping => Input::Pinged { epoch },
+        Heard::Ping => Input::Alive { epoch },
         Heard::Pong => Input::Ponged { epoch, payload: vec![0, 0, 0, 1].into() },
         Heard::Close => {
             Input::CloseReceived { epoch, code: Some(1001), reason: "theirs".to_owned() }

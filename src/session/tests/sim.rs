@@ -286,7 +286,7 @@ impl<M: Machine> Sim<M> {
         for (after, act) in connection.acts {
             let input = match act {
                 Act::Say(message) => Input::Received { epoch, message },
-                Act::Ping => Input::Pinged { epoch },
+                Act::Ping => Input::Alive { epoch },
                 Act::Close(code, reason) => {
                     Input::CloseReceived { epoch, code, reason: reason.to_owned() }
                 }

@@ -28,7 +28,7 @@ enum Trigger {
     Close,
     Opened,
     Received,
-    Pinged,
+    Alive,
     Ponged,
     CloseReceived,
     Lost,
@@ -69,7 +69,7 @@ const TRIGGERS: [Trigger; 23] = [
     Trigger::Close,
     Trigger::Opened,
     Trigger::Received,
-    Trigger::Pinged,
+    Trigger::Alive,
     Trigger::Ponged,
     Trigger::CloseReceived,
     Trigger::Lost,
@@ -216,7 +216,7 @@ fn pull(sim: &mut Sim, trigger: Trigger) {
         Trigger::Close => sim.close(4000, "bye"),
         Trigger::Opened => sim.input(Input::Opened { epoch }),
         Trigger::Received => sim.input(Input::Received { epoch, message: text("hi") }),
-        Trigger::Pinged => sim.input(Input::Pinged { epoch }),
+        Trigger::Alive => sim.input(Input::Alive { epoch }),
         Trigger::Ponged => sim.input(Input::Ponged { epoch, payload: vec![0].into() }),
         Trigger::CloseReceived => {
             sim.input(Input::CloseReceived { epoch, code: Some(4001), reason: "so".to_owned() });
@@ -254,7 +254,7 @@ fn stale(sim: &mut Sim, epoch: u64) {
     let failure = Failure::new(ErrorKind::ConnectionLost, "");
     sim.input(Input::Opened { epoch });
     sim.input(Input::Received { epoch, message: text("old") });
-    sim.input(Input::Pinged { epoch });
+    sim.input(Input::Alive { epoch });
     sim.input(Input::Ponged { epoch, payload: vec![0].into() });
     sim.input(Input::CloseReceived { epoch, code: None, reason: String::new() });
     sim.input(Input::Failed { epoch, failure: failure.clone() });

@@ -56,6 +56,7 @@ final class EventHub: BatchListener, @unchecked Sendable {
     private var error: ErrorEvent?
     private var end: CloseEvent?
     private var pipes: [any Outlet] = []
+    private var statePipes: [Pipe<SocketState>] = []
     /// Messages from before anyone listened for any, the newest of them; nil since someone did.
     private var early: [MessageEvent]? = []
     private var earlyBytes = 0
@@ -90,26 +91,35 @@ final class EventHub: BatchListener, @unchecked Sendable {
         arrived([event], bytes: event.size)
     }
 
+    func onState(state: WxSocketBindings.SocketState) {
+        let pipes = gate.withLock { statePipes }
+        for pipe in pipes { pipe.push([SocketState(state)]) }
+    }
+
     private func arrived(_ events: [SocketEvent], bytes: Int) {
         gate.lock()
         while pending.count >= Bound.events || pendingBytes >= Bound.bytes { gate.wait() }
         let first = number + 1
         number += UInt64(events.count)
-        for event in events { remember(event) }
+        for event in events where early != nil || event.kind != .message { remember(event) }
         let pipes = self.pipes
-        if end != nil { self.pipes = [] }
+        let statePipes = self.statePipes
+        if end != nil { (self.pipes, self.statePipes) = ([], []) }
         if queue == nil, !draining {
             // The usual case without a queue: nothing is put aside.
             draining = true
             gate.unlock()
-            for (event, number) in zip(events, first...) { run(Job(number: number, event: event)) }
+            for (index, event) in events.enumerated() { run(event, first + UInt64(index), only: nil) }
             drain()
         } else {
-            for (event, number) in zip(events, first...) { pending.append(Job(number: number, event: event)) }
+            for (index, event) in events.enumerated() {
+                pending.append(Job(number: first + UInt64(index), event: event))
+            }
             pendingBytes += bytes
             startDraining()
             gate.unlock()
         }
+        if events.last?.isFinal == true { for pipe in statePipes { pipe.finish() } }
         for pipe in pipes { pipe.offer(events, bytes: bytes) }
     }
 
@@ -137,7 +147,7 @@ final class EventHub: BatchListener, @unchecked Sendable {
     func add(_ kind: SocketEvent.Kind, _ call: @escaping Closure) -> ListenerToken {
         gate.withLock {
             let handler = Handler(kind: kind, since: number, afterEnd: end != nil, call: call)
-            for event in missed(kind) {
+            for event in missed([kind]) {
                 pending.append(Job(number: number, event: event, only: handler))
                 pendingBytes += event.size
             }
@@ -152,14 +162,14 @@ final class EventHub: BatchListener, @unchecked Sendable {
     }
 
     /// What still counts of the past, for someone who comes now.
-    private func missed(_ kind: SocketEvent.Kind?) -> [SocketEvent] {
+    private func missed(_ kinds: [SocketEvent.Kind]) -> [SocketEvent] {
         var events: [SocketEvent] = []
-        if kind == .open || kind == nil, let open { events.append(.open(open)) }
-        if kind == .message || kind == nil, let early {
+        if kinds.contains(.open), let open { events.append(.open(open)) }
+        if kinds.contains(.message), let early {
             events += early.map(SocketEvent.message)
             self.early = nil
         }
-        if kind == .close || kind == nil, let end { events.append(.close(end)) }
+        if kinds.contains(.close), let end { events.append(.close(end)) }
         return events
     }
 
@@ -179,7 +189,7 @@ final class EventHub: BatchListener, @unchecked Sendable {
             pendingBytes = 0
             gate.broadcast()
             gate.unlock()
-            for job in batch { run(job) }
+            for job in batch { run(job.event, job.number, only: job.only) }
             // Others use the queue too.
             if let queue { return queue.async { self.drain() } }
             gate.lock()
@@ -188,18 +198,18 @@ final class EventHub: BatchListener, @unchecked Sendable {
         gate.unlock()
     }
 
-    private func run(_ job: Job) {
-        let kind = job.event.kind
-        for handler in listeners(of: job) where handler.kind == kind {
+    private func run(_ event: SocketEvent, _ number: UInt64, only: Handler?) {
+        let kind = event.kind
+        for handler in listeners(number, only) where handler.kind == kind {
             do {
-                try handler.call(job.event)
+                try handler.call(event)
             } catch {
                 book.withLock { failed += 1 }
                 SocketLog.warn("a listener failed: \(error)")
             }
         }
         // Nothing follows: let go of the closures, which may own the task.
-        if job.only == nil, job.event.isFinal { replaceHandlers { _ in [] } }
+        if only == nil, event.isFinal { replaceHandlers { _ in [] } }
     }
 
     /// What goes is let go of outside the lock: destroying a closure may run the app's code.
@@ -212,41 +222,37 @@ final class EventHub: BatchListener, @unchecked Sendable {
         withExtendedLifetime(before) {}
     }
 
-    private func listeners(of job: Job) -> [Handler] {
+    private func listeners(_ number: UInt64, _ only: Handler?) -> [Handler] {
         book.lock()
         defer { book.unlock() }
-        guard let only = job.only else {
+        guard let only else {
             // Almost always all of them.
-            return handlers.allSatisfy { $0.since < job.number } ? handlers : handlers.filter { $0.since < job.number }
+            return handlers.allSatisfy { $0.since < number } ? handlers : handlers.filter { $0.since < number }
         }
-        return only.afterEnd || handlers.contains { $0.token == only.token } ? [only] : []
+        return only.afterEnd || handlers.contains { $0 === only } ? [only] : []
     }
 
     // MARK: Sequences
 
-    func attach<Element>(_ pipe: Pipe<Element>, replaying kind: SocketEvent.Kind?) {
+    func attach<Element>(_ pipe: Pipe<Element>, replaying kinds: [SocketEvent.Kind]) {
         gate.withLock {
-            pipe.begin(with: missed(kind), ended: end != nil)
+            pipe.begin(with: missed(kinds), ended: end != nil)
             if end == nil { pipes.append(pipe) }
         }
     }
 
-    func attachState(_ pipe: Pipe<ReadyState>, now: ReadyState) {
+    /// With the state of now first: asked here, so that no newer one overtakes it.
+    func attach(_ pipe: Pipe<SocketState>, now: () -> SocketState) {
         gate.withLock {
-            pipe.push([end != nil ? .closed : now == .closing ? now : open != nil ? .open : .connecting])
-            if end == nil { pipes.append(pipe) } else { pipe.finish() }
+            pipe.push([end == nil ? now() : .closed])
+            if end == nil { statePipes.append(pipe) } else { pipe.finish() }
         }
     }
 
     func detach(_ pipe: any Outlet) {
-        gate.withLock { pipes.removeAll { $0 === pipe } }
-    }
-
-    /// `close` was called.
-    func closing() {
         gate.withLock {
-            guard end == nil else { return }
-            for case let pipe as Pipe<ReadyState> in pipes { pipe.push([.closing]) }
+            pipes.removeAll { $0 === pipe }
+            statePipes.removeAll { $0 === pipe }
         }
     }
 

@@ -170,6 +170,32 @@ public struct CloseEvent: Error, Sendable, Equatable {
     }
 }
 
+/// Where a task is in its life; finer than `readyState`, which it never contradicts.
+public enum SocketState: Sendable, Equatable {
+    /// Dialling or shaking hands. `attempt`: those used since the last stable connection.
+    case connecting(attempt: Int)
+    /// Between two attempts: the number of the one that follows, and how long until it is due.
+    case waiting(attempt: Int, delay: Duration)
+    /// No attempt is due: offline, paused or in the background.
+    case suspended
+    case open
+    /// The app asked to close; the server's answer is awaited.
+    case closing
+    /// Final.
+    case closed
+
+    init(_ native: WxSocketBindings.SocketState) {
+        switch native {
+        case .connecting(let attempt): self = .connecting(attempt: Int(attempt))
+        case .waiting(let attempt, let delay): self = .waiting(attempt: Int(attempt), delay: .milliseconds(delay))
+        case .suspended: self = .suspended
+        case .open: self = .open
+        case .closing: self = .closing
+        case .closed: self = .closed
+        }
+    }
+}
+
 /// What became of a message that was accepted.
 public enum SendOutcome: Sendable, Equatable {
     /// Handed to the open connection.

@@ -85,7 +85,6 @@ public final class SocketTask: Sendable {
     /// nothing happens.
     public func close(code: Int, reason: String = "") throws(WxError) {
         try WxError.wrapping { try native.close(code: Int32(clamping: code), reason: reason) }
-        if native.readyState() == .closing { hub.closing() }
     }
 
     /// Stops waiting: dials now, with a fresh counter of attempts. An open connection is asked for a sign of life and
@@ -109,6 +108,9 @@ public final class SocketTask: Sendable {
 
     /// The WebSocket API's `readyState`; `.closed` is final.
     public var readyState: ReadyState { native.readyState() }
+
+    /// Where it is in its life; finer than ``readyState``.
+    public var state: SocketState { SocketState(native.state()) }
 
     /// Bytes of payload accepted and not yet written to the socket.
     public var bufferedAmount: Int { Int(native.bufferedAmount()) }
@@ -156,7 +158,7 @@ public final class SocketTask: Sendable {
     public var messages: SocketSequence<Message> {
         SocketSequence(task: self) { task in
             let pipe = Pipe { if case .message(let event) = $0 { event.data } else { nil } }
-            task.hub.attach(pipe, replaying: .message)
+            task.hub.attach(pipe, replaying: [.message])
             return pipe
         }
     }
@@ -165,22 +167,25 @@ public final class SocketTask: Sendable {
     public var events: SocketSequence<SocketEvent> {
         SocketSequence(task: self) { task in
             let pipe = Pipe { $0 }
-            task.hub.attach(pipe, replaying: nil)
+            task.hub.attach(pipe, replaying: [.open, .message, .close])
             return pipe
         }
     }
 
-    /// The `readyState`, now and whenever it changes. A loop that is slow gets the newest, and stalls nothing.
-    public var states: SocketSequence<ReadyState> {
+    /// The state, now and whenever it changes. A loop that is slow gets the newest, and stalls nothing.
+    public var states: SocketSequence<SocketState> {
         SocketSequence(task: self) { task in
-            let pipe = Pipe<ReadyState>(newestOnly: true) {
-                switch $0 {
-                case .open: .open
-                case .close(let event): event.retry == nil ? .closed : .connecting
-                case .message, .error: nil
-                }
-            }
-            task.hub.attachState(pipe, now: task.readyState)
+            let pipe = Pipe<SocketState>(newestOnly: true) { _ in nil }
+            task.hub.attach(pipe) { task.state }
+            return pipe
+        }
+    }
+
+    /// Something to look up at every open and close.
+    private var turns: SocketSequence<Void> {
+        SocketSequence(task: self) { task in
+            let pipe = Pipe<Void>(newestOnly: true) { $0.kind == .open || $0.kind == .close ? () : nil }
+            task.hub.attach(pipe, replaying: [.open, .close])
             return pipe
         }
     }
@@ -189,7 +194,7 @@ public final class SocketTask: Sendable {
     /// `CancellationError` when cancelled.
     @discardableResult
     public func opened() async throws -> OpenEvent {
-        for await _ in states {
+        for await _ in turns {
             if let open = hub.currentOpen { return open }
             if let end = hub.finalClose { throw hub.finalError ?? end as any Error }
         }
@@ -199,7 +204,7 @@ public final class SocketTask: Sendable {
     /// Waits until the task is over. Throws `CancellationError` when cancelled.
     @discardableResult
     public func closed() async throws -> CloseEvent {
-        for await _ in states {
+        for await _ in turns {
             if let end = hub.finalClose { return end }
         }
         throw CancellationError()

@@ -640,6 +640,12 @@ public protocol BatchListener: AnyObject, Sendable {
      */
     func onEvent(event: SocketEvent) throws 
     
+    /**
+     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
+     * that is over by the time it would be told is not told.
+     */
+    func onState(state: SocketState) throws 
+    
 }
 /**
  * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
@@ -724,6 +730,19 @@ open func onEvent(event: SocketEvent)throws   {try rustCallWithError(FfiConverte
 }
 }
     
+    /**
+     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
+     * that is over by the time it would be told is not told.
+     */
+open func onState(state: SocketState)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_batchlistener_on_state(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeSocketState_lower(state),uniffiCallStatus
+    )
+}
+}
+    
 
     
 }
@@ -792,6 +811,31 @@ fileprivate struct UniffiCallbackInterfaceBatchListener {
                 }
                 return try uniffiObj.onEvent(
                      event: try FfiConverterTypeSocketEvent_lift(event)
+                )
+            }
+
+            
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeListenerError_lower
+            )
+        },
+        onState: { (
+            uniffiHandle: UInt64,
+            state: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeBatchListener.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.onState(
+                     state: try FfiConverterTypeSocketState_lift(state)
                 )
             }
 
@@ -892,8 +936,9 @@ public protocol BeforeConnect: AnyObject, Sendable {
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
      * connection; `last_error` is what ended the previous connection, if it failed.
      *
-     * It may block: it has a thread of its own, and no more than the dial's `timeout`. An
-     * error counts as a failed attempt.
+     * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
+     * as it has after an error. A call that never returns keeps one of the 16 threads that
+     * lookups and TLS handshakes of all tasks share.
      */
     func beforeConnect(attempt: Int32, lastError: ErrorEvent?) throws  -> ConnectDecision
     
@@ -958,8 +1003,9 @@ open class BeforeConnectImpl: BeforeConnect, @unchecked Sendable {
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
      * connection; `last_error` is what ended the previous connection, if it failed.
      *
-     * It may block: it has a thread of its own, and no more than the dial's `timeout`. An
-     * error counts as a failed attempt.
+     * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
+     * as it has after an error. A call that never returns keeps one of the 16 threads that
+     * lookups and TLS handshakes of all tasks share.
      */
 open func beforeConnect(attempt: Int32, lastError: ErrorEvent?)throws  -> ConnectDecision  {
     return try  FfiConverterTypeConnectDecision_lift(try rustCallWithError(FfiConverterTypeListenerError_lift) {
@@ -1842,7 +1888,8 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func joinTurns()  -> Int64
     
     /**
-     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept.
+     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
+     * task that does not reconnect is over then.
      */
     func pause() 
     
@@ -2029,7 +2076,8 @@ open func joinTurns() -> Int64  {
 }
     
     /**
-     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept.
+     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
+     * task that does not reconnect is over then.
      */
 open func pause()  {try! rustCall() {
         uniffiCallStatus in
@@ -3661,7 +3709,8 @@ public func FfiConverterTypeSocketStats_lower(_ value: SocketStats) -> RustBuffe
 
 
 /**
- * Whom to trust on `wss://`. The operating system's authorities always count.
+ * Whom to trust on `wss://`. The operating system's authorities always count; on Android they
+ * are those that come with the system.
  */
 public struct TlsOptions: Equatable, Hashable {
     /**
@@ -6481,7 +6530,10 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_batchlistener_on_event() != 13364) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 22016) {
+    if (uniffi_wxsocket_checksum_method_batchlistener_on_state() != 42056) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 42079) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_socketlistener_on_open() != 40747) {
@@ -6514,7 +6566,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_join_turns() != 16353) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_pause() != 11636) {
+    if (uniffi_wxsocket_checksum_method_sockettask_pause() != 49836) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_ready_state() != 22501) {

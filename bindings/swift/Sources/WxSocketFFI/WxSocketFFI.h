@@ -257,6 +257,13 @@ typedef void (*UniffiCallbackInterfaceBatchListenerMethod1)(uint64_t, RustBuffer
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_LISTENER_METHOD2
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_LISTENER_METHOD2
+typedef void (*UniffiCallbackInterfaceBatchListenerMethod2)(uint64_t, RustBuffer, void* _Nonnull, 
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BEFORE_CONNECT_METHOD0
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BEFORE_CONNECT_METHOD0
 typedef void (*UniffiCallbackInterfaceBeforeConnectMethod0)(uint64_t, int32_t, RustBuffer, RustBuffer* _Nonnull, 
@@ -306,6 +313,7 @@ typedef struct UniffiVTableCallbackInterfaceBatchListener {
     UniffiCallbackInterfaceClone _Nonnull uniffiClone;
     UniffiCallbackInterfaceBatchListenerMethod0 _Nonnull onMessages;
     UniffiCallbackInterfaceBatchListenerMethod1 _Nonnull onEvent;
+    UniffiCallbackInterfaceBatchListenerMethod2 _Nonnull onState;
 } UniffiVTableCallbackInterfaceBatchListener;
 
 #endif
@@ -362,6 +370,11 @@ void uniffi_wxsocket_fn_method_batchlistener_on_messages(uint64_t ptr, int64_t e
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BATCHLISTENER_ON_EVENT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BATCHLISTENER_ON_EVENT
 void uniffi_wxsocket_fn_method_batchlistener_on_event(uint64_t ptr, RustBuffer event, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BATCHLISTENER_ON_STATE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BATCHLISTENER_ON_STATE
+void uniffi_wxsocket_fn_method_batchlistener_on_state(uint64_t ptr, RustBuffer state, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_CLONE_BEFORECONNECT
@@ -880,6 +893,12 @@ uint16_t uniffi_wxsocket_checksum_method_batchlistener_on_messages(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BATCHLISTENER_ON_EVENT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BATCHLISTENER_ON_EVENT
 uint16_t uniffi_wxsocket_checksum_method_batchlistener_on_event(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BATCHLISTENER_ON_STATE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BATCHLISTENER_ON_STATE
+uint16_t uniffi_wxsocket_checksum_method_batchlistener_on_state(void
     
 );
 #endif

@@ -72,18 +72,31 @@ import WxSocketTestingBindings
     }
 
     @Test func statesFollowTheTask() async throws {
-        let server = try ScriptedServer(script: "")
-        let task = try connectSocket(server.url())
-        var states = task.states.makeAsyncIterator()
-        var seen: [ReadyState] = []
-        while let state = await states.next() {
-            seen.append(state)
-            if state == .open { task.close() }
+        let server = try ScriptedServer(script: #"[{"handshake": {"status": 503}}, {"handshake": "hang"}, {}]"#)
+        let task = try connectSocket(server.url()) {
+            $0.reconnect.delay = .fixed(.seconds(30))
+            $0.reconnect.stableAfter = .seconds(1_000)
         }
-        // Only the newest is kept for a loop, so that steps may be missing, but never out of order.
-        #expect(seen.last == .closed)
-        #expect(seen.map(\.rawValue) == seen.map(\.rawValue).sorted())
-        #expect(seen.contains(.open))
+        var seen: [String] = []
+        for await state in task.states {
+            seen.append("\(state)".prefix { $0.isLetter } + "")
+            switch state {
+            case .waiting(let attempt, let delay):
+                #expect(attempt == 1 && delay > .seconds(20) && delay <= .seconds(30))
+                task.reconnectNow()
+            case .connecting(let attempt) where seen.contains("waiting"):
+                // Nothing but the state tells of this dial.
+                #expect(attempt == 0)
+                task.setNetwork(available: false)
+            case .suspended: task.setNetwork(available: true)
+            case .open: task.close()
+            default: break
+            }
+        }
+        // Only the newest is kept for a loop, so that short ones may be missing.
+        #expect(seen.filter { $0 != "closing" }.suffix(6).contains("connecting"))
+        #expect(seen.contains("waiting") && seen.contains("suspended") && seen.contains("open"))
+        #expect(seen.last == "closed" && task.state == .closed)
     }
 
     @Test func cancellingAWaitEndsOnlyTheWait() async throws {

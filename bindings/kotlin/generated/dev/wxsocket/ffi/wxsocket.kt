@@ -656,6 +656,9 @@ internal interface UniffiCallbackInterfaceBatchListenerMethod0 : com.sun.jna.Cal
 internal interface UniffiCallbackInterfaceBatchListenerMethod1 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`event`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
+internal interface UniffiCallbackInterfaceBatchListenerMethod2 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`state`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
 internal interface UniffiCallbackInterfaceBeforeConnectMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`attempt`: Int,`lastError`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
 }
@@ -674,25 +677,28 @@ internal interface UniffiCallbackInterfaceSocketListenerMethod3 : com.sun.jna.Ca
 internal interface UniffiCallbackInterfaceLogSinkMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`level`: RustBuffer.ByValue,`line`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
-@Structure.FieldOrder("uniffiFree", "uniffiClone", "onMessages", "onEvent")
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "onMessages", "onEvent", "onState")
 internal open class UniffiVTableCallbackInterfaceBatchListener(
     @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
     @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
     @JvmField internal var `onMessages`: UniffiCallbackInterfaceBatchListenerMethod0? = null,
     @JvmField internal var `onEvent`: UniffiCallbackInterfaceBatchListenerMethod1? = null,
+    @JvmField internal var `onState`: UniffiCallbackInterfaceBatchListenerMethod2? = null,
 ) : Structure() {
     class UniffiByValue(
         `uniffiFree`: UniffiCallbackInterfaceFree? = null,
         `uniffiClone`: UniffiCallbackInterfaceClone? = null,
         `onMessages`: UniffiCallbackInterfaceBatchListenerMethod0? = null,
         `onEvent`: UniffiCallbackInterfaceBatchListenerMethod1? = null,
-    ): UniffiVTableCallbackInterfaceBatchListener(`uniffiFree`,`uniffiClone`,`onMessages`,`onEvent`,), Structure.ByValue
+        `onState`: UniffiCallbackInterfaceBatchListenerMethod2? = null,
+    ): UniffiVTableCallbackInterfaceBatchListener(`uniffiFree`,`uniffiClone`,`onMessages`,`onEvent`,`onState`,), Structure.ByValue
 
    internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceBatchListener) {
         `uniffiFree` = other.`uniffiFree`
         `uniffiClone` = other.`uniffiClone`
         `onMessages` = other.`onMessages`
         `onEvent` = other.`onEvent`
+        `onState` = other.`onState`
     }
 
 }
@@ -803,6 +809,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_batchlistener_on_event(
     ): Int
+    external fun uniffi_wxsocket_checksum_method_batchlistener_on_state(
+    ): Int
     external fun uniffi_wxsocket_checksum_method_beforeconnect_before_connect(
     ): Int
     external fun uniffi_wxsocket_checksum_method_socketlistener_on_open(
@@ -882,6 +890,8 @@ internal object UniffiLib {
     external fun uniffi_wxsocket_fn_method_batchlistener_on_messages(`ptr`: Long,`epoch`: Long,`packed`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_batchlistener_on_event(`ptr`: Long,`event`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_wxsocket_fn_method_batchlistener_on_state(`ptr`: Long,`state`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_clone_beforeconnect(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
@@ -1110,7 +1120,10 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_event() and 0xFFFF) != 13364) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 22016) {
+    if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_state() and 0xFFFF) != 42056) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 42079) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_open() and 0xFFFF) != 40747) {
@@ -1143,7 +1156,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_join_turns() and 0xFFFF) != 16353) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_pause() and 0xFFFF) != 11636) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_pause() and 0xFFFF) != 49836) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_ready_state() and 0xFFFF) != 22501) {
@@ -1671,6 +1684,12 @@ public interface BatchListener {
      */
     fun `onEvent`(`event`: SocketEvent)
     
+    /**
+     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
+     * that is over by the time it would be told is not told.
+     */
+    fun `onState`(`state`: SocketState)
+    
     companion object
 }
 
@@ -1816,6 +1835,24 @@ open class BatchListenerImpl: Disposable, AutoCloseable, BatchListener
     
 
     
+    /**
+     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
+     * that is over by the time it would be told is not told.
+     */
+    @Throws(ListenerException::class)override fun `onState`(`state`: SocketState)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(ListenerException) { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_batchlistener_on_state(
+        it,
+        
+        FfiConverterTypeSocketState.lower(`state`),_status)
+}
+    }
+    
+    
+
+    
 
     
 
@@ -1868,6 +1905,23 @@ internal object uniffiCallbackInterfaceBatchListener {
             )
         }
     }
+    internal object `onState`: UniffiCallbackInterfaceBatchListenerMethod2 {
+        override fun callback(`uniffiHandle`: Long,`state`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeBatchListener.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`onState`(
+                    FfiConverterTypeSocketState.lift(`state`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ListenerException -> FfiConverterTypeListenerError.lower(e) }
+            )
+        }
+    }
 
     internal object uniffiFree: UniffiCallbackInterfaceFree {
         override fun callback(handle: Long) {
@@ -1886,6 +1940,7 @@ internal object uniffiCallbackInterfaceBatchListener {
         uniffiClone,
         `onMessages`,
         `onEvent`,
+        `onState`,
     )
 
     // Registers the foreign callback with the Rust side.
@@ -2038,8 +2093,9 @@ public interface BeforeConnect {
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
      * connection; `last_error` is what ended the previous connection, if it failed.
      *
-     * It may block: it has a thread of its own, and no more than the dial's `timeout`. An
-     * error counts as a failed attempt.
+     * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
+     * as it has after an error. A call that never returns keeps one of the 16 threads that
+     * lookups and TLS handshakes of all tasks share.
      */
     fun `beforeConnect`(`attempt`: kotlin.Int, `lastError`: ErrorEvent?): ConnectDecision
     
@@ -2155,8 +2211,9 @@ open class BeforeConnectImpl: Disposable, AutoCloseable, BeforeConnect
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
      * connection; `last_error` is what ended the previous connection, if it failed.
      *
-     * It may block: it has a thread of its own, and no more than the dial's `timeout`. An
-     * error counts as a failed attempt.
+     * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
+     * as it has after an error. A call that never returns keeps one of the 16 threads that
+     * lookups and TLS handshakes of all tasks share.
      */
     @Throws(ListenerException::class)override fun `beforeConnect`(`attempt`: kotlin.Int, `lastError`: ErrorEvent?): ConnectDecision {
             return FfiConverterTypeConnectDecision.lift(
@@ -3467,7 +3524,8 @@ public interface SocketTaskInterface {
     fun `joinTurns`(): kotlin.Long
     
     /**
-     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept.
+     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
+     * task that does not reconnect is over then.
      */
     fun `pause`()
     
@@ -3722,7 +3780,8 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept.
+     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
+     * task that does not reconnect is over then.
      */override fun `pause`()
         = 
     callWithHandle {
@@ -5005,7 +5064,8 @@ public object FfiConverterTypeSocketStats: FfiConverterRustBuffer<SocketStats> {
 
 
 /**
- * Whom to trust on `wss://`. The operating system's authorities always count.
+ * Whom to trust on `wss://`. The operating system's authorities always count; on Android they
+ * are those that come with the system.
  */
 data class TlsOptions (
     /**
