@@ -22,4 +22,4 @@ pub use options::{
 };
 pub use preset::Preset;
 pub use task::{EventStream, SocketStats, SocketTask, connect_socket};
-pub use turn::{SocketState, Turn, end_turn, next_turn, wake_task};
+pub use turn::{SocketState, Turn, end_turn, next_turn, take_dropped, wake_task};

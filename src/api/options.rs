@@ -213,7 +213,8 @@ pub struct QueueOptions {
     pub open_bytes: Option<i64>,
 }
 
-/// Whom to trust on `wss://`. The operating system's authorities always count.
+/// Whom to trust on `wss://`. The operating system's authorities always count; on Android they
+/// are those that come with the system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, uniffi::Record)]
 pub struct TlsOptions {
     /// More authorities to trust: one or more certificates in PEM.

@@ -171,7 +171,7 @@ impl SocketTask {
     /// it takes the place of a listener. Its first turn has begun: it is the caller's, to be
     /// ended with `end_turn` once the number is known to whoever takes turns.
     pub fn join_turns(&self) -> i64 {
-        self.task.mailbox().set_turns()
+        self.task.join_turns()
     }
 
     /// The events, for a thread that takes them itself instead of a listener.

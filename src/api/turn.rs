@@ -2,7 +2,7 @@
 
 use super::event::{SocketEvent, saturate};
 use crate::driver::{Standing, turns};
-use crate::session::Phase;
+use crate::session::{Message, Phase};
 use std::time::{Duration, Instant};
 
 /// Where a task is in its life; finer than `readyState`, which it never contradicts.
@@ -90,6 +90,13 @@ pub fn end_turn(task: i64, again: bool) {
 #[uniffi::export]
 pub fn wake_task(task: i64) {
     turns::wake(task);
+}
+
+/// The older messages that gave way when this thread last sent one with plain numbers for
+/// arguments; see `ffi::hot`.
+#[uniffi::export]
+pub fn take_dropped() -> Vec<Message> {
+    crate::ffi::take_dropped()
 }
 
 #[cfg(all(test, feature = "testing"))]

@@ -4,13 +4,13 @@
 //! It is bounded: when it is full, the run loop stops reading the socket, TCP's window closes,
 //! and the server waits. Nothing is dropped.
 
-use super::{pool, turns};
+use super::{Task, pool, turns};
 use crate::net::SocketProfile;
 use crate::session::{Event, Header, Phase};
 use futures_util::task::AtomicWaker;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Enough to keep a fast listener busy while the socket is read, little enough to be nothing
 /// on a phone.
@@ -215,12 +215,12 @@ impl Mailbox {
 
     /// Has the threads of [`turns`] empty it from now on, and gives its number there. Its first
     /// turn has begun, and is whose who calls.
-    pub(crate) fn set_turns(self: &Arc<Self>) -> i64 {
+    pub(super) fn set_turns(self: &Arc<Self>, task: Weak<Task>) -> i64 {
         let mut state = self.state();
         if let Some(Outlet::Turns(number)) = state.outlet {
             return number;
         }
-        let number = turns::join(self.clone());
+        let number = turns::join(self.clone(), task);
         let before = state.outlet.replace(Outlet::Turns(number));
         self.arrived.notify_all();
         state.scheduled = true;

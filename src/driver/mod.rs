@@ -84,6 +84,11 @@ impl Task {
         &self.mailbox
     }
 
+    /// Has the threads of [`turns`] take the events; see there.
+    pub(crate) fn join_turns(self: &Arc<Self>) -> i64 {
+        self.mailbox.set_turns(Arc::downgrade(self))
+    }
+
     pub(crate) fn send(&self, message: Message) -> Result<SendOutcome, SendRefused> {
         let size = message.len();
         let outcome = self.session().send(message, Instant::now())?;

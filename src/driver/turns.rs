@@ -7,10 +7,11 @@
 //! serial and, when the turn takes long, its socket unread. See [`pool`](super::pool) for the
 //! same with threads of our own.
 
+use super::Task;
 use super::mailbox::{Mailbox, Turn, TurnEnd};
 use once_cell::sync::Lazy;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 #[derive(Default)]
@@ -18,8 +19,13 @@ struct State {
     /// Tasks that want a turn; one that is over has no mailbox here any more.
     ready: VecDeque<(i64, Option<Arc<Mailbox>>)>,
     /// Not the tasks themselves: nobody is kept alive by being listened to.
-    members: HashMap<i64, Arc<Mailbox>>,
+    members: HashMap<i64, Member>,
     last: i64,
+}
+
+struct Member {
+    mailbox: Arc<Mailbox>,
+    task: Weak<Task>,
 }
 
 #[derive(Default)]
@@ -36,17 +42,22 @@ impl Turns {
     }
 
     fn member(&self, number: i64) -> Option<Arc<Mailbox>> {
-        self.state().members.get(&number).cloned()
+        self.state().members.get(&number).map(|member| member.mailbox.clone())
     }
 }
 
 /// Adds a task; its number is never 0 and never another's.
-pub(super) fn join(mailbox: Arc<Mailbox>) -> i64 {
+pub(super) fn join(mailbox: Arc<Mailbox>, task: Weak<Task>) -> i64 {
     let mut state = TURNS.state();
     state.last += 1;
     let number = state.last;
-    state.members.insert(number, mailbox);
+    state.members.insert(number, Member { mailbox, task });
     number
+}
+
+/// The task with this number, until it is over.
+pub(crate) fn task(number: i64) -> Option<Arc<Task>> {
+    TURNS.state().members.get(&number).and_then(|member| member.task.upgrade())
 }
 
 pub(super) fn schedule(number: i64, mailbox: Option<Arc<Mailbox>>) {

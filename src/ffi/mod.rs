@@ -2,3 +2,6 @@
 #![allow(unsafe_code)]
 
 mod bytes;
+mod hot;
+
+pub(crate) use hot::take_dropped;

@@ -94,24 +94,42 @@ fn verifier(
     Ok(Arc::new(rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider)?))
 }
 
-/// Android's verifier takes no additions: given authorities are then the only ones.
+/// Android's own verifier is reached through Java, needs a class of its own in the app and a
+/// call before the first dial, and panics without. The authorities it would use lie in files,
+/// which is also what an app trusts that says nothing else (users' own additions do not count
+/// since Android 7).
 #[cfg(target_os = "android")]
 fn verifier(
     extra: &[CertificateDer<'static>],
     provider: Arc<CryptoProvider>,
 ) -> Result<Verifier, rustls::Error> {
-    if extra.is_empty() {
-        return Ok(Arc::new(rustls_platform_verifier::Verifier::new(provider)?));
-    }
     let mut store = rustls::RootCertStore::empty();
+    // The first is there since Android 14, where it is updated without the system.
+    store.add_parsable_certificates(authorities_in(&[
+        "/apex/com.android.conscrypt/cacerts",
+        "/system/etc/security/cacerts",
+    ]));
     for certificate in extra {
         store.add(certificate.clone())?;
     }
-    let verifier =
-        rustls::client::WebPkiServerVerifier::builder_with_provider(store.into(), provider)
-            .build()
-            .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let builder =
+        rustls::client::WebPkiServerVerifier::builder_with_provider(store.into(), provider);
+    let verifier = builder.build().map_err(|error| rustls::Error::General(error.to_string()))?;
     Ok(verifier)
+}
+
+/// The certificates in the first of these directories that has any, one or more to a file.
+#[cfg(any(target_os = "android", test))]
+fn authorities_in(directories: &[&str]) -> Vec<CertificateDer<'static>> {
+    let certificates = |directory: &&str| {
+        let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let texts = files.filter_map(|file| std::fs::read(file.path()).ok());
+        // A file that is no certificate is not worth failing for: there are a hundred others.
+        let found = texts
+            .flat_map(|text| CertificateDer::pem_slice_iter(&text).flatten().collect::<Vec<_>>());
+        found.collect::<Vec<_>>()
+    };
+    directories.iter().map(certificates).find(|found| !found.is_empty()).unwrap_or_default()
 }
 
 /// The TLS handshake, on a thread that may block: the operating system's verifier does, for
@@ -164,5 +182,30 @@ fn certificate_kind(error: &CertificateError) -> ErrorKind {
         }
         CertificateError::UnknownIssuer | CertificateError::Revoked => ErrorKind::TlsUntrusted,
         _ => ErrorKind::Tls,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_are_read_from_the_first_directory_that_has_any() {
+        let root = std::env::temp_dir().join(format!("wxsocket-tls-{}", std::process::id()));
+        let (empty, full) = (root.join("empty"), root.join("full"));
+        std::fs::create_dir_all(&empty).expect("a directory");
+        std::fs::create_dir_all(&full).expect("a directory");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let params = rcgen::CertificateParams::new(["ca.test".to_owned()]).expect("a name");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        // As Android has them: PEM, with a description behind.
+        std::fs::write(full.join("a.0"), format!("{pem}Certificate:\n  Data:\n")).expect("a file");
+        std::fs::write(full.join("b.0"), format!("{pem}{pem}")).expect("a file");
+        std::fs::write(full.join("c.0"), "nothing of the kind").expect("a file");
+        let text = |path: &std::path::Path| path.to_str().expect("ASCII").to_owned();
+        let (missing, empty, full) = (text(&root.join("no")), text(&empty), text(&full));
+        assert_eq!(authorities_in(&[&missing, &empty, &full, &missing]).len(), 3);
+        assert_eq!(authorities_in(&[&missing, &empty]).len(), 0);
+        std::fs::remove_dir_all(root).expect("ours");
     }
 }

@@ -3709,7 +3709,8 @@ public func FfiConverterTypeSocketStats_lower(_ value: SocketStats) -> RustBuffe
 
 
 /**
- * Whom to trust on `wss://`. The operating system's authorities always count.
+ * Whom to trust on `wss://`. The operating system's authorities always count; on Android they
+ * are those that come with the system.
  */
 public struct TlsOptions: Equatable, Hashable {
     /**
@@ -6468,6 +6469,17 @@ public func nextTurn(done: Int64, maxEvents: Int32, waitMs: Int64) -> Turn  {
 })
 }
 /**
+ * The older messages that gave way when this thread last sent one with plain numbers for
+ * arguments; see `ffi::hot`.
+ */
+public func takeDropped() -> [Message]  {
+    return try!  FfiConverterSequenceTypeMessage.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_func_take_dropped(uniffiCallStatus
+    )
+})
+}
+/**
  * Asks for a turn of a task, even of one that is over, whether or not it has something to
  * tell.
  */
@@ -6504,6 +6516,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_func_next_turn() != 61505) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_func_take_dropped() != 28022) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_func_wake_task() != 1229) {

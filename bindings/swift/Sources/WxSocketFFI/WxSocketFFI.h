@@ -577,6 +577,12 @@ void uniffi_wxsocket_fn_func_end_turn(int64_t task, int8_t again, RustCallStatus
 RustBuffer uniffi_wxsocket_fn_func_next_turn(int64_t done, int32_t max_events, int64_t wait_ms, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_TAKE_DROPPED
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_TAKE_DROPPED
+RustBuffer uniffi_wxsocket_fn_func_take_dropped(RustCallStatus *_Nonnull out_status
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_WAKE_TASK
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_WAKE_TASK
 void uniffi_wxsocket_fn_func_wake_task(int64_t task, RustCallStatus *_Nonnull out_status
@@ -863,6 +869,12 @@ uint16_t uniffi_wxsocket_checksum_func_end_turn(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_NEXT_TURN
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_NEXT_TURN
 uint16_t uniffi_wxsocket_checksum_func_next_turn(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_TAKE_DROPPED
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_TAKE_DROPPED
+uint16_t uniffi_wxsocket_checksum_func_take_dropped(void
     
 );
 #endif

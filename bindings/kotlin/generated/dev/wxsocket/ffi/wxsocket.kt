@@ -801,6 +801,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_func_next_turn(
     ): Int
+    external fun uniffi_wxsocket_checksum_func_take_dropped(
+    ): Int
     external fun uniffi_wxsocket_checksum_func_wake_task(
     ): Int
     external fun uniffi_wxsocket_checksum_method_batchlistener_on_messages(
@@ -971,6 +973,8 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_wxsocket_fn_func_next_turn(`done`: Long,`maxEvents`: Int,`waitMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_wxsocket_fn_func_take_dropped(uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_func_wake_task(`task`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun ffi_wxsocket_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1102,6 +1106,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_func_next_turn() and 0xFFFF) != 61505) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_func_take_dropped() and 0xFFFF) != 28022) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_func_wake_task() and 0xFFFF) != 1229) {
@@ -5057,7 +5064,8 @@ public object FfiConverterTypeSocketStats: FfiConverterRustBuffer<SocketStats> {
 
 
 /**
- * Whom to trust on `wss://`. The operating system's authorities always count.
+ * Whom to trust on `wss://`. The operating system's authorities always count; on Android they
+ * are those that come with the system.
  */
 data class TlsOptions (
     /**
@@ -7846,6 +7854,20 @@ public object FfiConverterSequenceTypeSocketEvent: FfiConverterRustBuffer<List<S
         FfiConverterLong.lower(`done`),
         FfiConverterInt.lower(`maxEvents`),
         FfiConverterLong.lower(`waitMs`),_status)
+}
+    )
+    }
+    
+
+        /**
+         * The older messages that gave way when this thread last sent one with plain numbers for
+         * arguments; see `ffi::hot`.
+         */ fun `takeDropped`(): List<Message> {
+            return FfiConverterSequenceTypeMessage.lift(
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_func_take_dropped(
+    
+        _status)
 }
     )
     }

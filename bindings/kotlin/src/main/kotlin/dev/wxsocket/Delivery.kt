@@ -1,6 +1,5 @@
 package dev.wxsocket
 
-import dev.wxsocket.ffi.Turn
 import dev.wxsocket.ffi.endTurn
 import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.flow.MutableStateFlow
@@ -110,8 +109,11 @@ internal class Delivery(
 
     private val joining = ConcurrentLinkedQueue<Subscriber>()
 
-    /** What this turn has to tell, and to whom; `null`: to everybody. */
-    private val queue = ArrayDeque<Pair<SocketEvent, List<Subscriber>?>>()
+    /** What there is to tell everybody. */
+    private val queue = ArrayDeque<SocketEvent>()
+
+    /** What newcomers are owed, and which of them; it goes first. */
+    private val owed = ArrayDeque<Pair<SocketEvent, List<Subscriber>>>()
 
     /** The event that somebody had no room for, with those who still wait for it. */
     private var held: Pair<SocketEvent, MutableList<Subscriber>>? = null
@@ -155,8 +157,8 @@ internal class Delivery(
     /** Begins a turn. */
     fun enter(turn: Turn) {
         // Before the events, so that who is told of an open sees the state open.
-        state.value = turn.state.lift()
-        for (event in turn.events) queue += event.lift() to null
+        state.value = turn.state
+        queue += turn.events
     }
 
     /** Carries the turn out. False: it goes on later, when there is room; it has not ended. */
@@ -180,10 +182,13 @@ internal class Delivery(
                 held = null
             }
             if (!joining.isEmpty()) admit()
-            val (event, newcomers) = queue.removeFirstOrNull() ?: return true
-            if (newcomers == null) note(event)
+            val debt = owed.removeFirstOrNull()
+            val event = debt?.first ?: queue.removeFirstOrNull() ?: return true
+            if (debt == null) note(event)
             var refused: MutableList<Subscriber>? = null
-            for (subscriber in newcomers ?: subscribers) {
+            val audience = debt?.second ?: subscribers
+            for (i in audience.indices) {
+                val subscriber = audience[i]
                 val concerned = subscriber.kinds and event.kind != 0 && !subscriber.gone
                 if (concerned && !tell(subscriber, event)) {
                     refused = (refused ?: mutableListOf()).apply { add(subscriber) }
@@ -229,15 +234,14 @@ internal class Delivery(
     /** Lets in those who have come, and tells them what they are owed, in order. */
     private fun admit() {
         val newcomers = generateSequence { joining.poll() }.filterNot { it.gone }.toList()
-        val owed = missed.toMutableList()
-        open?.let { if (it !in owed) owed.add(0, it) }
-        end?.let { if (it !in owed) owed += it }
-        // Ahead of what has not been told to anybody yet.
-        for (event in owed.asReversed()) {
+        val past = missed.toMutableList()
+        open?.let { if (it !in past) past.add(0, it) }
+        end?.let { if (it !in past) past += it }
+        for (event in past) {
             // An open that is over is history, which only a whole one tells.
             val isHistory = event is OpenEvent && event != open
             val audience = newcomers.filter { it.kinds and event.kind != 0 && (!isHistory || it.kinds == ALL) }
-            if (audience.isNotEmpty()) queue.addFirst(event to audience)
+            if (audience.isNotEmpty()) owed += event to audience
         }
         newcomers.filterNot { it.onlyWaits }.forEach { wanted = wanted or it.kinds }
         missed.removeAll { it.kind and wanted != 0 }

@@ -3,6 +3,7 @@ package dev.wxsocket
 import com.sun.jna.CallbackThreadInitializer
 import com.sun.jna.Native
 import dev.wxsocket.ffi.ListenerException
+import dev.wxsocket.ffi.takeDropped
 import dev.wxsocket.ffi.uniffiCallbackInterfaceBeforeConnect
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.StateFlow
@@ -10,6 +11,7 @@ import kotlinx.coroutines.flow.asStateFlow
 import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.suspendCancellableCoroutine
+import java.nio.Buffer
 import java.nio.ByteBuffer
 import kotlin.coroutines.resume
 import dev.wxsocket.ffi.BeforeConnect as FfiBeforeConnect
@@ -108,17 +110,24 @@ public class SocketTask internal constructor(
      * @throws WxException.NotConnected when the task is closing or closed, or has no queue.
      * @throws WxException.QueueFull when the queue has no room.
      */
-    public fun send(text: String): SendOutcome = engine { task.sendText(text.scalar()) }.lift()
+    public fun send(text: String): SendOutcome {
+        val scratch = Engine.scratch.get()
+        val len = scratch.put(text)
+        val code = Engine.wxsocket_send(delivery.number, 1, scratch.address, len)
+        scratch.shrink()
+        return outcome(code) ?: engine { task.sendText(text.scalar()) }.lift()
+    }
 
     /** Sends a binary message; otherwise as text. The bytes are copied before it returns. */
     public fun send(bytes: ByteArray): SendOutcome = send(ByteBuffer.wrap(bytes))
 
     /** Sends what lies between position and limit, which stay where they are. */
     public fun send(bytes: ByteBuffer): SendOutcome {
-        // The engine takes its bytes from outside the heap. `slice`: UniFFI passes the address
-        // of a direct buffer's position only since JNA looks at it; a slice begins at 0.
-        val direct = if (bytes.isDirect) bytes.slice() else scratch(bytes)
-        return engine { task.sendBytes(direct) }.lift()
+        val scratch = Engine.scratch.get()
+        val len = scratch.put(bytes)
+        val code = Engine.wxsocket_send(delivery.number, 0, scratch.address, len)
+        scratch.shrink()
+        return outcome(code) ?: engine { task.sendBytes(bytes.direct()) }.lift()
     }
 
     /**
@@ -201,22 +210,24 @@ public class SocketTask internal constructor(
 
     private companion object {
         const val NORMAL = 1000
-
-        /** Buffers outside the heap are dear to make: each thread keeps one for its messages. */
-        val scratch: ThreadLocal<ByteBuffer> = ThreadLocal.withInitial { ByteBuffer.allocateDirect(64 * 1024) }
-
-        fun scratch(bytes: ByteBuffer): ByteBuffer {
-            val size = bytes.remaining()
-            var buffer = scratch.get()
-            if (size > buffer.capacity()) {
-                buffer = ByteBuffer.allocateDirect(size)
-                // A larger one is not kept: a single huge message would stay for ever.
-                if (size <= 4 * 1024 * 1024) scratch.set(buffer)
-            }
-            buffer.clear()
-            return buffer.put(bytes.duplicate()).flip()
-        }
     }
+}
+
+/** What [Engine.wxsocket_send] answered; `null`: nothing was done, and the long way says why. */
+private fun outcome(code: Int): SendOutcome? =
+    when (code) {
+        Engine.SENT -> SendOutcome.Sent
+        Engine.QUEUED -> SendOutcome.Queued(emptyList())
+        Engine.DROPPED -> SendOutcome.Dropped
+        Engine.QUEUED_FOR_OTHERS -> SendOutcome.Queued(takeDropped().map { it.lift() })
+        else -> null
+    }
+
+/** UniFFI takes direct buffers only, and from their beginning. */
+private fun ByteBuffer.direct(): ByteBuffer {
+    val direct = ByteBuffer.allocateDirect(remaining()).put(duplicate())
+    (direct as Buffer).flip()
+    return direct
 }
 
 private val SocketEvent.isFinal: Boolean get() = this is CloseEvent && retry == null

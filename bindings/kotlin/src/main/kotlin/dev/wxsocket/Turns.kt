@@ -1,7 +1,6 @@
 package dev.wxsocket
 
 import dev.wxsocket.ffi.endTurn
-import dev.wxsocket.ffi.nextTurn
 import dev.wxsocket.ffi.wakeTask
 import java.util.concurrent.ConcurrentHashMap
 import java.util.concurrent.Executor
@@ -30,7 +29,7 @@ internal object Turns {
 
     /** How long a thread beyond [KEPT] waits for work. */
     private const val SPARE_MS = 5_000L
-    private const val BATCH = 128
+    private const val BATCH = 256
 
     private val deliveries = ConcurrentHashMap<Long, Delivery>()
     private val threads = AtomicInteger()
@@ -66,11 +65,12 @@ internal object Turns {
     }
 
     private fun serve() {
+        val turn = Turn()
         var done = 0L
         while (true) {
             val spare = threads.get() > KEPT
             waiting.incrementAndGet()
-            val turn = nextTurn(done, BATCH, if (spare) SPARE_MS else Long.MAX_VALUE)
+            turn.next(done, BATCH, if (spare) SPARE_MS else Long.MAX_VALUE)
             done = 0
             if (waiting.decrementAndGet() == 0 && turn.task != 0L) addThread()
             if (turn.task == 0L) {

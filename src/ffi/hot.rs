@@ -1,0 +1,187 @@
+//! The two calls that a JVM makes for every message, with plain numbers for arguments.
+//!
+//! UniFFI's own calls pass structures by value, which JNA takes apart by reflection: some 10 µs
+//! each, and sending a text is five of them. A call with numbers only costs a tenth of a
+//! microsecond. The work behind is that of `next_turn` and `send_text`, and what comes out has
+//! UniFFI's own form, so that the generated code reads it.
+
+use crate::UniFfiTag;
+use crate::api::{Turn, next_turn};
+use crate::driver::turns;
+use crate::session::{Message, SendOutcome, SendRefused};
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::panic::catch_unwind;
+use uniffi::Lower;
+
+/// Nothing was done: the caller does it the long way, which says why not.
+const LONG_WAY: i32 = -1;
+const SENT: i32 = 0;
+const QUEUED: i32 = 1;
+const DROPPED: i32 = 2;
+/// Queued, and older messages gave way: [`take_dropped`] has them.
+const QUEUED_FOR_OTHERS: i32 = 3;
+
+thread_local! {
+    /// What the last send on this thread has pushed out of the queue.
+    static GAVE_WAY: RefCell<Vec<Message>> = const { RefCell::new(Vec::new()) };
+    /// The turn that this thread has taken, in UniFFI's form; kept for its memory.
+    static TAKEN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// More than a turn of small messages needs.
+const KEEP: usize = 256 * 1024;
+
+/// Sends `len` bytes at `data` as a text (UTF-8) or binary message of the task with this number
+/// in the turns. The answer is one of the constants above.
+///
+/// # Safety
+///
+/// `data` points to `len` bytes that nobody writes to before this returns.
+// SAFETY of the name: it begins with the library's, and no other library's does.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn wxsocket_send(
+    task: i64,
+    is_text: i32,
+    data: *const u8,
+    len: i32,
+) -> i32 {
+    let Ok(len) = usize::try_from(len) else { return LONG_WAY };
+    let bytes: &[u8] = match len {
+        0 => &[],
+        // SAFETY: the caller's promise.
+        _ => unsafe { std::slice::from_raw_parts(data, len) },
+    };
+    // A panic must not unwind into the JVM.
+    catch_unwind(|| send(task, is_text != 0, bytes)).unwrap_or(LONG_WAY)
+}
+
+fn send(task: i64, is_text: bool, bytes: &[u8]) -> i32 {
+    let Some(task) = turns::task(task) else { return LONG_WAY };
+    let message = if is_text {
+        let Ok(text) = std::str::from_utf8(bytes) else { return LONG_WAY };
+        Message::Text { text: text.to_owned() }
+    } else {
+        Message::Binary { bytes: Bytes::copy_from_slice(bytes) }
+    };
+    match task.send(message) {
+        Ok(SendOutcome::Sent) => SENT,
+        Ok(SendOutcome::Dropped) => DROPPED,
+        Ok(SendOutcome::Queued { dropped }) if dropped.is_empty() => QUEUED,
+        Ok(SendOutcome::Queued { dropped }) => {
+            GAVE_WAY.set(dropped);
+            QUEUED_FOR_OTHERS
+        }
+        Err(SendRefused::NotConnected | SendRefused::QueueFull) => LONG_WAY,
+    }
+}
+
+/// The messages that the last send on this thread has pushed out of the queue.
+pub(crate) fn take_dropped() -> Vec<Message> {
+    GAVE_WAY.take()
+}
+
+/// As `next_turn`, with the turn in UniFFI's form written to the `room` bytes at `out`. The
+/// answer is its length; if that is more than `room` nothing is written, and
+/// [`wxsocket_take_turn`] gives it.
+///
+/// # Safety
+///
+/// `out` points to `room` bytes that nobody else touches before this returns.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn wxsocket_next_turn(
+    done: i64,
+    max_events: i32,
+    wait_ms: i64,
+    out: *mut u8,
+    room: i32,
+) -> i32 {
+    let taken = catch_unwind(|| {
+        let turn = next_turn(done, max_events, wait_ms);
+        TAKEN.with_borrow_mut(|taken| {
+            taken.clear();
+            <Turn as Lower<UniFfiTag>>::write(turn, taken);
+        });
+    });
+    match taken {
+        // SAFETY: the caller's promise.
+        Ok(()) => unsafe { wxsocket_take_turn(out, room) },
+        Err(_) => 0,
+    }
+}
+
+/// Writes the turn that this thread took last to the `room` bytes at `out`, and answers as
+/// [`wxsocket_next_turn`].
+///
+/// # Safety
+///
+/// As there.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn wxsocket_take_turn(out: *mut u8, room: i32) -> i32 {
+    TAKEN.with_borrow_mut(|taken| {
+        let fits = usize::try_from(room).is_ok_and(|room| taken.len() <= room);
+        // A turn is bounded: a mebibyte and one message of at most one gibibyte.
+        let len = i32::try_from(taken.len()).unwrap_or(i32::MAX);
+        if fits {
+            // SAFETY: the caller's promise; `taken` is Rust's own memory, so they are apart.
+            unsafe { std::ptr::copy_nonoverlapping(taken.as_ptr(), out, taken.len()) };
+            taken.clear();
+            taken.shrink_to(KEEP);
+        }
+        len
+    })
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::{ConnectOptions, OverflowPolicy, QueueOptions, connect_socket};
+
+    #[test]
+    fn the_short_way_answers_what_the_long_one_does() {
+        let queue = QueueOptions {
+            messages: Some(2),
+            overflow: Some(OverflowPolicy::DropOldest),
+            ..QueueOptions::default()
+        };
+        let options = ConnectOptions { queue, ..ConnectOptions::new("ws://127.0.0.1:1") };
+        let task = connect_socket(options, None, None).expect("valid");
+        task.pause();
+        let number = task.join_turns();
+        let send = |is_text: i32, bytes: &[u8]| {
+            let len = i32::try_from(bytes.len()).expect("small");
+            // SAFETY: a slice.
+            unsafe { wxsocket_send(number, is_text, bytes.as_ptr(), len) }
+        };
+        assert_eq!(send(1, "é".as_bytes()), QUEUED);
+        assert_eq!(send(0, &[]), QUEUED);
+        assert_eq!(send(0, &[1, 2]), QUEUED_FOR_OTHERS);
+        assert_eq!(take_dropped(), [Message::text("é")]);
+        assert_eq!(take_dropped(), []);
+        assert_eq!(send(1, &[0xff]), LONG_WAY, "not UTF-8");
+        assert_eq!(task.buffered_amount(), 2);
+        task.close(1000, String::new()).expect("valid");
+        assert_eq!(send(1, b"late"), LONG_WAY);
+        drop(task);
+        assert_eq!(send(1, b"later"), LONG_WAY);
+    }
+
+    #[test]
+    fn a_turn_that_does_not_fit_is_kept() {
+        let turn = Turn { task: 0, state: crate::SocketState::Closed, events: Vec::new() };
+        let mut expected = Vec::new();
+        <Turn as Lower<UniFfiTag>>::write(turn, &mut expected);
+        let mut out = [0_u8; 64];
+        let len = i32::try_from(expected.len()).expect("small");
+        // The line of turns is the process's; this looks at the form only.
+        TAKEN.with_borrow_mut(|taken| taken.clone_from(&expected));
+        // SAFETY: an array.
+        unsafe {
+            assert_eq!(wxsocket_take_turn(out.as_mut_ptr(), len - 1), len);
+            assert_eq!(out, [0; 64]);
+            assert_eq!(wxsocket_take_turn(out.as_mut_ptr(), 64), len);
+            assert_eq!(wxsocket_take_turn(out.as_mut_ptr(), 64), 0, "taken");
+        }
+        assert_eq!(out[..expected.len()], expected);
+    }
+}
