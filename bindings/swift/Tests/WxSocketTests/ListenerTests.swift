@@ -38,6 +38,20 @@ import WxSocketTestingBindings
         #expect(await task.transcript() == ["close 1 1000 final"])
     }
 
+    /// A life may be over before the line after `connectSocket` has run.
+    @Test func whoeverListensFirstHearsWhatNobodyHeard() async throws {
+        let server = try ScriptedServer(script: #"[{"rules": [{"on": "open", "do": [{"send": "hi"}, "drop"]}]}]"#)
+        let task = try connectSocket(server.url()) { $0.reconnect.enabled = false }
+        try await task.closed()
+        let log = Log<String>()
+        task.onOpen { log.add(SocketEvent.open($0).line) }
+        task.onMessage { log.add(SocketEvent.message($0).line) }
+        task.onError { log.add(SocketEvent.error($0).line) }
+        task.onClose { log.add(SocketEvent.close($0).line) }
+        try await eventually { log.all.count == 4 }
+        #expect(log.all == ["open 1 attempt 0", "message 1 hi", "error 1 connectionLost", "close 1 1006 final"])
+    }
+
     @Test func aListenerThatJoinsInTheMiddleHearsEachEventOnce() async throws {
         let server = try ScriptedServer(
             script: #"[{"rules": [{"on": "open", "do": {"flood": {"count": 20000, "bytes": 10}}}]}]"#)
