@@ -31,6 +31,7 @@ func print(_ name: String, _ ours: Double, _ theirs: Double?, _ unit: String) {
     var line = name.padding(toLength: 40, withPad: " ", startingAt: 0) + number(ours) + " " + unit
     if let theirs { line += number(theirs) + " " + unit + String(format: "  %5.1f×", theirs / ours) }
     print(line)
+    fflush(nil)
 }
 
 func floodScript(_ bytes: Int, binary: Bool = false, count: Int = floods) -> String {
@@ -148,7 +149,7 @@ func ourBinary(_ count: Int) async throws -> Double {
 
 // MARK: URLSession, as its documentation has it: receive, handle, receive again
 
-func peer(_ server: ScriptedServer) -> URLSessionWebSocketTask {
+func peer(_ server: ScriptedServer) async throws -> URLSessionWebSocketTask {
     var request = URLRequest(url: URL(string: server.url())!)
     // Foundation on Linux asks for "keep-alive", which a strict server refuses (RFC 6455, 4.2.1).
     request.setValue("Upgrade", forHTTPHeaderField: "Connection")
@@ -156,12 +157,22 @@ func peer(_ server: ScriptedServer) -> URLSessionWebSocketTask {
     // On Linux this is libcurl's buffer, of at most 10 MiB.
     task.maximumMessageSize = 4 << 20
     task.resume()
+    try await Task.sleep(for: .milliseconds(50))
     return task
+}
+
+/// FoundationNetworking fails at random (libcurl's error 43) when a message is sent while the upgrade is still under way;
+/// nothing tells when it is over. So the peer has several tries.
+func patiently<Result>(_ measure: () async throws -> Result) async throws -> Result {
+    for _ in 0..<20 {
+        if let result = try? await measure() { return result }
+    }
+    return try await measure()
 }
 
 func peerFlood(_ bytes: Int) async throws -> Double {
     let server = try ScriptedServer(script: floodScript(bytes))
-    let task = peer(server)
+    let task = try await peer(server)
     let time = try await seconds {
         try await task.send(.string("go"))
         for _ in 0..<floods { _ = try await task.receive() }
@@ -172,7 +183,7 @@ func peerFlood(_ bytes: Int) async throws -> Double {
 
 func peerEcho(_ bytes: Int, _ count: Int) async throws -> [Double] {
     let server = try ScriptedServer(script: "")
-    let task = peer(server)
+    let task = try await peer(server)
     let text = String(repeating: "x", count: bytes)
     var times: [Double] = []
     for _ in 0..<count {
@@ -188,7 +199,7 @@ func peerEcho(_ bytes: Int, _ count: Int) async throws -> [Double] {
 
 func peerSend(_ bytes: Int, _ count: Int) async throws -> Double {
     let server = try ScriptedServer(script: #"[{"echo": false}]"#)
-    let task = peer(server)
+    let task = try await peer(server)
     let text = String(repeating: "x", count: bytes)
     try await task.send(.string(text))
     let time = try await seconds { for _ in 0..<count { try await task.send(.string(text)) } }
@@ -198,7 +209,7 @@ func peerSend(_ bytes: Int, _ count: Int) async throws -> Double {
 
 func peerBinary(_ count: Int) async throws -> Double {
     let server = try ScriptedServer(script: "")
-    let task = peer(server)
+    let task = try await peer(server)
     let bytes = Data(repeating: 7, count: 1 << 20)
     let time = try await seconds {
         for _ in 0..<count {
@@ -246,7 +257,7 @@ if wanted("flood") {
             var (ours, theirs): ([Double], [Double]) = ([], [])
             for _ in 0..<rounds {
                 ours.append(try await ourFlood(bytes, receiving) / Double(floods) * 1e6)
-                if withPeer { theirs.append(try await peerFlood(bytes) / Double(floods) * 1e6) }
+                if withPeer { theirs.append(try await patiently { try await peerFlood(bytes) } / Double(floods) * 1e6) }
             }
             print("flood, \(bytes) B, to a \(receiving)", median(ours), withPeer ? median(theirs) : nil, "µs")
         }
@@ -257,7 +268,7 @@ if wanted("echo") {
         var (ours, theirs): ([Double], [Double]) = ([], [])
         for _ in 0..<rounds {
             ours += try await ourEcho(bytes, 2_000)
-            if withPeer { theirs += try await peerEcho(bytes, 2_000) }
+            if withPeer { theirs += try await patiently { try await peerEcho(bytes, 2_000) } }
         }
         for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
             print(
@@ -271,7 +282,7 @@ if wanted("send") {
         var (ours, theirs): ([Double], [Double]) = ([], [])
         for _ in 0..<rounds {
             ours.append(try await ourSend(bytes, 50_000) * 1e6)
-            if withPeer { theirs.append(try await peerSend(bytes, 10_000) * 1e6) }
+            if withPeer { theirs.append(try await patiently { try await peerSend(bytes, 10_000) } * 1e6) }
         }
         print("send, \(bytes) B", median(ours), withPeer ? median(theirs) : nil, "µs")
     }
@@ -280,7 +291,7 @@ if wanted("binary") {
     var (ours, theirs): ([Double], [Double]) = ([], [])
     for _ in 0..<rounds {
         ours.append(try await ourBinary(50) * 1e6)
-        if withPeer { theirs.append(try await peerBinary(50) * 1e6) }
+        if withPeer { theirs.append(try await patiently { try await peerBinary(50) } * 1e6) }
     }
     print("1 MiB binary there and back", median(ours), withPeer ? median(theirs) : nil, "µs")
 }

@@ -57,9 +57,11 @@ final class EventHub: BatchListener, @unchecked Sendable {
     private var end: CloseEvent?
     private var pipes: [any Outlet] = []
     private var statePipes: [Pipe<SocketState>] = []
-    /// Messages from before anyone listened for any, the newest of them; nil since someone did.
-    private var early: [MessageEvent]? = []
+    /// Events from before anyone listened for their kind, the newest of them.
+    private var early: [SocketEvent] = []
     private var earlyBytes = 0
+    /// The kinds that someone has listened for.
+    private var wanted: Set<SocketEvent.Kind> = []
 
     /// Apart from `gate`, so that calling closures does not wait for Rust's thread.
     private let book = NSLock()
@@ -101,7 +103,7 @@ final class EventHub: BatchListener, @unchecked Sendable {
         while pending.count >= Bound.events || pendingBytes >= Bound.bytes { gate.wait() }
         let first = number + 1
         number += UInt64(events.count)
-        for event in events where early != nil || event.kind != .message { remember(event) }
+        for event in events where event.kind != .message || !wanted.contains(.message) { remember(event) }
         let pipes = self.pipes
         let statePipes = self.statePipes
         if end != nil { (self.pipes, self.statePipes) = ([], []) }
@@ -127,18 +129,18 @@ final class EventHub: BatchListener, @unchecked Sendable {
         switch event {
         case .open(let event): open = event
         case .error(let event): error = event
-        case .message(let event):
-            guard early != nil else { return }
-            early?.append(event)
-            earlyBytes += event.data.count
-            // As in the WebSocket API, what nobody listens for is gone, if a little later.
-            while let first = early?.first, early!.count > Bound.events || earlyBytes > Bound.bytes {
-                early?.removeFirst()
-                earlyBytes -= first.data.count
-            }
+        case .message: break
         case .close(let event):
             open = nil
             if event.retry == nil { end = event }
+        }
+        guard !wanted.contains(event.kind) else { return }
+        early.append(event)
+        earlyBytes += event.size
+        // As in the WebSocket API, what nobody listens for is gone, if a little later.
+        while early.count > Bound.events || earlyBytes > Bound.bytes {
+            let oldest = early.remove(at: early.firstIndex { $0.kind == .message } ?? 0)
+            earlyBytes -= oldest.size
         }
     }
 
@@ -161,15 +163,17 @@ final class EventHub: BatchListener, @unchecked Sendable {
         replaceHandlers { $0.filter { $0.token != token } }
     }
 
-    /// What still counts of the past, for someone who comes now.
-    private func missed(_ kinds: [SocketEvent.Kind]) -> [SocketEvent] {
-        var events: [SocketEvent] = []
-        if kinds.contains(.open), let open { events.append(.open(open)) }
-        if kinds.contains(.message), let early {
-            events += early.map(SocketEvent.message)
-            self.early = nil
+    /// What someone who comes now has missed: everything that nobody listened for, and what still holds of the rest.
+    /// Who only waits for something leaves it to others.
+    private func missed(_ kinds: [SocketEvent.Kind], onlyWaits: Bool = false) -> [SocketEvent] {
+        var events = early.filter { kinds.contains($0.kind) }
+        if kinds.contains(.open), wanted.contains(.open), let open { events.insert(.open(open), at: 0) }
+        if kinds.contains(.close), wanted.contains(.close), let end { events.append(.close(end)) }
+        if !onlyWaits {
+            early.removeAll { kinds.contains($0.kind) }
+            earlyBytes = early.reduce(0) { $0 + $1.size }
+            wanted.formUnion(kinds)
         }
-        if kinds.contains(.close), let end { events.append(.close(end)) }
         return events
     }
 
@@ -234,9 +238,9 @@ final class EventHub: BatchListener, @unchecked Sendable {
 
     // MARK: Sequences
 
-    func attach<Element>(_ pipe: Pipe<Element>, replaying kinds: [SocketEvent.Kind]) {
+    func attach<Element>(_ pipe: Pipe<Element>, replaying kinds: [SocketEvent.Kind], onlyWaits: Bool = false) {
         gate.withLock {
-            pipe.begin(with: missed(kinds), ended: end != nil)
+            pipe.begin(with: missed(kinds, onlyWaits: onlyWaits), ended: end != nil)
             if end == nil { pipes.append(pipe) }
         }
     }

@@ -134,7 +134,7 @@ public final class SocketTask: Sendable {
         hub.add(.message) { if case .message(let event) = $0 { try listener(event) } }
     }
 
-    /// Calls `listener` when a connection fails; its close follows.
+    /// Calls `listener` when a connection fails; its close follows. The first one also hears of failures before it came.
     @discardableResult
     public func onError(_ listener: @escaping @Sendable (ErrorEvent) throws -> Void) -> ListenerToken {
         hub.add(.error) { if case .error(let event) = $0 { try listener(event) } }
@@ -185,7 +185,7 @@ public final class SocketTask: Sendable {
     private var turns: SocketSequence<Void> {
         SocketSequence(task: self) { task in
             let pipe = Pipe<Void>(newestOnly: true) { $0.kind == .open || $0.kind == .close ? () : nil }
-            task.hub.attach(pipe, replaying: [.open, .close])
+            task.hub.attach(pipe, replaying: [.open, .close], onlyWaits: true)
             return pipe
         }
     }

@@ -13,6 +13,15 @@ import WxSocketTestingBindings
         #expect(server.connections()[0].header.contains { $0.name == "X-Client" && $0.value == "quickstart" })
     }
 
+    @Test func theReadmeShowsTheQuickStart() throws {
+        let package = URL(filePath: #filePath).appending(path: "../../..").standardized
+        let program = try String(contentsOf: package.appending(path: "Examples/quickstart/main.swift"), encoding: .utf8)
+        let shown = try #require(program.range(of: "let task")).lowerBound
+        let snippet = program[shown...].replacingOccurrences(of: "connectSocket(url)", with: #"connectSocket("wss://echo.example.com")"#)
+        let readme = try String(contentsOf: package.appending(path: "README.md"), encoding: .utf8)
+        #expect(readme.contains("```swift\nimport WxSocket\n\n" + snippet + "```"))
+    }
+
     @Test func theChatTalksAndEndsWithItsInput() async throws {
         let server = try ScriptedServer(script: #"[{"rules": [{"on": "open", "do": {"send": "welcome"}}]}]"#)
         let (output, status) = try await run("chat", [server.url()], input: "hello\n") {
