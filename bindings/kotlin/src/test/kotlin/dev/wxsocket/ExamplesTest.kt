@@ -5,7 +5,6 @@ import dev.wxsocket.quickstart.quickStart
 import org.junit.jupiter.api.Test
 import java.io.BufferedReader
 import java.io.ByteArrayOutputStream
-import java.io.File
 import java.io.PipedReader
 import java.io.PipedWriter
 import java.io.PrintStream
@@ -42,13 +41,5 @@ class ExamplesTest {
         quickStart(server.url())
         assertTrue(server.waitMessages(1u, PATIENCE_MS.toUInt()))
         assertEquals(listOf("hello"), server.seen(0).texts)
-    }
-
-    @Test
-    fun `the quick start is the README's`() {
-        val readme = File("../../README.md")
-        if (!readme.exists() || "```kotlin" !in readme.readText()) return
-        val code = File("src/test/kotlin/dev/wxsocket/QuickStart.kt").readText()
-        assertContains(readme.readText(), code.substringAfter("// BEGIN\n").substringBefore("// END").trim())
     }
 }

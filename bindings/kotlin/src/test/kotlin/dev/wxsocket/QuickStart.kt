@@ -1,7 +1,6 @@
 package dev.wxsocket.quickstart
 
-// The quick start of the README, word for word; QuickStartTest runs it and compares.
-// BEGIN
+// The quick start of the README, word for word from here on; ExamplesTest runs it.
 import dev.wxsocket.Preset
 import dev.wxsocket.connectSocket
 import kotlin.time.Duration.Companion.seconds
@@ -18,4 +17,3 @@ fun quickStart(url: String) {
     task.onClose { println("closed ${it.code}, retry: ${it.retry}") }
     task.send("hello") // Kept until the connection is open.
 }
-// END
