@@ -5,18 +5,11 @@
 //! FFI as one run of bytes, which a few lines of the layer above read in place.
 
 use super::error::ListenerError;
-use super::event::{SocketEvent, epoch_number};
+use super::event::{SocketEvent, epoch_number, socket_event};
 use super::turn::SocketState;
 use crate::driver::{Notice, Receiver, Standing, guarded};
-use crate::session::{Event, Message};
 use bytes::Bytes;
 use std::sync::Arc;
-
-/// A larger message is an event of its own: packing it would only copy it once more.
-const MAX_PACKED: usize = 4 << 10;
-
-/// A run that is this long is handed over.
-const MAX_RUN: usize = 64 << 10;
 
 /// Hears everything that happens to a task, as a `SocketListener` does, with runs of small
 /// messages in one call.
@@ -34,40 +27,15 @@ pub trait BatchListener: Send + Sync {
 
 pub(super) struct ToBatchListener(pub(super) Arc<dyn BatchListener>);
 
-impl ToBatchListener {
-    fn hand_over(&self, epoch: u64, run: &mut Vec<u8>) -> u64 {
-        if run.is_empty() {
-            return 0;
-        }
-        let packed = Bytes::from(std::mem::take(run));
-        guarded(|| told(self.0.on_messages(epoch_number(epoch), packed)))
-    }
-}
-
 impl Receiver for ToBatchListener {
-    fn receive(&self, notice: Notice) -> Result<(), String> {
-        told(self.0.on_event(notice.into()))
-    }
-
-    fn receive_all(&self, notices: Vec<Notice>) -> u64 {
-        let mut failures = 0;
-        let (mut run, mut run_epoch) = (Vec::new(), 0);
-        for notice in notices {
-            match &notice.event {
-                Event::Message { epoch, message } if message.len() <= MAX_PACKED => {
-                    if *epoch != run_epoch || run.len() >= MAX_RUN {
-                        failures += self.hand_over(run_epoch, &mut run);
-                        run_epoch = *epoch;
-                    }
-                    pack(message, &mut run);
-                }
-                _ => {
-                    failures += self.hand_over(run_epoch, &mut run);
-                    failures += guarded(|| self.receive(notice));
-                }
+    fn receive(&self, notices: Vec<Notice>) -> u64 {
+        let tell = |notice| match notice {
+            Notice::Packed(packed) => {
+                self.0.on_messages(epoch_number(packed.epoch), packed.into_bytes())
             }
-        }
-        failures + self.hand_over(run_epoch, &mut run)
+            Notice::Event { event, opening } => self.0.on_event(socket_event(event, opening)),
+        };
+        notices.into_iter().map(|notice| guarded(|| told(tell(notice)))).sum()
     }
 
     fn watches(&self) -> bool {
@@ -77,17 +45,6 @@ impl Receiver for ToBatchListener {
     fn stands(&self, standing: Standing) -> Result<(), String> {
         told(self.0.on_state(standing.into()))
     }
-}
-
-fn pack(message: &Message, run: &mut Vec<u8>) {
-    let (kind, payload) = match message {
-        Message::Text { text } => (0, text.as_bytes()),
-        Message::Binary { bytes } => (1, &bytes[..]),
-    };
-    run.push(kind);
-    // At most `MAX_PACKED`.
-    run.extend_from_slice(&(payload.len() as u32).to_be_bytes());
-    run.extend_from_slice(payload);
 }
 
 fn told(result: Result<(), ListenerError>) -> Result<(), String> {
@@ -114,7 +71,7 @@ mod tests {
             }
             assert!(rest.is_empty());
             self.0.lock().expect("no panic").push(line);
-            if packed.ends_with(b"bad") {
+            if packed.windows(3).any(|part| part == b"bad") {
                 return Err(ListenerError::Failed { reason: "bad".to_owned() });
             }
             Ok(())
@@ -137,10 +94,6 @@ mod tests {
             self.0.lock().expect("no panic").push(format!("{state:?}"));
             Ok(())
         }
-    }
-
-    fn message(epoch: u64, message: impl Into<Message>) -> Notice {
-        Notice { event: Event::Message { epoch, message: message.into() }, opening: None }
     }
 
     #[cfg(feature = "testing")]
@@ -167,39 +120,39 @@ mod tests {
         assert!(has("Connecting { attempt: 1 }"), "{:?}", heard.0.lock());
     }
 
+    #[cfg(feature = "testing")]
     #[test]
-    fn runs_are_of_one_connection_and_keep_the_order() {
-        let heard = Arc::new(Heard::default());
-        let close = Event::Close {
-            epoch: 1,
-            code: 1000,
-            reason: String::new(),
-            was_clean: true,
-            retry: None,
-            unsent: vec![],
-        };
-        let failures = ToBatchListener(heard.clone()).receive_all(vec![
-            Notice { event: Event::Open { epoch: 1, attempt: 0, unsent: vec![] }, opening: None },
-            message(1, "a"),
-            message(1, ""),
-            message(1, &b"b"[..]),
-            message(1, vec![0; MAX_PACKED + 1]),
-            message(1, "bad"),
-            Notice { event: close, opening: None },
-            message(2, "c"),
-            message(3, "d"),
-        ]);
-        assert_eq!(failures, 2, "the panic and the error");
-        assert_eq!(
-            *heard.0.lock().expect("no panic"),
-            [
-                "run 1: 0 a 0  1 b",
-                "message 1 of 4097",
-                "run 1: 0 bad",
-                "close 1",
-                "run 2: 0 c",
-                "run 3: 0 d"
-            ]
+    fn runs_keep_the_order_and_a_large_message_comes_alone() {
+        use crate::testing::{Script, ScriptedServer};
+        use crate::{ConnectOptions, connect_socket};
+        let large = "x".repeat(4_097);
+        let script = format!(
+            r#"[{{"rules": [{{"on": "open", "do": [{{"send": "a"}}, {{"send": ""}}, {{"sendHex": "62"}},
+                {{"send": "{large}"}}, {{"send": "bad"}}, {{"send": "c"}}, {{"close": {{"code": 4000}}}}]}}]}}]"#
         );
+        let server = ScriptedServer::start(Script::parse(&script).expect("valid")).expect("starts");
+        let mut options = ConnectOptions::new(server.url());
+        options.reconnect.enabled = Some(false);
+        let task = connect_socket(options, None, None).expect("valid");
+        let heard = Arc::new(Heard::default());
+        task.set_batch_listener(heard.clone());
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let lines = || heard.0.lock().expect("no panic").clone();
+        while !lines().iter().any(|line| line == "close 1") {
+            assert!(std::time::Instant::now() < deadline, "{:?}", lines());
+            std::thread::yield_now();
+        }
+        // How the small ones are divided is the network's doing.
+        let mut told = String::new();
+        for line in lines() {
+            match line.strip_prefix("run 1:") {
+                Some(run) => told += run,
+                None if line.starts_with("message") => told += " LARGE",
+                None => {}
+            }
+        }
+        assert_eq!(told, " 0 a 0  1 b LARGE 0 bad 0 c", "{:?}", lines());
+        assert!(lines().contains(&"message 1 of 4097".to_owned()));
+        assert_eq!(task.stats().listener_failures, 2, "the panic at the open and the error");
     }
 }

@@ -3,8 +3,9 @@
 //! Per connection (`epoch`): at most one open, then messages, then at most one error, then
 //! exactly one close. A close whose `retry` is absent is the end of the task.
 
+use crate::driver::{Notice, Opening};
 use crate::net::SocketProfile;
-use crate::session::{ErrorKind, Failure, Header, Message, Retry};
+use crate::session::{ErrorKind, Event, Failure, Header, Message, Retry};
 use bytes::Bytes;
 
 /// One event of a task.
@@ -165,4 +166,46 @@ pub(crate) fn epoch_number(epoch: u64) -> i64 {
 
 pub(crate) fn saturate(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// Gives the events of these notices, in order.
+pub(super) fn for_each_event(notices: Vec<Notice>, mut give: impl FnMut(SocketEvent)) {
+    for notice in notices {
+        match notice {
+            Notice::Event { event, opening } => give(socket_event(event, opening)),
+            Notice::Packed(packed) => {
+                let epoch = epoch_number(packed.epoch);
+                for data in packed.messages() {
+                    give(SocketEvent::Message { event: MessageEvent { epoch, data } });
+                }
+            }
+        }
+    }
+}
+
+/// One event as the app sees it.
+pub(super) fn socket_event(event: Event, opening: Option<Box<Opening>>) -> SocketEvent {
+    match event {
+        Event::Open { epoch, attempt, unsent } => {
+            let (header, protocol, profile) = opening
+                .map(|opening| (opening.header, opening.protocol, opening.profile))
+                .unwrap_or_default();
+            let (epoch, attempt) = (epoch_number(epoch), saturate(attempt));
+            let event = OpenEvent { epoch, attempt, header, protocol, profile, unsent };
+            SocketEvent::Open { event }
+        }
+        Event::Message { epoch, message } => SocketEvent::Message {
+            event: MessageEvent { epoch: epoch_number(epoch), data: message },
+        },
+        Event::Error { epoch, failure } => {
+            SocketEvent::Error { event: ErrorEvent::new(epoch, failure) }
+        }
+        Event::Close { epoch, code, reason, was_clean, retry, unsent } => {
+            let retry = retry.map(Into::into);
+            let (epoch, code) = (epoch_number(epoch), i32::from(code));
+            SocketEvent::Close {
+                event: CloseEvent { epoch, code, reason, was_clean, retry, unsent },
+            }
+        }
+    }
 }

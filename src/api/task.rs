@@ -2,18 +2,16 @@
 
 use super::batch::{BatchListener, ToBatchListener};
 use super::error::{ListenerError, WxError};
-use super::event::{
-    CloseEvent, ErrorEvent, MessageEvent, OpenEvent, SocketEvent, epoch_number, saturate,
-};
+use super::event::{ErrorEvent, SocketEvent, epoch_number, for_each_event, saturate};
 use super::listener::{BeforeConnect, ConnectDecision, SocketListener};
 use super::options::ConnectOptions;
 use super::resolve;
 use super::turn::SocketState;
-use crate::driver::{BeforeDial, DialRefused, Mailbox, Notice, Receiver, Task};
+use crate::driver::{BeforeDial, DialRefused, Mailbox, Notice, Receiver, Task, guarded};
 use crate::net::DialOptions;
 use crate::session::{
-    CloseRefused, ErrorKind, Event, Failure, Input, MAX_REASON_BYTES, Message, ReadyState,
-    SendOutcome, check_close,
+    CloseRefused, ErrorKind, Failure, Input, MAX_REASON_BYTES, Message, ReadyState, SendOutcome,
+    check_close,
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -233,14 +231,16 @@ impl EventStream {
     /// Waits until there is something and takes it, at most `max` events. Empty: the task is
     /// over and everything was taken, or it has a listener, which gets everything.
     pub fn next_events(&self, max: u32) -> Vec<SocketEvent> {
-        self.mailbox.take(max as usize).into_iter().map(SocketEvent::from).collect()
+        let mut events = Vec::new();
+        for_each_event(self.mailbox.take(max as usize), |event| events.push(event));
+        events
     }
 }
 
 impl EventStream {
     /// Waits for the next event; `None` after the last.
     pub fn next_event(&self) -> Option<SocketEvent> {
-        self.mailbox.take(1).pop().map(SocketEvent::from)
+        self.next_events(1).pop()
     }
 }
 
@@ -253,43 +253,20 @@ impl Iterator for &EventStream {
     }
 }
 
-impl From<Notice> for SocketEvent {
-    fn from(Notice { event, opening }: Notice) -> Self {
-        match event {
-            Event::Open { epoch, attempt, unsent } => {
-                let (header, protocol, profile) = opening
-                    .map(|opening| (opening.header, opening.protocol, opening.profile))
-                    .unwrap_or_default();
-                let (epoch, attempt) = (epoch_number(epoch), saturate(attempt));
-                let event = OpenEvent { epoch, attempt, header, protocol, profile, unsent };
-                Self::Open { event }
-            }
-            Event::Message { epoch, message } => {
-                Self::Message { event: MessageEvent { epoch: epoch_number(epoch), data: message } }
-            }
-            Event::Error { epoch, failure } => {
-                Self::Error { event: ErrorEvent::new(epoch, failure) }
-            }
-            Event::Close { epoch, code, reason, was_clean, retry, unsent } => {
-                let retry = retry.map(Into::into);
-                let (epoch, code) = (epoch_number(epoch), i32::from(code));
-                Self::Close { event: CloseEvent { epoch, code, reason, was_clean, retry, unsent } }
-            }
-        }
-    }
-}
-
 struct ToListener(Arc<dyn SocketListener>);
 
 impl Receiver for ToListener {
-    fn receive(&self, notice: Notice) -> Result<(), String> {
-        let result = match SocketEvent::from(notice) {
+    fn receive(&self, notices: Vec<Notice>) -> u64 {
+        let tell = |event| match event {
             SocketEvent::Open { event } => self.0.on_open(event),
             SocketEvent::Message { event } => self.0.on_message(event),
             SocketEvent::Error { event } => self.0.on_error(event),
             SocketEvent::Close { event } => self.0.on_close(event),
         };
-        result.map_err(|ListenerError::Failed { reason }| reason)
+        let told = |event| tell(event).map_err(|ListenerError::Failed { reason }| reason);
+        let mut failures = 0;
+        for_each_event(notices, |event| failures += guarded(|| told(event)));
+        failures
     }
 }
 

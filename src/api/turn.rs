@@ -1,8 +1,9 @@
 //! The events of all tasks together, for a language that brings a few threads of its own.
 
-use super::event::{SocketEvent, saturate};
-use crate::driver::{Standing, turns};
+use super::event::{SocketEvent, epoch_number, saturate, socket_event};
+use crate::driver::{Notice, Standing, turns};
 use crate::session::{Message, Phase};
+use bytes::Bytes;
 use std::time::{Duration, Instant};
 
 /// Where a task is in its life; finer than `readyState`, which it never contradicts.
@@ -55,7 +56,35 @@ pub struct Turn {
     /// Where the task was when the turn began, which may be ahead of the events.
     pub state: SocketState,
     /// Perhaps none: the state changed, or somebody asked for the turn.
-    pub events: Vec<SocketEvent>,
+    pub events: Vec<TurnEvent>,
+}
+
+/// What a turn brings: small messages many at a time, anything else one by one.
+#[derive(Clone, Debug, PartialEq, uniffi::Enum)]
+pub enum TurnEvent {
+    /// Messages that arrived on one connection.
+    Messages {
+        /// The connection.
+        epoch: i64,
+        /// In the form that `BatchListener` describes.
+        packed: Bytes,
+    },
+    /// Anything else, or a message of more than 4 KiB.
+    Event {
+        /// What.
+        event: SocketEvent,
+    },
+}
+
+impl From<Notice> for TurnEvent {
+    fn from(notice: Notice) -> Self {
+        match notice {
+            Notice::Packed(packed) => {
+                Self::Messages { epoch: epoch_number(packed.epoch), packed: packed.into_bytes() }
+            }
+            Notice::Event { event, opening } => Self::Event { event: socket_event(event, opening) },
+        }
+    }
 }
 
 /// Ends the turn of task `done` (0: of none), then waits at most `wait_ms` for the next turn of
@@ -71,7 +100,7 @@ pub fn next_turn(done: i64, max_events: i32, wait_ms: i64) -> Turn {
         Some((task, Some(turn))) => Turn {
             task,
             state: turn.standing.into(),
-            events: turn.notices.into_iter().map(SocketEvent::from).collect(),
+            events: turn.notices.into_iter().map(TurnEvent::from).collect(),
         },
         Some((task, None)) => Turn { task, state: SocketState::Closed, events: Vec::new() },
         None => Turn { task: 0, state: SocketState::Closed, events: Vec::new() },
@@ -113,7 +142,7 @@ mod tests {
             assert_eq!(turn.task, task, "no turn in time, or one of nobody");
             done = turn.task;
             each(&turn);
-            if turn.events.last().is_some_and(SocketEvent::is_final) {
+            if matches!(turn.events.last(), Some(TurnEvent::Event { event }) if event.is_final()) {
                 break end_turn(done, false);
             }
         }
@@ -142,11 +171,15 @@ mod tests {
             }
             for event in &turn.events {
                 match event {
-                    SocketEvent::Message { .. } => messages += 1,
-                    SocketEvent::Open { event } if event.epoch == 2 => {
+                    TurnEvent::Messages { epoch: 1, packed } => {
+                        assert_eq!(packed.len() % 8, 0, "texts of three bytes");
+                        messages += packed.len() / 8;
+                    }
+                    TurnEvent::Event { event } if event.epoch() == 2 => {
                         task.close(1000, "done".to_owned()).expect("valid");
                     }
-                    _ => {}
+                    TurnEvent::Event { .. } => {}
+                    TurnEvent::Messages { .. } => panic!("of a connection that sends nothing"),
                 }
             }
             if messages == 100 {

@@ -1,7 +1,8 @@
 //! The open WebSocket as the run loop sees it: frames in, frames out, errors as failures.
 
+use super::packed::{MAX_PACKED, Packed, Packer};
 use crate::net::Socket;
-use crate::session::{ErrorKind, Failure, Input, Message, Transmit};
+use crate::session::{Data, ErrorKind, Failure, Input, Message, Transmit};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use std::pin::Pin;
@@ -10,15 +11,30 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::{Error, Message as Frame};
+use tokio_tungstenite::tungstenite::{Error, Message as Frame, Utf8Bytes};
 
 /// Hand this much to the socket before asking it to write: many small messages share one
 /// system call, and no more than this is lost track of when the connection dies.
 const WRITE_CHUNK: usize = 64 * 1024;
 
-/// A smaller payload is copied out of the read buffer, which it would otherwise keep alive
-/// whole (16 KiB for a 20-byte message that an app holds on to).
-const COPY_BELOW: usize = 4 * 1024;
+/// One look at the socket brings no more payload than this and one message: it must not fill
+/// the memory that the mailbox's bound protects.
+const LOOK_BYTES: usize = 1 << 20;
+
+/// What one look at the socket brings, in order.
+pub(super) enum Heard {
+    Packed(Packed),
+    /// Larger than those.
+    Message(Message),
+    Input(Input),
+}
+
+/// One frame of the peer's.
+enum Said {
+    Text(Utf8Bytes),
+    Binary(Bytes),
+    Input(Input),
+}
 
 pub(super) struct Connection {
     pub(super) epoch: u64,
@@ -55,35 +71,72 @@ impl Connection {
         !std::mem::replace(&mut self.written_through, true)
     }
 
+    /// Takes what the peer has said, at most `most` frames, up to the end if it has come. How
+    /// many frames it was.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>, most: usize) -> (usize, Vec<Heard>) {
+        let mut packer = Packer::new(self.epoch);
+        let (mut heard, mut frames, mut bytes) = (Vec::new(), 0, 0);
+        while frames < most && bytes < LOOK_BYTES {
+            let Poll::Ready(said) = self.poll_read(cx) else {
+                // Everything that the peer said is heard; now a broken pipe counts.
+                if let Some(failure) = self.broken.take() {
+                    frames += 1;
+                    heard.extend(packer.take().map(Heard::Packed));
+                    heard.push(Heard::Input(Input::Failed { epoch: self.epoch, failure }));
+                }
+                break;
+            };
+            frames += 1;
+            let (is_text, payload) = match &said {
+                Said::Text(text) => (true, text.as_bytes()),
+                Said::Binary(bytes) => (false, &bytes[..]),
+                Said::Input(_) => (false, &[][..]),
+            };
+            bytes += payload.len();
+            let is_small = payload.len() <= MAX_PACKED && !matches!(said, Said::Input(_));
+            if is_small && !packer.push(Data { is_text, payload }) {
+                continue;
+            }
+            heard.extend(packer.take().map(Heard::Packed));
+            match said {
+                _ if is_small => {}
+                Said::Text(text) => heard.push(Heard::Message(Message::text(text.as_str()))),
+                Said::Binary(bytes) => heard.push(Heard::Message(Message::binary(bytes))),
+                Said::Input(input) => {
+                    let is_end =
+                        matches!(input, Input::Failed { .. } | Input::CloseReceived { .. });
+                    heard.push(Heard::Input(input));
+                    if is_end {
+                        break;
+                    }
+                }
+            }
+        }
+        heard.extend(packer.take().map(Heard::Packed));
+        (frames, heard)
+    }
+
     /// The next thing that the peer says, or the end.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Said> {
         let epoch = self.epoch;
         loop {
             let frame = match Pin::new(&mut self.socket).poll_next(cx) {
                 Poll::Pending => return self.poll_part(),
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Input::Failed { epoch, failure: failure(&error) });
+                    let failure = failure(&error);
+                    return Poll::Ready(Said::Input(Input::Failed { epoch, failure }));
                 }
                 Poll::Ready(None) => {
                     let failure = Failure::new(ErrorKind::ConnectionLost, "end of stream");
-                    return Poll::Ready(Input::Failed { epoch, failure });
+                    return Poll::Ready(Said::Input(Input::Failed { epoch, failure }));
                 }
             };
             self.written_through = false;
             self.reads = self.socket.get_ref().reads();
-            return Poll::Ready(match frame {
-                Frame::Text(text) => {
-                    Input::Received { epoch, message: Message::text(text.as_str()) }
-                }
-                Frame::Binary(bytes) => {
-                    let bytes = if bytes.len() < COPY_BELOW {
-                        Bytes::copy_from_slice(&bytes)
-                    } else {
-                        bytes
-                    };
-                    Input::Received { epoch, message: Message::binary(bytes) }
-                }
+            let input = match frame {
+                Frame::Text(text) => return Poll::Ready(Said::Text(text)),
+                Frame::Binary(bytes) => return Poll::Ready(Said::Binary(bytes)),
                 Frame::Ping(_) => {
                     // The codec has its Pong ready; somebody has to write it.
                     self.dirty = true;
@@ -99,17 +152,18 @@ impl Connection {
                 }
                 // Only ever given out by the raw-frame reader, which is not used.
                 Frame::Frame(_) => continue,
-            });
+            };
+            return Poll::Ready(Said::Input(input));
         }
     }
 
     /// Nothing whole has come; a part of something counts too, once.
-    fn poll_part(&mut self) -> Poll<Input> {
+    fn poll_part(&mut self) -> Poll<Said> {
         let reads = self.socket.get_ref().reads();
         if std::mem::replace(&mut self.reads, reads) == reads {
             return Poll::Pending;
         }
-        Poll::Ready(Input::Alive { epoch: self.epoch })
+        Poll::Ready(Said::Input(Input::Alive { epoch: self.epoch }))
     }
 
     /// Writes as much of what `next` gives as the socket takes. `Ready(true)`: everything is

@@ -4,6 +4,7 @@
 //! It is bounded: when it is full, the run loop stops reading the socket, TCP's window closes,
 //! and the server waits. Nothing is dropped.
 
+use super::packed::Packed;
 use super::{Task, pool, turns};
 use crate::net::SocketProfile;
 use crate::session::{Event, Header, Phase};
@@ -14,11 +15,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Enough to keep a fast listener busy while the socket is read, little enough to be nothing
 /// on a phone.
-const MAX_NOTICES: usize = 1024;
+const MAX_EVENTS: usize = 1024;
 const MAX_BYTES: usize = 1 << 20;
 
 /// One turn of a delivery thread; then other tasks have theirs.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 
 /// What the net knows of a connection that has opened.
 #[derive(Clone, Debug)]
@@ -28,23 +29,37 @@ pub(crate) struct Opening {
     pub(crate) profile: SocketProfile,
 }
 
-/// One event on its way, with what belongs to it.
-pub(crate) struct Notice {
-    pub(crate) event: Event,
-    /// Present with [`Event::Open`].
-    pub(crate) opening: Option<Box<Opening>>,
+/// Something on its way to the app.
+pub(crate) enum Notice {
+    /// Small messages, many at a time.
+    Packed(Packed),
+    /// One event, with what belongs to it.
+    Event {
+        event: Event,
+        /// Present with [`Event::Open`].
+        opening: Option<Box<Opening>>,
+    },
 }
 
 impl Notice {
+    /// How many events.
+    fn count(&self) -> usize {
+        match self {
+            Self::Packed(packed) => packed.count(),
+            Self::Event { .. } => 1,
+        }
+    }
+
     fn size(&self) -> usize {
-        match &self.event {
-            Event::Message { message, .. } => message.len(),
-            _ => 0,
+        match self {
+            Self::Packed(packed) => packed.len(),
+            Self::Event { event: Event::Message { message, .. }, .. } => message.len(),
+            Self::Event { .. } => 0,
         }
     }
 
     fn is_final(&self) -> bool {
-        matches!(self.event, Event::Close { retry: None, .. })
+        matches!(self, Self::Event { event: Event::Close { retry: None, .. }, .. })
     }
 }
 
@@ -75,13 +90,9 @@ pub(super) enum TurnEnd {
 
 /// Who is told. It may block, fail or panic: only its own task notices.
 pub(crate) trait Receiver: Send + Sync {
-    /// Takes one event; an error is logged and counted.
-    fn receive(&self, notice: Notice) -> Result<(), String>;
-
-    /// Takes several, in order. How often it failed.
-    fn receive_all(&self, notices: Vec<Notice>) -> u64 {
-        notices.into_iter().map(|notice| guarded(|| self.receive(notice))).sum()
-    }
+    /// Takes what there is, in order, each call of the app's code within [`guarded`]. How often
+    /// it failed.
+    fn receive(&self, notices: Vec<Notice>) -> u64;
 
     /// Whether it wants to hear of each change of standing too.
     fn watches(&self) -> bool {
@@ -123,6 +134,8 @@ enum Outlet {
 
 struct State {
     queue: VecDeque<Notice>,
+    /// How many events that is.
+    events: usize,
     bytes: usize,
     outlet: Option<Outlet>,
     /// A delivery thread has it, or will.
@@ -153,6 +166,7 @@ impl Mailbox {
     pub(super) fn new(reader: Arc<AtomicWaker>, standing: Standing) -> Self {
         let state = State {
             queue: VecDeque::new(),
+            events: 0,
             bytes: 0,
             outlet: None,
             scheduled: false,
@@ -172,11 +186,11 @@ impl Mailbox {
     /// How many messages the run loop may read; 0: none until it is woken.
     pub(super) fn room(&self) -> usize {
         let mut state = self.state();
-        if state.queue.len() >= MAX_NOTICES || state.bytes >= MAX_BYTES {
+        if state.events >= MAX_EVENTS || state.bytes >= MAX_BYTES {
             state.starved = true;
             return 0;
         }
-        MAX_NOTICES - state.queue.len()
+        MAX_EVENTS - state.events
     }
 
     pub(super) fn push(
@@ -186,6 +200,7 @@ impl Mailbox {
     ) {
         let mut state = self.state();
         for notice in notices {
+            state.events += notice.count();
             state.bytes += notice.size();
             state.complete |= notice.is_final();
             state.queue.push_back(notice);
@@ -295,23 +310,32 @@ impl Mailbox {
         self.schedule(state);
     }
 
+    /// Takes at most `max` events. The one that goes beyond the bound of bytes is taken too: it
+    /// may be alone.
     fn remove(&self, mut state: MutexGuard<'_, State>, max: usize) -> Vec<Notice> {
-        let mut bytes = 0;
-        // The one that goes beyond the bound is taken too: it may be alone.
-        let fits = |notice: &&Notice| {
-            let fits = bytes < MAX_BYTES;
+        let (mut taken, mut events, mut bytes) = (Vec::new(), 0, 0);
+        while events < max
+            && bytes < MAX_BYTES
+            && let Some(mut notice) = state.queue.pop_front()
+        {
+            let room = max - events;
+            if let Notice::Packed(packed) = &mut notice
+                && packed.count() > room
+            {
+                let first = packed.split_to(room);
+                state.queue.push_front(Notice::Packed(std::mem::replace(packed, first)));
+            }
+            events += notice.count();
             bytes += notice.size();
-            fits
-        };
-        let count = state.queue.iter().take(max).take_while(fits).count();
-        // All of it goes with its memory: a burst is rare, and an idle task is to be small.
-        let taken: Vec<_> = if count == state.queue.len() {
-            std::mem::take(&mut state.queue).into()
-        } else {
-            state.queue.drain(..count).collect()
-        };
-        state.bytes -= taken.iter().map(Notice::size).sum::<usize>();
-        let roomy = state.queue.len() <= MAX_NOTICES / 2 && state.bytes <= MAX_BYTES / 2;
+            taken.push(notice);
+        }
+        if state.queue.is_empty() {
+            // It goes with its memory: a burst is rare, and an idle task is to be small.
+            state.queue = VecDeque::new();
+        }
+        state.events -= events;
+        state.bytes -= bytes;
+        let roomy = state.events <= MAX_EVENTS / 2 && state.bytes <= MAX_BYTES / 2;
         let wake = state.starved && roomy;
         if wake {
             state.starved = false;
@@ -335,7 +359,7 @@ impl Mailbox {
         let notices = self.remove(state, BATCH);
         let over = notices.iter().any(Notice::is_final);
         let mut failures = moved.map_or(0, |standing| guarded(|| receiver.stands(standing)));
-        failures += receiver.receive_all(notices);
+        failures += receiver.receive(notices);
         drop(receiver);
         let mut state = self.state();
         state.failures += failures;

@@ -3,12 +3,13 @@
 
 mod connection;
 mod mailbox;
+mod packed;
 mod pool;
 mod run;
 mod runtime;
 pub(crate) mod turns;
 
-pub(crate) use mailbox::{Mailbox, Notice, Receiver, Standing, guarded};
+pub(crate) use mailbox::{Mailbox, Notice, Opening, Receiver, Standing, guarded};
 
 use crate::net::DialOptions;
 use crate::session::{

@@ -1,6 +1,6 @@
 //! The run loop of one task: a future that never ends before the task does.
 
-use super::connection::Connection;
+use super::connection::{Connection, Heard};
 use super::mailbox::{Notice, Opening, Standing};
 use super::{BeforeDial, DialRefused, Task, runtime};
 use crate::net::{self, DialOptions, Opened};
@@ -12,12 +12,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::time::Sleep;
 
-/// After this many frames other tasks have their turn.
-const TURN: usize = 128;
-
-/// After this much payload too: a turn of large messages must not fill the memory that the
-/// mailbox's bound protects.
-const TURN_BYTES: usize = 1 << 20;
+/// After this many frames other tasks have their turn: some 50 µs of small messages.
+const TURN: usize = 512;
 
 /// The wall clock ran this much further than the monotonic one, which stands still while a
 /// phone sleeps. Less than that is the wall clock being set right.
@@ -72,7 +68,7 @@ impl Runner {
                 Output::Emit(event) => {
                     let is_open = matches!(event, Event::Open { .. });
                     let opening = if is_open { self.opening.take() } else { None };
-                    notices.push(Notice { event, opening });
+                    notices.push(Notice::Event { event, opening });
                 }
                 Output::Dial { epoch, attempt, last_failure } => {
                     self.begin_dial(epoch, attempt, last_failure);
@@ -148,46 +144,49 @@ impl Runner {
     fn read(&mut self, cx: &mut Context<'_>, turn: &mut usize) -> bool {
         let mut guard = self.task.connection();
         let Some(connection) = guard.as_mut() else { return false };
+        let epoch = connection.epoch;
         let room = self.task.mailbox.room();
         let paused = room == 0;
         if paused != self.read_paused {
             self.read_paused = paused;
             self.task.session().handle(Input::ReadPaused(paused), Instant::now());
         }
-        let (mut inputs, mut bytes) = (Vec::new(), 0);
-        while inputs.len() < room.min(*turn) && bytes < TURN_BYTES {
-            match connection.poll_read(cx) {
-                Poll::Ready(input) => {
-                    if let Input::Received { message, .. } = &input {
-                        bytes += message.len();
-                    }
-                    let is_end =
-                        matches!(input, Input::Failed { .. } | Input::CloseReceived { .. });
-                    inputs.push(input);
-                    if is_end {
-                        break;
-                    }
-                }
-                Poll::Pending => {
-                    // Everything that the peer said is heard; now a broken pipe counts.
-                    if let Some(failure) = connection.broken.take() {
-                        inputs.push(Input::Failed { epoch: connection.epoch, failure });
-                    }
-                    break;
-                }
-            }
-        }
+        let (frames, heard) = connection.read(cx, room.min(*turn));
         drop(guard);
-        *turn -= inputs.len().min(*turn);
-        if inputs.is_empty() {
+        *turn -= frames.min(*turn);
+        if heard.is_empty() {
             return false;
         }
-        let now = Instant::now();
-        let mut session = self.task.session();
-        for input in inputs {
-            session.handle(input, now);
+        let notices = self.hear(epoch, heard);
+        if !notices.is_empty() {
+            self.task.mailbox.push(notices, self.standing);
         }
         true
+    }
+
+    /// Tells the session, and collects the messages that are for the app.
+    fn hear(&self, epoch: u64, heard: Vec<Heard>) -> Vec<Notice> {
+        let now = Instant::now();
+        let mut session = self.task.session();
+        let mut notices = Vec::new();
+        for heard in heard {
+            match heard {
+                Heard::Packed(mut packed) => {
+                    packed.retain(|data| session.receive(epoch, data, now));
+                    if packed.count() > 0 {
+                        notices.push(Notice::Packed(packed));
+                    }
+                }
+                Heard::Message(message) => {
+                    if session.receive(epoch, message.data(), now) {
+                        let event = Event::Message { epoch, message };
+                        notices.push(Notice::Event { event, opening: None });
+                    }
+                }
+                Heard::Input(input) => session.handle(input, now),
+            }
+        }
+        notices
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> bool {
@@ -251,7 +250,11 @@ impl Future for Runner {
             if over {
                 return Poll::Ready(());
             }
-            moved |= this.poll_dial(cx);
+            if this.poll_dial(cx) {
+                // The open comes before the messages, which go to the app directly.
+                moved = true;
+                this.perform();
+            }
             moved |= this.read(cx, &mut turn);
             // What was read is on its way to the app before anything else is done.
             moved |= this.perform();

@@ -1,7 +1,7 @@
 //! Is the peer still there? Sends, waits, measures; decides nothing beyond "dead".
 
 use super::config::{Heartbeat, HeartbeatPayload, ReplyMatch};
-use super::io::{Message, Transmit};
+use super::io::{Data, Message, Transmit};
 use super::timers::{Timer, TimerTable};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
@@ -206,27 +206,28 @@ impl Heartbeat {
     }
 
     /// Is this message the answer, rather than something for the app?
-    pub(super) fn is_reply(&self, message: &Message) -> bool {
-        self.reply.as_ref().is_some_and(|reply| reply.matches(message))
+    pub(super) fn is_reply(&self, data: Data<'_>) -> bool {
+        self.reply.as_ref().is_some_and(|reply| reply.matches(data))
     }
 }
 
 impl ReplyMatch {
-    fn matches(&self, message: &Message) -> bool {
-        match (self, message) {
-            (Self::Text { text: wanted }, Message::Text { text }) => wanted == text,
-            (Self::Binary { bytes: wanted }, Message::Binary { bytes }) => wanted == bytes,
-            (Self::Prefix { prefix }, Message::Text { text }) => text.starts_with(prefix.as_str()),
-            (Self::JsonField { name, value }, Message::Text { text }) => {
-                text.len() <= JSON_REPLY_MAX && has_field(text, name, value.as_deref())
+    fn matches(&self, Data { is_text, payload }: Data<'_>) -> bool {
+        match self {
+            Self::Text { text } => is_text && text.as_bytes() == payload,
+            Self::Binary { bytes } => !is_text && bytes == payload,
+            Self::Prefix { prefix } => is_text && payload.starts_with(prefix.as_bytes()),
+            Self::JsonField { name, value } => {
+                is_text
+                    && payload.len() <= JSON_REPLY_MAX
+                    && has_field(payload, name, value.as_deref())
             }
-            _ => false,
         }
     }
 }
 
-fn has_field(text: &str, name: &str, value: Option<&str>) -> bool {
-    let Ok(serde_json::Value::Object(object)) = serde_json::from_str(text) else { return false };
+fn has_field(text: &[u8], name: &str, value: Option<&str>) -> bool {
+    let Ok(serde_json::Value::Object(object)) = serde_json::from_slice(text) else { return false };
     match (object.get(name), value) {
         (None, _) => false,
         (Some(_), None) => true,

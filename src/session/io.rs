@@ -42,6 +42,23 @@ impl Message {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The message where it lies.
+    pub fn data(&self) -> Data<'_> {
+        match self {
+            Self::Text { text } => Data { is_text: true, payload: text.as_bytes() },
+            Self::Binary { bytes } => Data { is_text: false, payload: bytes },
+        }
+    }
+}
+
+/// A message that nobody owns yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Data<'a> {
+    /// Text, which is valid UTF-8, or binary.
+    pub is_text: bool,
+    /// Its content.
+    pub payload: &'a [u8],
 }
 
 impl From<&str> for Message {

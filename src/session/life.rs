@@ -2,7 +2,7 @@
 
 use super::failure::{ErrorKind, Failure};
 use super::heartbeat::Frame;
-use super::io::{Event, Message, Output, Retry, Transmit};
+use super::io::{Data, Event, Output, Retry, Transmit};
 use super::reconnect::{Cause, Verdict};
 use super::state::Phase;
 use super::timers::{Timer, TimerTable};
@@ -64,19 +64,17 @@ impl Session {
         self.emit(Event::Open { epoch, attempt, unsent });
     }
 
-    pub(super) fn received(&mut self, message: Message, now: Instant) {
+    /// True: the message is for the app.
+    pub(super) fn received(&mut self, data: Data<'_>, now: Instant) -> bool {
         if self.phase == Phase::Connecting {
-            return;
+            return false;
         }
-        self.counters.received(message.len());
+        self.counters.received(data.payload.len());
         let heartbeat = self.config.heartbeat.as_ref();
-        let is_reply = heartbeat.is_some_and(|heartbeat| heartbeat.is_reply(&message));
+        let is_reply = heartbeat.is_some_and(|heartbeat| heartbeat.is_reply(data));
         let hidden = is_reply && heartbeat.is_some_and(|heartbeat| !heartbeat.deliver_reply);
         self.heard(if is_reply { Frame::Reply { data: true } } else { Frame::Message }, now);
-        if !hidden {
-            let epoch = self.epoch;
-            self.emit(Event::Message { epoch, message });
-        }
+        !hidden
     }
 
     /// The peer says goodbye. If we did not, this connection is over and the task goes on.

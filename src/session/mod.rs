@@ -35,7 +35,7 @@ pub use config::{
     ReplyMatch,
 };
 pub use failure::{ErrorKind, Failure, Header, Refusal};
-pub use io::{Event, Input, Message, Output, Retry, SendOutcome, SendRefused, Transmit};
+pub use io::{Data, Event, Input, Message, Output, Retry, SendOutcome, SendRefused, Transmit};
 pub use state::{Phase, ReadyState};
 pub use stats::Counters;
 
@@ -202,14 +202,22 @@ impl Session {
         }
     }
 
+    /// A data message arrived; whoever has it tells the app. True: it is for the app, after
+    /// everything that [`poll`](Self::poll) gives already and before what it will give.
+    pub fn receive(&mut self, epoch: u64, data: Data<'_>, now: Instant) -> bool {
+        self.is_current(epoch) && self.received(data, now)
+    }
+
     /// Something happened.
     pub fn handle(&mut self, input: Input, now: Instant) {
         match input {
             Input::Connect => self.connect(now),
             Input::Close { code, reason } => self.close(code, reason, now),
             Input::Opened { epoch } if self.is_current(epoch) => self.opened(now),
-            Input::Received { epoch, message } if self.is_current(epoch) => {
-                self.received(message, now);
+            Input::Received { epoch, message } => {
+                if self.receive(epoch, message.data(), now) {
+                    self.emit(Event::Message { epoch, message });
+                }
             }
             Input::Alive { epoch } if self.is_current(epoch) => self.heard(Frame::Control, now),
             Input::Ponged { epoch, payload } if self.is_current(epoch) => {
@@ -237,7 +245,6 @@ impl Session {
             Input::Woke => self.woke(now),
             // Of a connection that is no longer ours.
             Input::Opened { .. }
-            | Input::Received { .. }
             | Input::Alive { .. }
             | Input::Ponged { .. }
             | Input::CloseReceived { .. }
