@@ -3783,7 +3783,7 @@ public struct Turn: Equatable, Hashable {
     /**
      * Perhaps none: the state changed, or somebody asked for the turn.
      */
-    public let events: [SocketEvent]
+    public let events: [TurnEvent]
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -3796,7 +3796,7 @@ public struct Turn: Equatable, Hashable {
          */state: SocketState, 
         /**
          * Perhaps none: the state changed, or somebody asked for the turn.
-         */events: [SocketEvent]) {
+         */events: [TurnEvent]) {
         self.task = task
         self.state = state
         self.events = events
@@ -3820,14 +3820,14 @@ public struct FfiConverterTypeTurn: FfiConverterRustBuffer {
             try Turn(
                 task: FfiConverterInt64.read(from: &buf), 
                 state: FfiConverterTypeSocketState.read(from: &buf), 
-                events: FfiConverterSequenceTypeSocketEvent.read(from: &buf)
+                events: FfiConverterSequenceTypeTurnEvent.read(from: &buf)
         )
     }
 
     public static func write(_ value: Turn, into buf: inout [UInt8]) {
         FfiConverterInt64.write(value.task, into: &buf)
         FfiConverterTypeSocketState.write(value.state, into: &buf)
-        FfiConverterSequenceTypeSocketEvent.write(value.events, into: &buf)
+        FfiConverterSequenceTypeTurnEvent.write(value.events, into: &buf)
     }
 }
 
@@ -5661,6 +5661,97 @@ public func FfiConverterTypeSocketState_lower(_ value: SocketState) -> RustBuffe
 
 
 /**
+ * What a turn brings: small messages many at a time, anything else one by one.
+ */
+
+public enum TurnEvent: Equatable, Hashable {
+    
+    /**
+     * Messages that arrived on one connection.
+     */
+    case messages(
+        /**
+         * The connection.
+         */epoch: Int64, 
+        /**
+         * In the form that `BatchListener` describes.
+         */packed: Data
+    )
+    /**
+     * Anything else, or a message of more than 4 KiB.
+     */
+    case event(
+        /**
+         * What.
+         */event: SocketEvent
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension TurnEvent: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeTurnEvent: FfiConverterRustBuffer {
+    typealias SwiftType = TurnEvent
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> TurnEvent {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .messages(epoch: try FfiConverterInt64.read(from: &buf), packed: try FfiConverterData.read(from: &buf)
+        )
+        
+        case 2: return .event(event: try FfiConverterTypeSocketEvent.read(from: &buf)
+        )
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: TurnEvent, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case let .messages(epoch,packed):
+            writeInt(&buf, Int32(1))
+            FfiConverterInt64.write(epoch, into: &buf)
+            FfiConverterData.write(packed, into: &buf)
+            
+        
+        case let .event(event):
+            writeInt(&buf, Int32(2))
+            FfiConverterTypeSocketEvent.write(event, into: &buf)
+            
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTurnEvent_lift(_ buf: RustBuffer) throws -> TurnEvent {
+    return try FfiConverterTypeTurnEvent.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTurnEvent_lower(_ value: TurnEvent) -> RustBuffer {
+    return FfiConverterTypeTurnEvent.lower(value)
+}
+
+
+
+/**
  * A call was refused; nothing was sent, nothing was lost, nothing changed.
  *
  * Every variant carries `err_code`, a stable number, and `err_msg`, a fixed text in wx form.
@@ -6402,6 +6493,31 @@ fileprivate struct FfiConverterSequenceTypeSocketEvent: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeSocketEvent.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeTurnEvent: FfiConverterRustBuffer {
+    typealias SwiftType = [TurnEvent]
+
+    public static func write(_ value: [TurnEvent], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeTurnEvent.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [TurnEvent] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [TurnEvent]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeTurnEvent.read(from: &buf))
         }
         return seq
     }

@@ -5120,7 +5120,7 @@ data class Turn (
     /**
      * Perhaps none: the state changed, or somebody asked for the turn.
      */
-    val `events`: List<SocketEvent>
+    val `events`: List<TurnEvent>
     
 ){
     
@@ -5139,20 +5139,20 @@ public object FfiConverterTypeTurn: FfiConverterRustBuffer<Turn> {
         return Turn(
             FfiConverterLong.read(buf),
             FfiConverterTypeSocketState.read(buf),
-            FfiConverterSequenceTypeSocketEvent.read(buf),
+            FfiConverterSequenceTypeTurnEvent.read(buf),
         )
     }
 
     override fun allocationSize(value: Turn) = (
             FfiConverterLong.allocationSize(value.`task`) +
             FfiConverterTypeSocketState.allocationSize(value.`state`) +
-            FfiConverterSequenceTypeSocketEvent.allocationSize(value.`events`)
+            FfiConverterSequenceTypeTurnEvent.allocationSize(value.`events`)
     )
 
     override fun write(value: Turn, buf: ByteBuffer) {
             FfiConverterLong.write(value.`task`, buf)
             FfiConverterTypeSocketState.write(value.`state`, buf)
-            FfiConverterSequenceTypeSocketEvent.write(value.`events`, buf)
+            FfiConverterSequenceTypeTurnEvent.write(value.`events`, buf)
     }
 }
 
@@ -6840,6 +6840,111 @@ public object FfiConverterTypeSocketState : FfiConverterRustBuffer<SocketState>{
 
 
 
+/**
+ * What a turn brings: small messages many at a time, anything else one by one.
+ */
+sealed class TurnEvent {
+    
+    /**
+     * Messages that arrived on one connection.
+     */
+    data class Messages(
+        /**
+         * The connection.
+         */
+        val `epoch`: kotlin.Long, 
+        /**
+         * In the form that `BatchListener` describes.
+         */
+        val `packed`: kotlin.ByteArray) : TurnEvent()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Anything else, or a message of more than 4 KiB.
+     */
+    data class Event(
+        /**
+         * What.
+         */
+        val `event`: dev.wxsocket.ffi.SocketEvent) : TurnEvent()
+        
+    {
+        
+
+        companion object
+    }
+    
+
+    
+
+    
+    
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeTurnEvent : FfiConverterRustBuffer<TurnEvent>{
+    override fun read(buf: ByteBuffer): TurnEvent {
+        return when(buf.getInt()) {
+            1 -> TurnEvent.Messages(
+                FfiConverterLong.read(buf),
+                FfiConverterByteArray.read(buf),
+                )
+            2 -> TurnEvent.Event(
+                FfiConverterTypeSocketEvent.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: TurnEvent): ULong = when(value) {
+        is TurnEvent.Messages -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterLong.allocationSize(value.`epoch`)
+                + FfiConverterByteArray.allocationSize(value.`packed`)
+            )
+        }
+        is TurnEvent.Event -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeSocketEvent.allocationSize(value.`event`)
+            )
+        }
+    }
+
+    override fun write(value: TurnEvent, buf: ByteBuffer) {
+        when(value) {
+            is TurnEvent.Messages -> {
+                buf.putInt(1)
+                FfiConverterLong.write(value.`epoch`, buf)
+                FfiConverterByteArray.write(value.`packed`, buf)
+                Unit
+            }
+            is TurnEvent.Event -> {
+                buf.putInt(2)
+                FfiConverterTypeSocketEvent.write(value.`event`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
 
 
 /**
@@ -7781,6 +7886,34 @@ public object FfiConverterSequenceTypeSocketEvent: FfiConverterRustBuffer<List<S
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeSocketEvent.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeTurnEvent: FfiConverterRustBuffer<List<TurnEvent>> {
+    override fun read(buf: ByteBuffer): List<TurnEvent> {
+        val len = buf.getInt()
+        return List<TurnEvent>(len) {
+            FfiConverterTypeTurnEvent.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<TurnEvent>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeTurnEvent.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<TurnEvent>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeTurnEvent.write(it, buf)
         }
     }
 }

@@ -121,31 +121,43 @@ internal class Turn {
         if (bytes.size > 4 * 1024 * 1024) bytes = ByteArray(64 * 1024)
     }
 
-    /** As the generated code would read it, but for messages, which are read in one go. */
+    /** As the generated code would read it, but for packed messages, which are read in one go. */
     private fun read(from: ByteBuffer) {
         task = from.getLong()
         state = FfiConverterTypeSocketState.read(from).lift()
         events.clear()
         repeat(from.getInt()) {
-            val start = from.position()
-            if (from.getInt() != MESSAGE_EVENT) {
-                (from as Buffer).position(start)
+            if (from.getInt() == MESSAGES) {
+                unpack(from, from.getLong(), from.getInt())
+            } else {
                 events += FfiConverterTypeSocketEvent.read(from).lift()
-                return@repeat
             }
-            val epoch = from.getLong()
-            val isText = from.getInt() == TEXT
-            val len = from.getInt()
-            val at = from.position()
-            val data = if (isText) Message.Text(String(bytes, at, len, Charsets.UTF_8)) else Message.Binary(bytes.copyOfRange(at, at + len))
-            (from as Buffer).position(at + len)
-            events += MessageEvent(epoch, data)
         }
     }
 
+    /** Reads a run of [len] bytes, in the form that `BatchListener` describes. */
+    private fun unpack(from: ByteBuffer, epoch: Long, len: Int) {
+        var at = from.position()
+        val end = at + len
+        while (at < end) {
+            val isText = bytes[at] == TEXT
+            val size = from.getInt(at + 1)
+            at += HEAD
+            events += MessageEvent(
+                epoch,
+                if (isText) Message.Text(String(bytes, at, size, Charsets.UTF_8)) else Message.Binary(bytes.copyOfRange(at, at + size)),
+            )
+            at += size
+        }
+        (from as Buffer).position(end)
+    }
+
     private companion object {
-        /** The second variant of the event, the first of the message; as the generated code reads them. */
-        const val MESSAGE_EVENT = 2
-        const val TEXT = 1
+        /** The first variant of `TurnEvent`; as the generated code reads it. */
+        const val MESSAGES = 1
+
+        /** Before a packed message: its kind and its length. */
+        const val TEXT: Byte = 0
+        const val HEAD = 1 + Int.SIZE_BYTES
     }
 }
