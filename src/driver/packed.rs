@@ -80,7 +80,8 @@ impl Packed {
         parts(&self.bytes).map(|data| {
             if data.is_text {
                 // The protocol has checked it; this is the way without `unsafe`.
-                Message::text(String::from_utf8_lossy(data.payload))
+                let text = String::from_utf8(data.payload.to_vec());
+                Message::text(text.unwrap_or_default())
             } else {
                 Message::from(data.payload)
             }

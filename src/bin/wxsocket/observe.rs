@@ -2,7 +2,7 @@
 
 use super::json;
 use super::options::without_secrets;
-use super::timeline::{Mark, Timeline, visible};
+use super::timeline::{Mark, Timeline, quoted, visible};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -209,7 +209,7 @@ fn tell(timeline: &mut Timeline, fact: &Fact) {
         Fact::Frame { connection, kind, data, hex, code, bytes, .. } => {
             let code = code.map(|code| format!(" {code}")).unwrap_or_default();
             let content = match (data, hex) {
-                (Some(text), _) => format!(" {:?}", visible(text)),
+                (Some(text), _) => format!(" {}", quoted(text)),
                 (None, Some(hex)) if hex.is_empty() => String::new(),
                 (None, Some(hex)) => format!(" {}", visible(hex)),
                 (None, None) => String::new(),

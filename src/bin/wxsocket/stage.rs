@@ -1,7 +1,7 @@
 //! Where the demo plays: the client under observation, what it went through so far, and the
 //! means to say what must happen next.
 
-use super::timeline::{Mark, Timeline, visible};
+use super::timeline::{Mark, Timeline, quoted};
 use clap::builder::styling::Style;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -232,7 +232,7 @@ impl Stage {
             SocketEvent::Message { event } => {
                 self.tally.received += 1;
                 let text = match &event.data {
-                    Message::Text { text } => format!("{:?}", visible(text)),
+                    Message::Text { text } => quoted(text),
                     Message::Binary { bytes } => format!("{} bytes", bytes.len()),
                 };
                 self.timeline.note(Mark::Receive, &text);

@@ -175,7 +175,7 @@ impl Timeline {
     pub(crate) fn close(&mut self, event: &CloseEvent) {
         let mut text = event.code.to_string();
         if !event.reason.is_empty() {
-            text += &format!(" {:?}", visible(&event.reason));
+            text += &format!(" {}", quoted(&event.reason));
         }
         text += if event.was_clean { ", clean" } else { ", without a closing handshake" };
         let Some(retry) = event.retry else {
@@ -212,9 +212,24 @@ pub(crate) fn visible(text: &str) -> String {
     shown
 }
 
+/// As [`visible`], between quotation marks.
+pub(crate) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{:?}… ({} bytes)", &text[..end], text.len()),
+        None => format!("{text:?}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quotation_is_escaped_once() {
+        assert_eq!(quoted("a\rb\u{1b}\"c\\中"), r#""a\rb\u{1b}\"c\\中""#);
+        let long = "x".repeat(5_000);
+        assert!(quoted(&long).ends_with("x\"… (5000 bytes)"));
+    }
 
     #[test]
     fn text_from_outside_cannot_drive_the_terminal() {
