@@ -76,13 +76,14 @@ final class EventHub: BatchListener, @unchecked Sendable {
     func onMessages(epoch: Int64, packed: Data) {
         var events: [SocketEvent] = []
         packed.withUnsafeBytes { bytes in
-            var rest = bytes[...]
-            while let kind = rest.popFirst() {
-                let length = Int(UInt32(bigEndian: UnsafeRawBufferPointer(rebasing: rest).loadUnaligned(as: UInt32.self)))
-                let payload = UnsafeRawBufferPointer(rebasing: rest.dropFirst(4).prefix(length))
-                let data: Message = kind == 0 ? .text(String(decoding: payload, as: UTF8.self)) : .binary(Data(payload))
+            var at = 0
+            while at < bytes.count {
+                let isText = bytes[at] == 0
+                let length = Int(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: at + 1, as: UInt32.self)))
+                let payload = UnsafeRawBufferPointer(rebasing: bytes[(at + 5)..<(at + 5 + length)])
+                let data: Message = isText ? .text(String(decoding: payload, as: UTF8.self)) : .binary(Data(payload))
                 events.append(.message(MessageEvent(epoch: Int(epoch), data: data)))
-                rest = rest.dropFirst(4 + length)
+                at += 5 + length
             }
         }
         arrived(events, bytes: packed.count)
