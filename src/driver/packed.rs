@@ -60,7 +60,7 @@ impl Packed {
         }
         let mut kept = Vec::with_capacity(self.bytes.len());
         for (index, data) in parts(&self.bytes).enumerate() {
-            if !dropped.contains(&index) {
+            if dropped.binary_search(&index).is_err() {
                 append(&mut kept, data);
             }
         }
