@@ -12,14 +12,19 @@ use futures_util::task::AtomicWaker;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 /// Enough to keep a fast listener busy while the socket is read, little enough to be nothing
 /// on a phone.
 const MAX_EVENTS: usize = 1024;
 const MAX_BYTES: usize = 1 << 20;
 
-/// One turn of a delivery thread; then other tasks have theirs.
-const BATCH: usize = 256;
+/// One turn of a delivery thread; then other tasks have theirs. It begins with few events and
+/// doubles as long as a turn takes less than [`LONG_TURN`]: a fast listener hears many at a
+/// time, and a slow one does not look like one that is stuck.
+const MIN_BATCH: usize = 16;
+const MAX_BATCH: usize = 256;
+const LONG_TURN: Duration = Duration::from_millis(2);
 
 /// What the net knows of a connection that has opened.
 #[derive(Clone, Debug)]
@@ -148,6 +153,8 @@ struct State {
     /// The final event is in; nothing follows.
     complete: bool,
     failures: u64,
+    /// How many events the next turn of a delivery thread takes.
+    batch: usize,
 }
 
 impl State {
@@ -175,6 +182,7 @@ impl Mailbox {
             starved: false,
             complete: false,
             failures: 0,
+            batch: MIN_BATCH,
         };
         Self { state: Mutex::new(state), arrived: Condvar::new(), reader }
     }
@@ -356,13 +364,19 @@ impl Mailbox {
         };
         let receiver = receiver.clone();
         let moved = std::mem::take(&mut state.again).then_some(state.standing);
-        let notices = self.remove(state, BATCH);
+        let batch = state.batch;
+        let notices = self.remove(state, batch);
+        let begin = Instant::now();
         let over = notices.iter().any(Notice::is_final);
         let mut failures = moved.map_or(0, |standing| guarded(|| receiver.stands(standing)));
         failures += receiver.receive(notices);
         drop(receiver);
         let mut state = self.state();
         state.failures += failures;
+        state.batch = match begin.elapsed() {
+            long if long > LONG_TURN => MIN_BATCH,
+            _ => MAX_BATCH.min(batch * 2),
+        };
         // Whoever is told the end is let go: it may own whatever keeps this task alive.
         let done = if over { state.outlet.take() } else { None };
         drop(state);

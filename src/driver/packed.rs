@@ -47,25 +47,26 @@ impl Packed {
         self.bytes
     }
 
-    /// Drops those that `keep` does not want, which are few.
+    /// Drops those that `keep` does not want.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(Data<'_>) -> bool) {
-        let mut dropped = Vec::new();
-        for (index, data) in parts(&self.bytes).enumerate() {
-            if !keep(data) {
-                dropped.push(index);
+        let (mut kept, mut count, mut at) = (None::<Vec<u8>>, 0, 0);
+        for data in parts(&self.bytes) {
+            if keep(data) {
+                count += 1;
+                if let Some(kept) = &mut kept {
+                    append(kept, data);
+                }
+            } else if kept.is_none() {
+                kept = Some(self.bytes[..at].to_vec());
             }
+            at += HEAD + data.payload.len();
         }
-        if dropped.is_empty() {
-            return;
+        if let Some(kept) = kept {
+            self.count = count;
+            // Of the right size: what is left of 64 KiB may be one byte, and a mailbox counts
+            // that byte.
+            self.bytes = Bytes::copy_from_slice(&kept);
         }
-        let mut kept = Vec::with_capacity(self.bytes.len());
-        for (index, data) in parts(&self.bytes).enumerate() {
-            if dropped.binary_search(&index).is_err() {
-                append(&mut kept, data);
-            }
-        }
-        self.count -= dropped.len();
-        self.bytes = kept.into();
     }
 
     /// Splits off the first `count` messages; there are more.
@@ -172,6 +173,16 @@ mod tests {
         packed.retain(|data| !data.payload.is_empty());
         assert_eq!((packed.count(), packed.len()), (1, 2));
         assert_eq!(packed.messages().collect::<Vec<_>>(), messages[2..3]);
+    }
+
+    #[test]
+    fn what_is_dropped_takes_no_memory() {
+        let large = Message::from(vec![1; MAX_PACKED]);
+        let mut packed = packed(&["a".into(), large.clone(), large, "b".into()]);
+        packed.retain(|data| data.is_text);
+        assert_eq!(packed.messages().collect::<Vec<_>>(), ["a".into(), "b".into()]);
+        let bytes = packed.into_bytes().try_into_mut().expect("nobody else's");
+        assert!(bytes.capacity() < 100, "{}", bytes.capacity());
     }
 
     #[test]

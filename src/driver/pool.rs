@@ -18,7 +18,7 @@ const THREADS: usize = 2;
 const MAX_THREADS: usize = 256;
 
 /// Nothing was begun for this long although something waits: all threads are stuck. Longer
-/// than any honest listener needs between two messages, shorter than a person notices.
+/// than a turn of any honest listener takes, shorter than a person notices.
 const STUCK: Duration = Duration::from_millis(20);
 
 /// How long an added thread waits for more work.
