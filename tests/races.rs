@@ -113,3 +113,16 @@ fn everybody_may_send_and_close_at_once() {
         }
     }
 }
+
+#[test]
+fn messages_behind_a_ping_are_heard_though_the_pong_cannot_be_written() {
+    let script = r#"[{"rules": [{"on": "open", "do": [
+        {"send": "first"}, {"ping": "p"}, {"flood": {"count": 100, "bytes": 5}}, "drop"]}]}]"#;
+    let server = serve(script);
+    for round in 0..50 {
+        let task = connect_socket(once(server.url()), None, None).unwrap();
+        let is_message = |event: &SocketEvent| matches!(event, SocketEvent::Message { .. });
+        let heard = (&*task.events()).filter(is_message).count();
+        assert_eq!(heard, 101, "round {round}");
+    }
+}

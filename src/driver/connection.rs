@@ -52,7 +52,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(epoch: u64, socket: Socket) -> Self {
+    pub(super) fn new(epoch: u64, mut socket: Socket) -> Self {
+        socket.get_mut().read_on_after_write_errors();
         Self {
             epoch,
             socket,
@@ -78,8 +79,11 @@ impl Connection {
         let (mut heard, mut frames, mut bytes) = (Vec::new(), 0, 0);
         while frames < most && bytes < LOOK_BYTES {
             let Poll::Ready(said) = self.poll_read(cx) else {
-                // Everything that the peer said is heard; now a broken pipe counts.
-                if let Some(failure) = self.broken.take() {
+                // Everything that the peer said is heard; now a broken pipe counts. Not if it is
+                // only tokio that wants others to have their turn: there may be more.
+                if tokio::task::coop::has_budget_remaining()
+                    && let Some(failure) = self.broken.take()
+                {
                     frames += 1;
                     heard.extend(packer.take().map(Heard::Packed));
                     heard.push(Heard::Input(Input::Failed { epoch: self.epoch, failure }));
@@ -177,6 +181,10 @@ impl Connection {
             return Poll::Pending;
         }
         let result = self.try_write(cx, &mut next);
+        if let Some(error) = self.socket.get_mut().take_write_error() {
+            self.broken = Some(failure(&Error::Io(error)));
+            return Poll::Ready(true);
+        }
         match result {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(written)) => Poll::Ready(written),
@@ -238,6 +246,9 @@ impl Connection {
                     socket.close(Some(frame)).await?;
                 }
                 None => socket.flush().await?,
+            }
+            if let Some(error) = socket.get_mut().take_write_error() {
+                return Err(Error::Io(error));
             }
             while let Some(Ok(_)) = socket.next().await {}
             // After an error there may be more, which makes no sense any more. Left unread it

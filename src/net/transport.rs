@@ -13,6 +13,15 @@ pub(crate) struct Transport {
     stream: Stream,
     /// Reads that brought something, modulo 2⁶⁴.
     reads: u64,
+    writing: Writing,
+}
+
+#[derive(Debug)]
+enum Writing {
+    /// Errors are told to whoever writes.
+    Strict,
+    /// Errors are kept.
+    Kept(Option<io::Error>),
 }
 
 #[derive(Debug)]
@@ -24,13 +33,13 @@ enum Stream {
 
 impl From<TcpStream> for Transport {
     fn from(tcp: TcpStream) -> Self {
-        Self { stream: Stream::Plain(tcp), reads: 0 }
+        Self { stream: Stream::Plain(tcp), reads: 0, writing: Writing::Strict }
     }
 }
 
 impl From<TlsStream<TcpStream>> for Transport {
     fn from(tls: TlsStream<TcpStream>) -> Self {
-        Self { stream: Stream::Tls(Box::new(tls)), reads: 0 }
+        Self { stream: Stream::Tls(Box::new(tls)), reads: 0, writing: Writing::Strict }
     }
 }
 
@@ -46,6 +55,32 @@ impl Transport {
     /// from one that is gone.
     pub(crate) fn reads(&self) -> u64 {
         self.reads
+    }
+
+    /// From now on keeps the error when writing fails, and takes what is written all the same.
+    /// The codec writes its Pongs while it reads, and would not give out what it has read
+    /// already.
+    pub(crate) fn read_on_after_write_errors(&mut self) {
+        self.writing = Writing::Kept(None);
+    }
+
+    /// Why nothing can be written any more, if that is so.
+    pub(crate) fn take_write_error(&mut self) -> Option<io::Error> {
+        match &mut self.writing {
+            Writing::Kept(error) => error.take(),
+            Writing::Strict => None,
+        }
+    }
+
+    /// The result of writing, which would be `done` if it had gone well.
+    fn written<T>(&mut self, result: Poll<io::Result<T>>, done: T) -> Poll<io::Result<T>> {
+        match (result, &mut self.writing) {
+            (Poll::Ready(Err(error)), Writing::Kept(kept)) => {
+                kept.get_or_insert(error);
+                Poll::Ready(Ok(done))
+            }
+            (result, _) => result,
+        }
     }
 
     /// Makes the coming drop a reset: what is unsent is discarded and the kernel keeps
@@ -88,11 +123,13 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        forward!(self, poll_write, cx, buf)
+        let result = forward!(self, poll_write, cx, buf);
+        self.written(result, buf.len())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, poll_flush, cx)
+        let result = forward!(self, poll_flush, cx);
+        self.written(result, ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
