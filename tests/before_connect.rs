@@ -250,3 +250,78 @@ fn closing_while_it_thinks_ends_the_task_at_once() {
     drop(release);
     assert!(server.connections().is_empty());
 }
+
+/// Opens once.
+#[derive(Default)]
+struct Door(Mutex<bool>, std::sync::Condvar);
+
+impl Door {
+    fn pass(&self) {
+        let _open = self.1.wait_while(self.0.lock().unwrap(), |open| !*open).unwrap();
+    }
+
+    fn open(&self) {
+        *self.0.lock().unwrap() = true;
+        self.1.notify_all();
+    }
+}
+
+#[test]
+fn a_late_answer_is_the_next_attempts_and_nobody_is_asked_twice_at_once() {
+    let server = echo();
+    let (door, calls) = (Arc::new(Door::default()), Arc::new(Mutex::new(0)));
+    let provider = ask({
+        let (door, calls, url) = (door.clone(), calls.clone(), format!("{}/late", server.url()));
+        move |_, _| {
+            *calls.lock().unwrap() += 1;
+            door.pass();
+            Ok(ConnectDecision::Change { url: Some(url.clone()), header: None, protocols: None })
+        }
+    });
+    let options = ConnectOptions { timeout_ms: Some(50), ..fast("ws://127.0.0.1:1") };
+    let mut client = Client::asking(options, provider);
+    for _ in 0..3 {
+        client.lost(ErrorKind::BeforeConnect);
+    }
+    assert_eq!(*calls.lock().unwrap(), 1, "the first call has not returned");
+    door.open();
+    loop {
+        match client.next() {
+            SocketEvent::Open { .. } => break,
+            SocketEvent::Error { event } => assert_eq!(event.kind, ErrorKind::BeforeConnect),
+            SocketEvent::Close { event } => assert!(event.retry.is_some()),
+            event => panic!("{event:?}"),
+        }
+    }
+    assert_eq!(server.connections()[0].request_path.as_deref(), Some("/late"));
+    client.finish();
+}
+
+#[test]
+fn apps_that_do_not_answer_keep_nobody_elses_lookups_waiting() {
+    let server = echo();
+    let door = Arc::new(Door::default());
+    let (told, asked) = channel();
+    let mut stuck = Vec::new();
+    // More than there are threads for lookups.
+    for _ in 0..40 {
+        let (door, told) = (door.clone(), told.clone());
+        let provider = ask(move |_, _| {
+            told.send(()).unwrap();
+            door.pass();
+            Ok(ConnectDecision::Proceed)
+        });
+        stuck.push(Client::asking(fast(server.url()), provider));
+    }
+    for _ in 0..stuck.len() {
+        asked.recv_timeout(PATIENCE).unwrap();
+    }
+    let mut client = Client::connect(fast(server.url().replace("127.0.0.1", "localhost")));
+    client.open();
+    client.finish();
+    door.open();
+    for mut client in stuck {
+        client.open();
+        client.finish();
+    }
+}

@@ -1,6 +1,7 @@
 //! Carries inputs to the session and performs its outputs, on one shared runtime; hands
 //! events to the app on threads of their own.
 
+mod asking;
 mod connection;
 mod mailbox;
 mod packed;

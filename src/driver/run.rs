@@ -1,10 +1,11 @@
 //! The run loop of one task: a future that never ends before the task does.
 
+use super::asking::Asking;
 use super::connection::{Connection, Heard};
 use super::mailbox::{Notice, Opening, Standing};
 use super::{BeforeDial, DialRefused, Task, runtime};
 use crate::net::{self, DialOptions, Opened};
-use crate::session::{ErrorKind, Event, Failure, Input, Output, Phase};
+use crate::session::{Event, Failure, Input, Output, Phase};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ type Dial = Pin<Box<dyn Future<Output = Result<Opened, DialRefused>> + Send>>;
 pub(super) struct Runner {
     task: Arc<Task>,
     options: DialOptions,
-    before_dial: Option<Arc<dyn BeforeDial>>,
+    asking: Option<Asking>,
     /// How long a connection that is let go politely may take.
     patience: Duration,
     dial: Option<(u64, Dial)>,
@@ -48,7 +49,7 @@ impl Runner {
             standing: task.standing(),
             task,
             options,
-            before_dial,
+            asking: before_dial.map(Asking::new),
             patience,
             dial: None,
             opening: None,
@@ -104,13 +105,13 @@ impl Runner {
             options.target.host,
             options.target.port
         );
-        let before_dial = self.before_dial.clone();
+        let asking = self.asking.clone();
         self.read_paused = false;
         self.dial = Some((
             epoch,
             Box::pin(async move {
-                let options = match before_dial {
-                    Some(hook) => ask(hook, epoch, attempt, last_failure, options).await?,
+                let options = match asking {
+                    Some(asking) => asking.ask(epoch, attempt, last_failure, options).await?,
                     None => options,
                 };
                 net::dial(&options).await.map_err(DialRefused::Failed)
@@ -167,9 +168,10 @@ impl Runner {
     /// Tells the session, and collects the messages that are for the app.
     fn hear(&self, epoch: u64, heard: Vec<Heard>) -> Vec<Notice> {
         let now = Instant::now();
-        let mut session = self.task.session();
         let mut notices = Vec::new();
         for heard in heard {
+            // Not for all of it at once: the app's `send` waits for the same lock.
+            let mut session = self.task.session();
             match heard {
                 Heard::Packed(mut packed) => {
                     packed.retain(|data| session.receive(epoch, data, now));
@@ -284,27 +286,6 @@ impl Drop for Runner {
         session.handle_timeout(now + self.patience);
         drop(session);
         self.perform();
-    }
-}
-
-/// Has the app asked, on a thread that may block, within the time of a dial.
-async fn ask(
-    hook: Arc<dyn BeforeDial>,
-    epoch: u64,
-    attempt: u32,
-    last_failure: Option<Failure>,
-    options: DialOptions,
-) -> Result<DialOptions, DialRefused> {
-    let patience = options.timeout;
-    let failed =
-        |detail: String| DialRefused::Failed(Failure::new(ErrorKind::BeforeConnect, detail));
-    let asked = tokio::task::spawn_blocking(move || {
-        hook.before_dial(epoch, attempt, last_failure, &options)
-    });
-    match tokio::time::timeout(patience, asked).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => Err(failed("it panicked".to_owned())),
-        Err(_) => Err(failed(format!("no answer within {patience:?}"))),
     }
 }
 

@@ -3,8 +3,7 @@
 use once_cell::sync::Lazy;
 use tokio::runtime::{Builder, Handle};
 
-/// Name lookups, TLS handshakes and `beforeConnect` block; more than this many at a time
-/// wait their turn.
+/// Name lookups and TLS handshakes block; more than this many at a time wait their turn.
 const BLOCKING_THREADS: usize = 16;
 
 /// Never shut down: the runtime stays on the thread that drives it, because dropping one on
