@@ -48,7 +48,8 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Checks and splits a URL; the error says what is wrong with it.
+    /// Checks and splits a URL; the error says what is wrong with it, without a word of it: a
+    /// slip of the pen puts a token anywhere.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         if url.chars().any(char::is_control) {
             return Err("it contains a control character".to_owned());
@@ -57,7 +58,7 @@ impl Target {
         let secure = match scheme.to_ascii_lowercase().as_str() {
             "ws" => false,
             "wss" => true,
-            other => return Err(format!("the scheme {other:?} is neither ws nor wss")),
+            _ => return Err("its scheme is neither ws nor wss".to_owned()),
         };
         if rest.contains('#') {
             return Err("a WebSocket URL has no fragment (RFC 6455, 3); write %23".to_owned());
@@ -102,7 +103,7 @@ fn split_authority(authority: &str) -> Result<(String, Option<u16>), String> {
             Ok(number) if number > 0 && port.bytes().all(|digit| digit.is_ascii_digit()) => {
                 Some(number)
             }
-            _ => return Err(format!("{port:?} is no port (1 to 65535)")),
+            _ => return Err("what follows the host is no port (1 to 65535)".to_owned()),
         },
     };
     Ok((host.to_owned(), port))
@@ -117,16 +118,17 @@ fn check_host(host: &str) -> Result<&str, String> {
     }
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     if !host.bytes().all(legal) || host.len() > 253 {
-        return Err(format!("{host:?} is no host name"));
+        return Err("what follows :// is no host name".to_owned());
     }
     Ok(host)
 }
 
-/// Checks one header of the app; the error names it, never its value.
+/// Checks one header of the app; the error names it, never its value, which some write where
+/// the name should be.
 pub(crate) fn check_header(header: &Header) -> Result<(), String> {
     let Header { name, value } = header;
     if !is_token(name) {
-        return Err(format!("{name:?} is no header name (RFC 9110, 5.6.2)"));
+        return Err(format!("a name {} (RFC 9110, 5.6.2)", flaw(name)));
     }
     let lower = name.to_ascii_lowercase();
     if RESERVED.contains(&lower.as_str()) {
@@ -142,14 +144,15 @@ pub(crate) fn check_header(header: &Header) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks the list of sub-protocols: tokens, none twice (RFC 6455, 4.1).
+/// Checks the list of sub-protocols: tokens, none twice (RFC 6455, 4.1). The error counts them
+/// from 1 and repeats none: some carry credentials.
 pub(crate) fn check_protocols(protocols: &[String]) -> Result<(), String> {
     for (at, protocol) in protocols.iter().enumerate() {
         if !is_token(protocol) {
-            return Err(format!("{protocol:?} is no sub-protocol name (RFC 6455, 4.1)"));
+            return Err(format!("number {} {} (RFC 6455, 4.1)", at + 1, flaw(protocol)));
         }
         if protocols[..at].contains(protocol) {
-            return Err(format!("{protocol:?} is there twice"));
+            return Err(format!("number {} is there already", at + 1));
         }
     }
     Ok(())
@@ -157,8 +160,19 @@ pub(crate) fn check_protocols(protocols: &[String]) -> Result<(), String> {
 
 /// RFC 9110, 5.6.2.
 fn is_token(text: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(legal)
+    !text.is_empty() && text.chars().all(is_in_tokens)
+}
+
+fn is_in_tokens(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
+}
+
+/// Why this is no token, without repeating it.
+fn flaw(text: &str) -> String {
+    match text.chars().enumerate().find(|(_, c)| !is_in_tokens(*c)) {
+        Some((at, c)) => format!("must not hold {c:?}, its character {}", at + 1),
+        None => "is empty".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -230,6 +244,25 @@ mod tests {
             assert!(check_header(&Header::new(name, "x")).is_err(), "{name}");
         }
         assert!(check_header(&Header::new("Authorization", "Bearer a.b.c")).is_ok());
+    }
+
+    #[test]
+    fn what_was_written_in_the_wrong_place_stays_out_of_errors() {
+        let header = check_header(&Header::new("Authorization: Bearer secret", ""));
+        let protocols = check_protocols(&["a".to_owned(), "bearer, secret".to_owned()]);
+        let twins = check_protocols(&["secret".to_owned(), "secret".to_owned()]);
+        let url = |url| Target::parse(url).map(|_| ());
+        let errors = [
+            (header, "a name must not hold ':', its character 14 (RFC 9110, 5.6.2)"),
+            (protocols, "number 2 must not hold ',', its character 7 (RFC 6455, 4.1)"),
+            (twins, "number 2 is there already"),
+            (url("ws://h:80token=secret"), "what follows the host is no port (1 to 65535)"),
+            (url("ws://h&token=secret"), "what follows :// is no host name"),
+            (url("secret://h"), "its scheme is neither ws nor wss"),
+        ];
+        for (result, expected) in errors {
+            assert_eq!(result, Err(expected.to_owned()));
+        }
     }
 
     #[test]

@@ -184,7 +184,7 @@ impl Session {
         let attempts = self.reconnect.attempt();
         let detail = match &last {
             Some(last) => {
-                format!("{attempts} attempts; the last: {} {}", last.kind.message(), last.detail)
+                format!("{attempts} attempts; the last: {} ({})", last.kind.message(), last.detail)
             }
             None => format!("{attempts} attempts; the last was closed with {code} {reason:?}"),
         };
