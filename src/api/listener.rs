@@ -34,8 +34,9 @@ pub trait BeforeConnect: Send + Sync {
     /// connection; `last_error` is what ended the previous connection, if it failed.
     ///
     /// It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-    /// as it has after an error. A call that never returns keeps one of the 16 threads that
-    /// lookups and TLS handshakes of all tasks share.
+    /// as it has after an error. It is called on a thread of its own (at most 256 in the
+    /// process), and never while an earlier call has not returned: a late answer is the next
+    /// attempt's.
     fn before_connect(
         &self,
         attempt: i32,

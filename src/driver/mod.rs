@@ -3,6 +3,7 @@
 
 mod asking;
 mod connection;
+mod journal;
 mod mailbox;
 mod packed;
 mod pool;
@@ -50,6 +51,8 @@ pub(crate) enum DialRefused {
 
 /// A running task: what the app's threads and the run loop share.
 pub(crate) struct Task {
+    /// What the log calls it.
+    number: u64,
     session: Mutex<Session>,
     /// The open connection. Whoever holds it may lock the session, never the other way round.
     connection: Mutex<Option<Connection>>,
@@ -71,6 +74,7 @@ impl Task {
         let waker = Arc::new(AtomicWaker::new());
         let standing = standing(&session);
         let task = Arc::new(Self {
+            number: journal::next_number(),
             session: Mutex::new(session),
             connection: Mutex::default(),
             mailbox: Arc::new(Mailbox::new(waker.clone(), standing)),

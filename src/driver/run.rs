@@ -3,7 +3,7 @@
 use super::asking::Asking;
 use super::connection::{Connection, Heard};
 use super::mailbox::{Notice, Opening, Standing};
-use super::{BeforeDial, DialRefused, Task, runtime};
+use super::{BeforeDial, DialRefused, Task, journal, runtime};
 use crate::net::{self, DialOptions, Opened};
 use crate::session::{Event, Failure, Input, Output, Phase};
 use std::future::Future;
@@ -67,6 +67,7 @@ impl Runner {
         for output in outputs {
             match output {
                 Output::Emit(event) => {
+                    journal::note(self.task.number, &event);
                     let is_open = matches!(event, Event::Open { .. });
                     let opening = if is_open { self.opening.take() } else { None };
                     notices.push(Notice::Event { event, opening });
@@ -101,7 +102,8 @@ impl Runner {
     fn begin_dial(&mut self, epoch: u64, attempt: u32, last_failure: Option<Failure>) {
         let options = self.options.clone();
         log::debug!(
-            "connection {epoch}, attempt {attempt}: dialling {}:{}",
+            "socket {}, connection {epoch}, attempt {attempt}: dialling {}:{}",
+            self.task.number,
             options.target.host,
             options.target.port
         );
@@ -126,7 +128,11 @@ impl Runner {
         self.dial = None;
         let input = match result {
             Ok(Opened { socket, header, protocol, profile }) => {
-                log::debug!("connection {epoch}: open after {} ms", profile.cost as u64);
+                log::debug!(
+                    "socket {}, connection {epoch}: open after {} ms",
+                    self.task.number,
+                    profile.cost as u64
+                );
                 *self.task.connection() = Some(Connection::new(epoch, socket));
                 self.opening = Some(Box::new(Opening { header, protocol, profile }));
                 Input::Opened { epoch }
@@ -222,7 +228,7 @@ impl Runner {
         let mut session = self.task.session();
         session.handle_timeout(now);
         if slept {
-            log::debug!("the device slept");
+            log::debug!("socket {}: the device slept", self.task.number);
             session.handle(Input::Woke, now);
         }
         true
@@ -281,7 +287,7 @@ impl Drop for Runner {
         if session.phase() == Phase::Closed {
             return;
         }
-        log::error!("the run loop ended early");
+        log::error!("socket {}: the run loop ended early", self.task.number);
         session.handle(Input::Close { code: 1000, reason: "internal error".to_owned() }, now);
         session.handle_timeout(now + self.patience);
         drop(session);

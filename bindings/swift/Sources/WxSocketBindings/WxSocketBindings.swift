@@ -937,8 +937,9 @@ public protocol BeforeConnect: AnyObject, Sendable {
      * connection; `last_error` is what ended the previous connection, if it failed.
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-     * as it has after an error. A call that never returns keeps one of the 16 threads that
-     * lookups and TLS handshakes of all tasks share.
+     * as it has after an error. It is called on a thread of its own (at most 256 in the
+     * process), and never while an earlier call has not returned: a late answer is the next
+     * attempt's.
      */
     func beforeConnect(attempt: Int32, lastError: ErrorEvent?) throws  -> ConnectDecision
     
@@ -1004,8 +1005,9 @@ open class BeforeConnectImpl: BeforeConnect, @unchecked Sendable {
      * connection; `last_error` is what ended the previous connection, if it failed.
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-     * as it has after an error. A call that never returns keeps one of the 16 threads that
-     * lookups and TLS handshakes of all tasks share.
+     * as it has after an error. It is called on a thread of its own (at most 256 in the
+     * process), and never while an earlier call has not returned: a late answer is the next
+     * attempt's.
      */
 open func beforeConnect(attempt: Int32, lastError: ErrorEvent?)throws  -> ConnectDecision  {
     return try  FfiConverterTypeConnectDecision_lift(try rustCallWithError(FfiConverterTypeListenerError_lift) {
@@ -6649,7 +6651,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_batchlistener_on_state() != 42056) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 42079) {
+    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 27169) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_socketlistener_on_open() != 40747) {
