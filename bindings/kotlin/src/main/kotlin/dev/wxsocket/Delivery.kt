@@ -107,6 +107,7 @@ internal class Delivery(
     val state = MutableStateFlow(state)
     val failures = AtomicLong()
 
+    /** Those who have come since. Its lock guards who is where: in here or in [subscribers]. */
     private val joining = ConcurrentLinkedQueue<Subscriber>()
 
     /** What there is to tell everybody. */
@@ -135,16 +136,25 @@ internal class Delivery(
     }
 
     fun remove(subscriber: Subscriber) {
+        // Even if it is not here yet: whoever waits can be cancelled before it has come.
         subscriber.gone = true
-        synchronized(joining) { subscribers = subscribers - subscriber }
-        resume()
+        remove { it === subscriber }
     }
 
     /** Removes a listener by its function; `null`: all of these [kinds]. */
     fun off(kinds: Int, function: Any?) {
-        val listeners = subscribers + joining
-        listeners.filter { it is Listener && it.kinds == kinds && (function == null || it.function == function) }
-            .forEach(::remove)
+        remove { it is Listener && it.kinds == kinds && (function == null || it.function == function) }
+    }
+
+    private fun remove(which: (Subscriber) -> Boolean) {
+        synchronized(joining) {
+            val (going, staying) = subscribers.partition(which)
+            // A turn may be about to tell them, out of a list that it has already.
+            going.forEach { it.gone = true }
+            joining.removeAll(which)
+            subscribers = staying
+        }
+        resume()
     }
 
     /** Somebody who had no room may have some now. */
@@ -233,7 +243,13 @@ internal class Delivery(
 
     /** Lets in those who have come, and tells them what they are owed, in order. */
     private fun admit() {
-        val newcomers = generateSequence { joining.poll() }.filterNot { it.gone }.toList()
+        val newcomers = synchronized(joining) {
+            // In one step, so that whoever is taken off meanwhile is found.
+            joining.filterNot { it.gone }.also {
+                joining.clear()
+                subscribers = subscribers + it
+            }
+        }
         val past = missed.toMutableList()
         open?.let { if (it !in past) past.add(0, it) }
         end?.let { if (it !in past) past += it }
@@ -245,7 +261,6 @@ internal class Delivery(
         }
         newcomers.filterNot { it.onlyWaits }.forEach { wanted = wanted or it.kinds }
         missed.removeAll { it.kind and wanted != 0 }
-        synchronized(joining) { subscribers = subscribers + newcomers.filterNot { it.gone } }
     }
 
     private companion object {

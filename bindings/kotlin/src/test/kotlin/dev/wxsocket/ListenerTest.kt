@@ -7,7 +7,9 @@ import java.util.concurrent.CountDownLatch
 import java.util.concurrent.Executors
 import java.util.concurrent.LinkedBlockingQueue
 import java.util.concurrent.TimeUnit
+import java.util.concurrent.atomic.AtomicInteger
 import java.util.logging.Level
+import kotlin.concurrent.thread
 import kotlin.test.assertEquals
 import kotlin.test.assertTrue
 
@@ -81,6 +83,28 @@ class ListenerTest {
         it.task.close()
         it.expect<CloseEvent>()
         assertTrue(got.isEmpty())
+    }
+
+    @Test
+    fun `off finds a listener whatever the turns are at`() = withServer { server ->
+        val it = record(server.url())
+        it.expect<OpenEvent>()
+        // Each has turns of its own going on while the other one comes and goes.
+        val removed = AtomicInteger()
+        List(2) { _ ->
+            thread {
+                repeat(20_000) { _ ->
+                    val listener = { _: MessageEvent -> removed.incrementAndGet(); Unit }
+                    it.task.onMessage(listener)
+                    it.task.offMessage(listener)
+                }
+            }
+        }.forEach(Thread::join)
+        it.task.send("anybody?")
+        assertEquals("anybody?", it.expect<MessageEvent>().text)
+        it.task.close()
+        it.expect<CloseEvent>()
+        assertEquals(0, removed.get(), "of those that were taken off")
     }
 
     @Test
