@@ -24,6 +24,14 @@ private val SocketEvent.kind: Int
         is CloseEvent -> CLOSE
     }
 
+/** What it holds of the server's; the rest is small. */
+private val SocketEvent.size: Long
+    get() = when (val data = (this as? MessageEvent)?.data) {
+        is Message.Text -> data.text.length.toLong()
+        is Message.Binary -> data.bytes.size.toLong()
+        null -> 0
+    }
+
 /** Somebody who is told events of some [kinds]. */
 internal abstract class Subscriber(val kinds: Int) {
     @Volatile var gone = false
@@ -63,7 +71,7 @@ internal class Collector(kinds: Int, @Suppress("unused") private val keep: Any) 
     override fun offer(event: SocketEvent): Boolean {
         if (gone) return true
         if (load.get() >= MOST) return false
-        load.addAndGet(weight(event))
+        load.addAndGet(OVERHEAD + event.size)
         channel.trySend(event)
         return true
     }
@@ -71,16 +79,7 @@ internal class Collector(kinds: Int, @Suppress("unused") private val keep: Any) 
     override val hasRoom: Boolean get() = gone || load.get() <= MOST / 2
 
     fun took(event: SocketEvent) {
-        load.addAndGet(-weight(event))
-    }
-
-    private fun weight(event: SocketEvent): Long {
-        val data = (event as? MessageEvent)?.data
-        return OVERHEAD + when (data) {
-            is Message.Text -> data.text.length.toLong()
-            is Message.Binary -> data.bytes.size.toLong()
-            null -> 0
-        }
+        load.addAndGet(-OVERHEAD - event.size)
     }
 
     private companion object {
@@ -125,6 +124,8 @@ internal class Delivery(
 
     /** What happened before anybody wanted to know, until somebody of its kind does. */
     private val missed = ArrayDeque<SocketEvent>()
+    private var missedBytes = 0L
+    private var hasLost = false
     private var wanted = subscribers.fold(0) { kinds, subscriber -> kinds or subscriber.kinds }
 
     fun add(subscriber: Subscriber) {
@@ -230,14 +231,13 @@ internal class Delivery(
         }
         if (wanted and event.kind != 0) return
         missed += event
-        if (missed.size > MISSED) {
-            if (missed.any { it is MessageEvent }) {
-                log.warning("nobody wants the messages of a socket: from now on they go, like those before")
-                missed.removeAll { it is MessageEvent }
-                wanted = wanted or MESSAGE
-            } else {
-                missed.removeFirst()
-            }
+        missedBytes += event.size
+        // As in the WebSocket API, what nobody listens for is gone, if a little later.
+        while (missed.size > MISSED || missedBytes > MISSED_BYTES) {
+            val oldest = missed.indexOfFirst { it is MessageEvent }.coerceAtLeast(0)
+            missedBytes -= missed.removeAt(oldest).size
+            if (!hasLost) log.warning("nobody listens to a socket: the oldest of what it told is gone, and more will go")
+            hasLost = true
         }
     }
 
@@ -261,10 +261,12 @@ internal class Delivery(
         }
         newcomers.filterNot { it.onlyWaits }.forEach { wanted = wanted or it.kinds }
         missed.removeAll { it.kind and wanted != 0 }
+        missedBytes = missed.sumOf { it.size }
     }
 
     private companion object {
-        /** Who listens later than this many events was not listening. */
+        /** Of more than this the oldest go, messages first. */
         const val MISSED = 256
+        const val MISSED_BYTES = 1L shl 20
     }
 }

@@ -49,7 +49,7 @@ public fun connectSocket(url: String, block: ConnectOptions.() -> Unit = {}): So
  *
  * Listeners in the block of [connectSocket] hear everything. One that comes later is told of the
  * open connection, or of the end, that it missed; the first of its kind also gets what came
- * before it (at most 256 events).
+ * before it (the newest 256 events, or 1 MiB).
  */
 public class SocketTask internal constructor(
     private val task: FfiTask,
