@@ -173,7 +173,16 @@ internal class Delivery(
     }
 
     /** Carries the turn out. False: it goes on later, when there is room; it has not ended. */
-    fun run(): Boolean {
+    fun carryOut(): Boolean =
+        try {
+            run()
+        } catch (e: Throwable) {
+            // Nothing of the app's gets here; a turn that does not end would be the last of its task.
+            log.log(Level.SEVERE, "a turn failed", e)
+            true
+        }
+
+    private fun run(): Boolean {
         while (!tellAll()) {
             stalled.set(true)
             // Whoever made room before that line did not see it.
