@@ -1,6 +1,7 @@
 package dev.wxsocket
 
 import org.junit.jupiter.api.DynamicTest
+import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.TestFactory
 import org.junit.jupiter.api.assertThrows
 import kotlin.test.assertEquals
@@ -9,6 +10,7 @@ import kotlin.time.Duration
 import kotlin.time.Duration.Companion.days
 import kotlin.time.Duration.Companion.microseconds
 import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.Duration.Companion.nanoseconds
 import kotlin.time.Duration.Companion.seconds
 
 /** What is wrong with an option is said with its name, and nothing is made. */
@@ -28,12 +30,13 @@ class OptionsTest {
         case("protocols", "twice") { protocols("a", "a") },
         case("protocols", "malformed") { protocols("a b") },
         case("timeout_ms", "zero") { timeout = Duration.ZERO },
-        case("timeout_ms", "less than a millisecond") { timeout = 500.microseconds },
         case("timeout_ms", "negative") { timeout = (-1).seconds },
+        case("timeout_ms", "a little below zero") { timeout = (-1).nanoseconds },
         case("timeout_ms", "infinite") { timeout = Duration.INFINITE },
         case("close_timeout_ms") { closeTimeout = 25.days },
         case("max_message_bytes") { maxMessageBytes = 0 },
         case("background.grace_ms") { interruptInBackground((-5).milliseconds) },
+        case("reconnect.delay.delay_ms", "a little below zero") { reconnect { fixedDelay((-500).microseconds) } },
         case("reconnect.delay.delay_ms") { reconnect { fixedDelay((-1).milliseconds) } },
         case("reconnect.delay.min_ms") { reconnect { fullJitter(1.seconds, 0.seconds, 1.seconds, 1.seconds, 1.seconds) } },
         case("reconnect.delay.max_ms") { reconnect { fullJitter(1.seconds, 2.seconds, 1.seconds, 1.seconds, 1.seconds) } },
@@ -64,6 +67,16 @@ class OptionsTest {
         }
     }
 
+    @Test
+    fun `no time is rounded to none`() {
+        val rounded = mapOf(
+            0.seconds to 0L, 1.nanoseconds to 1L, 500.microseconds to 1L, 1.milliseconds to 1L, 1_000_001.nanoseconds to 2L,
+            (-1).nanoseconds to -1L, (-500).microseconds to -1L, (-1).milliseconds to -1L, (-1_000_001).nanoseconds to -2L,
+            1_000_000.days to 86_400_000_000_000L, Duration.INFINITE to Long.MAX_VALUE, -Duration.INFINITE to Long.MIN_VALUE,
+        )
+        for ((time, ms) in rounded) assertEquals(ms, time.wholeMs, "$time")
+    }
+
     @TestFactory
     fun `every option is taken`() = listOf<Pair<String, ConnectOptions.() -> Unit>>(
         "all" to {
@@ -71,6 +84,7 @@ class OptionsTest {
             tcpNoDelay = true
             greeting = Message.Binary(byteArrayOf(1))
             maxMessageBytes = 1024
+            closeTimeout = 500.microseconds
             keepInBackground()
             reconnect { unlimited(); honourRetryAfter = false; fullJitter(1.seconds, 1.seconds, 2.seconds, 9.seconds, 9.seconds) }
             heartbeat { ping(); idleDriven = true }
