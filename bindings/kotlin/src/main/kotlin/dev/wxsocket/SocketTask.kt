@@ -130,6 +130,13 @@ public class SocketTask internal constructor(
         return outcome(code) ?: engine { task.sendBytes(bytes.direct()) }.lift()
     }
 
+    /** Sends a message of either kind, such as one that came back as unsent. */
+    public fun send(message: Message): SendOutcome =
+        when (message) {
+            is Message.Text -> send(message.text)
+            is Message.Binary -> send(message.bytes)
+        }
+
     /**
      * Ends the task: sends what was accepted, then a close frame, waits at most `closeTimeout`
      * for the server's, and tells the last [CloseEvent] with this code and reason. Legal at any
