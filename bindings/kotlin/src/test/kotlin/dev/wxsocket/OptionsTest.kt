@@ -29,31 +29,31 @@ class OptionsTest {
         case("header", "handshake") { header("Sec-WebSocket-Key", "x") },
         case("protocols", "twice") { protocols("a", "a") },
         case("protocols", "malformed") { protocols("a b") },
-        case("timeout_ms", "zero") { timeout = Duration.ZERO },
-        case("timeout_ms", "negative") { timeout = (-1).seconds },
-        case("timeout_ms", "a little below zero") { timeout = (-1).nanoseconds },
-        case("timeout_ms", "infinite") { timeout = Duration.INFINITE },
-        case("close_timeout_ms") { closeTimeout = 25.days },
-        case("max_message_bytes") { maxMessageBytes = 0 },
-        case("background.grace_ms") { interruptInBackground((-5).milliseconds) },
-        case("reconnect.delay.delay_ms", "a little below zero") { reconnect { fixedDelay((-500).microseconds) } },
-        case("reconnect.delay.delay_ms") { reconnect { fixedDelay((-1).milliseconds) } },
-        case("reconnect.delay.min_ms") { reconnect { fullJitter(1.seconds, 0.seconds, 1.seconds, 1.seconds, 1.seconds) } },
-        case("reconnect.delay.max_ms") { reconnect { fullJitter(1.seconds, 2.seconds, 1.seconds, 1.seconds, 1.seconds) } },
-        case("reconnect.max_attempts", "0") { reconnect { maxAttempts(0) } },
-        case("reconnect.max_attempts", "negative") { reconnect { maxAttempts(-1) } },
-        case("reconnect.stable_after_ms") { reconnect { stableAfter = Duration.ZERO } },
-        case("reconnect.stop_codes") { reconnect { stopCodes = listOf(99_999) } },
-        case("reconnect.stop_statuses") { reconnect { stopStatuses = listOf(600) } },
-        case("heartbeat.interval_ms") { heartbeat { interval = Duration.ZERO } },
-        case("heartbeat.timeout_ms") { heartbeat { timeout = (-1).seconds } },
+        case("timeout", "zero") { timeout = Duration.ZERO },
+        case("timeout", "negative") { timeout = (-1).seconds },
+        case("timeout", "a little below zero") { timeout = (-1).nanoseconds },
+        case("timeout", "infinite") { timeout = Duration.INFINITE },
+        case("closeTimeout") { closeTimeout = 25.days },
+        case("maxMessageBytes") { maxMessageBytes = 0 },
+        case("background.grace") { interruptInBackground((-5).milliseconds) },
+        case("reconnect.delay.delay", "a little below zero") { reconnect { fixedDelay((-500).microseconds) } },
+        case("reconnect.delay.delay") { reconnect { fixedDelay((-1).milliseconds) } },
+        case("reconnect.delay.min") { reconnect { fullJitter(1.seconds, 0.seconds, 1.seconds, 1.seconds, 1.seconds) } },
+        case("reconnect.delay.max") { reconnect { fullJitter(1.seconds, 2.seconds, 1.seconds, 1.seconds, 1.seconds) } },
+        case("reconnect.maxAttempts", "0") { reconnect { maxAttempts(0) } },
+        case("reconnect.maxAttempts", "negative") { reconnect { maxAttempts(-1) } },
+        case("reconnect.stableAfter") { reconnect { stableAfter = Duration.ZERO } },
+        case("reconnect.stopCodes") { reconnect { stopCodes = listOf(99_999) } },
+        case("reconnect.stopStatuses") { reconnect { stopStatuses = listOf(600) } },
+        case("heartbeat.interval") { heartbeat { interval = Duration.ZERO } },
+        case("heartbeat.timeout") { heartbeat { timeout = (-1).seconds } },
         case("heartbeat.reply") { heartbeat { reply = ReplyMatch.Prefix("") } },
         case("heartbeat.strict") { preset = Preset.VUE; heartbeat { strict = true } },
         case("queue.messages") { queue { messages = 0 } },
         case("queue.bytes") { queue { bytes = -1 } },
-        case("queue.max_age_ms") { queue { maxAge = Duration.ZERO } },
-        case("queue.open_bytes") { queue { openBytes = 0 } },
-        case("tls.ca_pem") { tls { caPem = "no certificate" } },
+        case("queue.maxAge") { queue { maxAge = Duration.ZERO } },
+        case("queue.openBytes") { queue { openBytes = 0 } },
+        case("tls.caPem") { tls { caPem = "no certificate" } },
     )
 
     @TestFactory
@@ -65,6 +65,17 @@ class OptionsTest {
             assertEquals("connectSocket:fail invalid ${case.field}: ${refused.reason}", refused.errMsg)
             assertEquals(refused.errMsg, refused.message)
         }
+    }
+
+    @Test
+    fun `a reason names fields as they are written here`() {
+        val refused = assertThrows<WxException.InvalidArgument> {
+            connectSocket("ws://h") { reconnect { fullJitter(1.seconds, 2.seconds, 1.seconds, 1.seconds, 1.seconds) } }
+        }
+        assertEquals("connectSocket:fail invalid reconnect.delay.max: 1000 is less than min (2000)", refused.errMsg)
+        // A name that the app chose stays as it is.
+        val quoted = assertThrows<WxException.InvalidArgument> { connectSocket("ws://h") { header("t_ms", "\n") } }
+        assertTrue("t_ms" in quoted.reason, quoted.reason)
     }
 
     @Test
