@@ -245,8 +245,10 @@ internal class Delivery(
         while (missed.size > MISSED || missedBytes > MISSED_BYTES) {
             val oldest = missed.indexOfFirst { it is MessageEvent }.coerceAtLeast(0)
             missedBytes -= missed.removeAt(oldest).size
-            if (!hasLost) log.warning("nobody listens to a socket: the oldest of what it told is gone, and more will go")
-            hasLost = true
+            if (!hasLost) {
+                hasLost = true
+                log.warning("nobody listens to a socket: the oldest of what it told is gone, and more will go")
+            }
         }
     }
 

@@ -41,7 +41,10 @@ public class ConnectOptions internal constructor() {
     /** How long `close` waits for the server before it aborts. Default: 3 s. */
     public var closeTimeout: Duration? = null
 
-    /** Where listeners are called. Default: Android's main thread; elsewhere the library's own threads. */
+    /**
+     * Where listeners are called. Default: Android's main thread; elsewhere the library's own threads,
+     * which also call them when this executor takes no more or is shut down.
+     */
     public var executor: Executor? = null
 
     private val header = mutableListOf<Header>()
