@@ -1,5 +1,6 @@
 package dev.wxsocket
 
+import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.TimeSource
 import dev.wxsocket.ffi.ConnectDecision as FfiDecision
@@ -70,6 +71,18 @@ internal fun ConnectDecision.lower(): FfiDecision =
         is ConnectDecision.Stop -> FfiDecision.Stop(reason.scalar())
         is ConnectDecision.Change ->
             FfiDecision.Change(url?.scalar(), header?.map { it.scalar() }, protocols?.map { it.scalar() })
+    }
+
+/**
+ * Rounded away from zero: a time that is too short for the engine must not become "none", nor one
+ * below zero become zero. What is infinite is more than it accepts.
+ */
+internal val Duration.wholeMs: Long
+    get() {
+        val ms = inWholeMilliseconds
+        if (isInfinite()) return ms
+        val rest = this - ms.milliseconds
+        return if (rest == Duration.ZERO) ms else ms + if (isNegative()) -1 else 1
     }
 
 internal fun Header.scalar(): Header = Header(name.scalar(), value.scalar())

@@ -24,6 +24,14 @@ private val SocketEvent.kind: Int
         is CloseEvent -> CLOSE
     }
 
+/** What it holds of the server's; the rest is small. */
+private val SocketEvent.size: Long
+    get() = when (val data = (this as? MessageEvent)?.data) {
+        is Message.Text -> data.text.length.toLong()
+        is Message.Binary -> data.bytes.size.toLong()
+        null -> 0
+    }
+
 /** Somebody who is told events of some [kinds]. */
 internal abstract class Subscriber(val kinds: Int) {
     @Volatile var gone = false
@@ -63,7 +71,7 @@ internal class Collector(kinds: Int, @Suppress("unused") private val keep: Any) 
     override fun offer(event: SocketEvent): Boolean {
         if (gone) return true
         if (load.get() >= MOST) return false
-        load.addAndGet(weight(event))
+        load.addAndGet(OVERHEAD + event.size)
         channel.trySend(event)
         return true
     }
@@ -71,16 +79,7 @@ internal class Collector(kinds: Int, @Suppress("unused") private val keep: Any) 
     override val hasRoom: Boolean get() = gone || load.get() <= MOST / 2
 
     fun took(event: SocketEvent) {
-        load.addAndGet(-weight(event))
-    }
-
-    private fun weight(event: SocketEvent): Long {
-        val data = (event as? MessageEvent)?.data
-        return OVERHEAD + when (data) {
-            is Message.Text -> data.text.length.toLong()
-            is Message.Binary -> data.bytes.size.toLong()
-            null -> 0
-        }
+        load.addAndGet(-OVERHEAD - event.size)
     }
 
     private companion object {
@@ -107,6 +106,7 @@ internal class Delivery(
     val state = MutableStateFlow(state)
     val failures = AtomicLong()
 
+    /** Those who have come since. Its lock guards who is where: in here or in [subscribers]. */
     private val joining = ConcurrentLinkedQueue<Subscriber>()
 
     /** What there is to tell everybody. */
@@ -124,6 +124,8 @@ internal class Delivery(
 
     /** What happened before anybody wanted to know, until somebody of its kind does. */
     private val missed = ArrayDeque<SocketEvent>()
+    private var missedBytes = 0L
+    private var hasLost = false
     private var wanted = subscribers.fold(0) { kinds, subscriber -> kinds or subscriber.kinds }
 
     fun add(subscriber: Subscriber) {
@@ -135,16 +137,25 @@ internal class Delivery(
     }
 
     fun remove(subscriber: Subscriber) {
+        // Even if it is not here yet: whoever waits can be cancelled before it has come.
         subscriber.gone = true
-        synchronized(joining) { subscribers = subscribers - subscriber }
-        resume()
+        remove { it === subscriber }
     }
 
     /** Removes a listener by its function; `null`: all of these [kinds]. */
     fun off(kinds: Int, function: Any?) {
-        val listeners = subscribers + joining
-        listeners.filter { it is Listener && it.kinds == kinds && (function == null || it.function == function) }
-            .forEach(::remove)
+        remove { it is Listener && it.kinds == kinds && (function == null || it.function == function) }
+    }
+
+    private fun remove(which: (Subscriber) -> Boolean) {
+        synchronized(joining) {
+            val (going, staying) = subscribers.partition(which)
+            // A turn may be about to tell them, out of a list that it has already.
+            going.forEach { it.gone = true }
+            joining.removeAll(which)
+            subscribers = staying
+        }
+        resume()
     }
 
     /** Somebody who had no room may have some now. */
@@ -162,7 +173,16 @@ internal class Delivery(
     }
 
     /** Carries the turn out. False: it goes on later, when there is room; it has not ended. */
-    fun run(): Boolean {
+    fun carryOut(): Boolean =
+        try {
+            run()
+        } catch (e: Throwable) {
+            // Nothing of the app's gets here; a turn that does not end would be the last of its task.
+            log.log(Level.SEVERE, "a turn failed", e)
+            true
+        }
+
+    private fun run(): Boolean {
         while (!tellAll()) {
             stalled.set(true)
             // Whoever made room before that line did not see it.
@@ -220,20 +240,27 @@ internal class Delivery(
         }
         if (wanted and event.kind != 0) return
         missed += event
-        if (missed.size > MISSED) {
-            if (missed.any { it is MessageEvent }) {
-                log.warning("nobody wants the messages of a socket: from now on they go, like those before")
-                missed.removeAll { it is MessageEvent }
-                wanted = wanted or MESSAGE
-            } else {
-                missed.removeFirst()
+        missedBytes += event.size
+        // As in the WebSocket API, what nobody listens for is gone, if a little later.
+        while (missed.size > MISSED || missedBytes > MISSED_BYTES) {
+            val oldest = missed.indexOfFirst { it is MessageEvent }.coerceAtLeast(0)
+            missedBytes -= missed.removeAt(oldest).size
+            if (!hasLost) {
+                hasLost = true
+                log.warning("nobody listens to a socket: the oldest of what it told is gone, and more will go")
             }
         }
     }
 
     /** Lets in those who have come, and tells them what they are owed, in order. */
     private fun admit() {
-        val newcomers = generateSequence { joining.poll() }.filterNot { it.gone }.toList()
+        val newcomers = synchronized(joining) {
+            // In one step, so that whoever is taken off meanwhile is found.
+            joining.filterNot { it.gone }.also {
+                joining.clear()
+                subscribers = subscribers + it
+            }
+        }
         val past = missed.toMutableList()
         open?.let { if (it !in past) past.add(0, it) }
         end?.let { if (it !in past) past += it }
@@ -245,11 +272,12 @@ internal class Delivery(
         }
         newcomers.filterNot { it.onlyWaits }.forEach { wanted = wanted or it.kinds }
         missed.removeAll { it.kind and wanted != 0 }
-        synchronized(joining) { subscribers = subscribers + newcomers.filterNot { it.gone } }
+        missedBytes = missed.sumOf { it.size }
     }
 
     private companion object {
-        /** Who listens later than this many events was not listening. */
+        /** Of more than this the oldest go, messages first. */
         const val MISSED = 256
+        const val MISSED_BYTES = 1L shl 20
     }
 }

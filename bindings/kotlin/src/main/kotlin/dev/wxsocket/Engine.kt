@@ -98,7 +98,7 @@ internal class Scratch {
 }
 
 /** A task's turn; used again and again by the thread that takes it. */
-internal class Turn {
+internal open class Turn {
     var task = 0L
         private set
     lateinit var state: SocketState
@@ -107,7 +107,7 @@ internal class Turn {
     private var bytes = ByteArray(64 * 1024)
 
     /** Ends the turn of [done], then waits for the next one. */
-    fun next(done: Long, maxEvents: Int, waitMs: Long) {
+    open fun next(done: Long, maxEvents: Int, waitMs: Long) {
         val scratch = Engine.scratch.get()
         var len = Engine.wxsocket_next_turn(done, maxEvents, waitMs, scratch.address, scratch.room)
         if (len > scratch.room) {

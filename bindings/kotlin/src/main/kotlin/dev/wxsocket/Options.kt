@@ -41,7 +41,10 @@ public class ConnectOptions internal constructor() {
     /** How long `close` waits for the server before it aborts. Default: 3 s. */
     public var closeTimeout: Duration? = null
 
-    /** Where listeners are called. Default: Android's main thread; elsewhere the library's own threads. */
+    /**
+     * Where listeners are called. Default: Android's main thread; elsewhere the library's own threads,
+     * which also call them when this executor takes no more or is shut down.
+     */
     public var executor: Executor? = null
 
     private val header = mutableListOf<Header>()
@@ -109,7 +112,7 @@ public class ConnectOptions internal constructor() {
 
     /** Closes the connection (1006 "interrupted") when the app was in the background this long. */
     public fun interruptInBackground(grace: Duration) {
-        background = BackgroundPolicy.Interrupt(grace.inWholeMilliseconds)
+        background = BackgroundPolicy.Interrupt(grace.wholeMs)
     }
 
     /**
@@ -126,7 +129,7 @@ public class ConnectOptions internal constructor() {
         header = header.map { it.scalar() },
         protocols = protocols.map { it.scalar() },
         tcpNoDelay = tcpNoDelay,
-        timeoutMs = timeout?.inWholeMilliseconds,
+        timeoutMs = timeout?.wholeMs,
         preset = preset,
         reconnect = reconnect.lower(),
         heartbeat = heartbeat.lower(),
@@ -134,7 +137,7 @@ public class ConnectOptions internal constructor() {
         tls = dev.wxsocket.ffi.TlsOptions(tls.caPem?.scalar()),
         greeting = greeting?.lower(),
         maxMessageBytes = maxMessageBytes,
-        closeTimeoutMs = closeTimeout?.inWholeMilliseconds,
+        closeTimeoutMs = closeTimeout?.wholeMs,
         background = background,
     )
 }
@@ -162,7 +165,7 @@ public class ReconnectOptions internal constructor() {
 
     /** Waits always the same; zero is "at once". */
     public fun fixedDelay(delay: Duration) {
-        this.delay = ReconnectDelay.Fixed(delay.inWholeMilliseconds)
+        this.delay = ReconnectDelay.Fixed(delay.wholeMs)
     }
 
     /**
@@ -170,7 +173,7 @@ public class ReconnectOptions internal constructor() {
      * [max] and [min] × 2ⁿ⁻¹; after failing for [slowAfter] each waits [slow] ± 20 %.
      */
     public fun fullJitter(first: Duration, min: Duration, max: Duration, slowAfter: Duration, slow: Duration) {
-        val ms = listOf(first, min, max, slowAfter, slow).map { it.inWholeMilliseconds }
+        val ms = listOf(first, min, max, slowAfter, slow).map { it.wholeMs }
         delay = ReconnectDelay.FullJitter(ms[0], ms[1], ms[2], ms[3], ms[4])
     }
 
@@ -185,7 +188,7 @@ public class ReconnectOptions internal constructor() {
     }
 
     internal fun lower() = dev.wxsocket.ffi.ReconnectOptions(
-        enabled, delay, limit, stableAfter?.inWholeMilliseconds, stopCodes, stopStatuses, honourRetryAfter,
+        enabled, delay, limit, stableAfter?.wholeMs, stopCodes, stopStatuses, honourRetryAfter,
     )
 }
 
@@ -231,7 +234,7 @@ public class HeartbeatOptions internal constructor() {
     }
 
     internal fun lower() = dev.wxsocket.ffi.HeartbeatOptions(
-        enabled, payload, interval?.inWholeMilliseconds, timeout?.inWholeMilliseconds,
+        enabled, payload, interval?.wholeMs, timeout?.wholeMs,
         reply?.lower(), strict, deliverReply, idleDriven,
     )
 }
@@ -284,7 +287,7 @@ public class QueueOptions internal constructor() {
     public var openBytes: Long? = null
 
     internal fun lower() = dev.wxsocket.ffi.QueueOptions(
-        enabled, messages, bytes, maxAge?.inWholeMilliseconds, overflow, openBytes,
+        enabled, messages, bytes, maxAge?.wholeMs, overflow, openBytes,
     )
 }
 

@@ -7,8 +7,10 @@ import dev.wxsocket.ffi.setLogger
 public typealias LogLevel = dev.wxsocket.ffi.LogLevel
 
 /**
- * The engine's log. Lines never hold a header, a query string or a payload. What goes wrong in
- * listeners is logged by `java.util.logging`, under `dev.wxsocket`.
+ * The engine's log. Lines never hold a header, a query string or a payload.
+ *
+ * What goes wrong in listeners is logged by `java.util.logging`, under `dev.wxsocket`: with stack
+ * and text of what they throw, so with whatever the app has put into that text.
  */
 public object SocketLog {
     /**

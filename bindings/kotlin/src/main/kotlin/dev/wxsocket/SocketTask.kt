@@ -23,7 +23,9 @@ import dev.wxsocket.ffi.SocketTask as FfiTask
  * Makes a task that keeps a WebSocket open, and returns at once; it dials in the background.
  *
  * Hold on to the task: one that nobody refers to, not even one of its listeners or collectors,
- * is closed with 1000 when it is garbage-collected.
+ * is closed with 1000 when it is garbage-collected. Nor does a task keep the process: the library's
+ * threads are daemons, and a `main` that has nothing else to do waits itself, with
+ * [SocketTask.awaitClosed] for example.
  *
  * @throws WxException.InvalidArgument when an option is not valid; then nothing is made.
  */
@@ -44,12 +46,12 @@ public fun connectSocket(url: String, block: ConnectOptions.() -> Unit = {}): So
  * Every method may be called from any thread and from inside a listener, and returns at once.
  *
  * There may be many listeners of each kind; they are called one at a time, in order, on the
- * executor of the options. What a listener throws is logged and counted, and nothing else
- * happens; one that blocks keeps only its own task waiting, and in the end its server.
+ * executor of the options. What a listener throws is logged, its text included, and counted, and
+ * nothing else happens; one that blocks keeps only its own task waiting, and in the end its server.
  *
  * Listeners in the block of [connectSocket] hear everything. One that comes later is told of the
  * open connection, or of the end, that it missed; the first of its kind also gets what came
- * before it (at most 256 events).
+ * before it (the newest 256 events, or 1 MiB).
  */
 public class SocketTask internal constructor(
     private val task: FfiTask,
@@ -71,10 +73,18 @@ public class SocketTask internal constructor(
      * The events from now on, beginning with what a late listener would get; it completes after
      * the last one. A collector that is slow makes the server wait: nothing is dropped, and no
      * more than 256 KiB (or one message) wait here. Each collector gets every event.
+     *
+     * Each collection begins anew: what comes between one and the next is lost to both. Collect
+     * once, and take from that what there is to take.
      */
     public val events: Flow<SocketEvent> = events(ALL)
 
-    /** The messages of [events] by themselves. */
+    /**
+     * The messages of [events] by themselves.
+     *
+     * As there, `messages.first()` twice may lose what comes in between; collect once instead, into
+     * a channel (`produceIn`) if they are to be taken one by one.
+     */
     public val messages: Flow<Message> = flow {
         events(MESSAGE or CLOSE).collect { if (it is MessageEvent) emit(it.data) }
     }
@@ -82,7 +92,10 @@ public class SocketTask internal constructor(
     /** Calls [listener] whenever a connection is open. */
     public fun onOpen(listener: (OpenEvent) -> Unit): Unit = delivery.add(openListener(listener))
 
-    /** Calls [listener] with each message. */
+    /**
+     * Calls [listener] with each message. If it throws, the exception goes to the log with its
+     * text, which should not quote what nobody else may read.
+     */
     public fun onMessage(listener: (MessageEvent) -> Unit): Unit = delivery.add(messageListener(listener))
 
     /** Calls [listener] whenever a connection fails; its close follows. */
@@ -130,6 +143,13 @@ public class SocketTask internal constructor(
         return outcome(code) ?: engine { task.sendBytes(bytes.direct()) }.lift()
     }
 
+    /** Sends a message of either kind, such as one that came back as unsent. */
+    public fun send(message: Message): SendOutcome =
+        when (message) {
+            is Message.Text -> send(message.text)
+            is Message.Binary -> send(message.bytes)
+        }
+
     /**
      * Ends the task: sends what was accepted, then a close frame, waits at most `closeTimeout`
      * for the server's, and tells the last [CloseEvent] with this code and reason. Legal at any
@@ -152,7 +172,13 @@ public class SocketTask internal constructor(
     /** Undoes [pause]: dials at once. */
     public fun resume(): Unit = engine { task.resume() }
 
-    /** Tells what the operating system knows of the network; on Android `AndroidNetwork` does. */
+    /**
+     * Tells what the operating system knows of the network; on Android `AndroidNetwork` does.
+     *
+     * Without one nothing is dialled, no attempt is used up, and a dial that is under way ends. An
+     * open connection stays open: what the system says may be wrong, and its heartbeat decides. With
+     * one (or a new one) the task dials at once, or asks an open connection for a sign of life.
+     */
     public fun setNetwork(available: Boolean): Unit = engine { task.setNetwork(available) }
 
     /** Tells whether the app is in the foreground; on Android `AndroidLifecycle` does. */

@@ -4,8 +4,8 @@ import dev.wxsocket.ffi.endTurn
 import dev.wxsocket.ffi.wakeTask
 import java.util.concurrent.ConcurrentHashMap
 import java.util.concurrent.Executor
-import java.util.concurrent.RejectedExecutionException
 import java.util.concurrent.atomic.AtomicInteger
+import java.util.concurrent.locks.LockSupport
 import java.util.logging.Level
 import java.util.logging.Logger
 
@@ -38,6 +38,7 @@ internal object Turns {
     /** How long a thread beyond [KEPT] waits for work. */
     private const val SPARE_MS = 5_000L
     private const val BATCH = 256
+    private const val PAUSE_NS = 50_000_000L
 
     private val deliveries = ConcurrentHashMap<Long, Delivery>()
     private val threads = AtomicInteger()
@@ -64,31 +65,48 @@ internal object Turns {
         wakeTask(delivery.number)
     }
 
-    private fun addThread() {
+    /** [turn]: what the thread takes its turns with. */
+    internal fun addThread(turn: Turn = Turn()) {
         if (threads.incrementAndGet() > MOST) {
             threads.decrementAndGet()
             return
         }
-        Thread(::serve, "wxsocket-events").apply { isDaemon = true }.start()
+        try {
+            Thread({ serve(turn) }, "wxsocket-events").apply { isDaemon = true }.start()
+        } catch (e: Throwable) {
+            threads.decrementAndGet()
+            throw e
+        }
     }
 
-    private fun serve() {
-        val turn = Turn()
+    private fun serve(turn: Turn) {
         var done = 0L
         while (true) {
             val spare = threads.get() > KEPT
             waiting.incrementAndGet()
             try {
                 turn.next(done, BATCH, if (spare) SPARE_MS else Long.MAX_VALUE)
-            } catch (e: OutOfMemoryError) {
-                // That turn is lost, and its task with it; the others' are not.
-                log.log(Level.SEVERE, "no memory for the events of a socket", e)
+            } catch (e: Throwable) {
+                // Most likely there is no memory. That turn is lost, and its task with it; the
+                // others' are not.
+                log.log(Level.SEVERE, "the events of a socket are lost", e)
                 waiting.decrementAndGet()
                 done = 0
+                // What fails at once and for ever must not keep a core busy, nor may a listener
+                // that has left the thread interrupted undo that.
+                Thread.interrupted()
+                LockSupport.parkNanos(PAUSE_NS)
                 continue
             }
             done = 0
-            if (waiting.decrementAndGet() == 0 && turn.task != 0L) addThread()
+            if (waiting.decrementAndGet() == 0 && turn.task != 0L) {
+                try {
+                    addThread()
+                } catch (e: Throwable) {
+                    // The system has none to give; the next turn waits for this one, if it takes long.
+                    log.log(Level.SEVERE, "no thread for the events of sockets", e)
+                }
+            }
             if (turn.task == 0L) {
                 val left = threads.decrementAndGet()
                 if (left >= KEPT) return
@@ -114,16 +132,8 @@ internal object Turns {
     /** Has a turn carried out, here or where the app wants it. The task whose turn is over, or 0. */
     private fun run(delivery: Delivery): Long {
         val executor = delivery.executor
-        if (executor != null) {
-            try {
-                executor.execute { if (delivery.run()) endTurn(delivery.number, false) }
-                return 0
-            } catch (e: RejectedExecutionException) {
-                // It was shut down. Those who wait for the end must hear of it all the same.
-                log.log(Level.WARNING, "the app's executor takes no more events", e)
-            }
-        }
-        return if (delivery.run()) delivery.number else 0
+        if (executor != null && Errands.give(delivery, executor)) return 0
+        return if (delivery.carryOut()) delivery.number else 0
     }
 }
 

@@ -3,14 +3,18 @@ package dev.wxsocket
 /**
  * A call was refused: nothing was sent, nothing was lost, nothing changed.
  *
- * [errCode] is a stable number and [errMsg] a fixed text in wx form, the same in every language.
+ * [errCode] is a stable number and [errMsg] a fixed text in wx form, the same in every language but
+ * for the names of options.
  */
 public sealed class WxException(
     public val errCode: Int,
     public val errMsg: String,
     cause: Throwable? = null,
 ) : Exception(errMsg, cause) {
-    /** An argument or option is not valid: [field] says which, [reason] what would be right. */
+    /**
+     * An argument or option is not valid: [field] says which, by its name in Kotlin
+     * (`heartbeat.interval`), [reason] what would be right; times are in milliseconds there.
+     */
     public class InvalidArgument internal constructor(
         public val field: String,
         public val reason: String,
@@ -46,11 +50,20 @@ internal inline fun <T> engine(call: () -> T): T =
         call()
     } catch (e: dev.wxsocket.ffi.WxException) {
         throw when (e) {
-            is dev.wxsocket.ffi.WxException.InvalidArgument ->
-                WxException.InvalidArgument(e.field, e.reason, e.errCode, e.errMsg)
+            is dev.wxsocket.ffi.WxException.InvalidArgument -> e.lift()
             is dev.wxsocket.ffi.WxException.NotConnected -> WxException.NotConnected(e.errCode, e.errMsg)
             is dev.wxsocket.ffi.WxException.QueueFull -> WxException.QueueFull(e.errCode, e.errMsg)
         }
     } catch (e: dev.wxsocket.ffi.InternalException) {
         throw WxException.Internal(e)
     }
+
+/** With the names that people write here; the engine's say their unit, which here the type does. */
+internal fun dev.wxsocket.ffi.WxException.InvalidArgument.lift(): WxException.InvalidArgument {
+    val property = field.property()
+    // Any other reason may quote what the app wrote.
+    val reason = if (field.endsWith("_ms")) reason.replace(Regex("[a-z_]+_ms")) { it.value.property() } else reason
+    return WxException.InvalidArgument(property, reason, errCode, errMsg.replace("$field: ${this.reason}", "$property: $reason"))
+}
+
+private fun String.property() = removeSuffix("_ms").replace(Regex("_([a-z])")) { it.groupValues[1].uppercase() }

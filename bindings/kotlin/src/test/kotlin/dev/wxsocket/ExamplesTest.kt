@@ -38,8 +38,11 @@ class ExamplesTest {
 
     @Test
     fun `the quick start sends`() = withServer { server ->
-        quickStart(server.url())
+        val task = quickStart(server.url())
         assertTrue(server.waitMessages(1u, PATIENCE_MS.toUInt()))
         assertEquals(listOf("hello"), server.seen(0).texts)
+        System.gc()
+        assertEquals(ReadyState.OPEN, task.readyState)
+        task.close()
     }
 }

@@ -54,11 +54,7 @@ class LifeTest {
         val it = record(server.url())
         it.expect<OpenEvent>()
         for (message in messages) {
-            val outcome = when (message) {
-                is Message.Text -> it.task.send(message.text)
-                is Message.Binary -> it.task.send(message.bytes)
-            }
-            assertEquals(SendOutcome.Sent, outcome)
+            assertEquals(SendOutcome.Sent, it.task.send(message))
         }
         for (message in messages) assertEquals(message, it.expect<MessageEvent>().data)
         val stats = it.task.stats

@@ -7,7 +7,11 @@ import java.util.concurrent.CountDownLatch
 import java.util.concurrent.Executors
 import java.util.concurrent.LinkedBlockingQueue
 import java.util.concurrent.TimeUnit
+import java.util.concurrent.atomic.AtomicInteger
+import java.util.logging.Handler
 import java.util.logging.Level
+import java.util.logging.LogRecord
+import kotlin.concurrent.thread
 import kotlin.test.assertEquals
 import kotlin.test.assertTrue
 
@@ -60,6 +64,63 @@ class ListenerTest {
     }
 
     @Test
+    fun `of what nobody hears the newest is kept, and little`() {
+        val many = (1..300).joinToString { """{"send": "$it"}""" }
+        // One that is there for the rest shows that all messages have been passed on.
+        fun hear(script: String, expected: List<Int>) = withServer(
+            """[{"rules": [{"on": "open", "do": [$script, {"close": {"code": 4000}}]}]}]""",
+        ) { server ->
+            val over = CountDownLatch(1)
+            val task = connectSocket(server.url()) {
+                reconnect { enabled = false }
+                onOpen {}
+                onError {}
+                onClose { over.countDown() }
+            }
+            assertTrue(over.await(PATIENCE_MS, TimeUnit.MILLISECONDS))
+            val got = LinkedBlockingQueue<Int>()
+            task.onMessage { got += it.text!!.trimEnd().toInt() }
+            assertEquals(expected, List(expected.size) { got.take1() })
+            val marked = CountDownLatch(1)
+            task.onMessage { got += 0 }
+            task.onClose { marked.countDown() }
+            assertTrue(marked.await(PATIENCE_MS, TimeUnit.MILLISECONDS))
+            assertTrue(got.isEmpty(), "the second one gets nothing old")
+        }
+        hear(many, (45..300).toList())
+        val large = (1..100).joinToString { """{"send": "${"$it".padEnd(100 * 1024)}"}""" }
+        hear(large, (91..100).toList())
+    }
+
+    @Test
+    fun `what goes unheard is said once`() = withServer(
+        """[{"rules": [{"on": "open", "do": [{"flood": {"count": 2000, "bytes": 8}}, {"close": {"code": 4000}}]}]}]""",
+    ) { server ->
+        val lines = LinkedBlockingQueue<String>()
+        val handler = object : Handler() {
+            override fun publish(record: LogRecord) { lines += record.message }
+            override fun flush() = Unit
+            override fun close() = Unit
+        }
+        log.level = Level.WARNING
+        log.useParentHandlers = false
+        log.addHandler(handler)
+        try {
+            val over = CountDownLatch(1)
+            val task = connectSocket(server.url()) {
+                reconnect { enabled = false }
+                onClose { over.countDown() }
+            }
+            assertTrue(over.await(PATIENCE_MS, TimeUnit.MILLISECONDS))
+            assertEquals(1, lines.count { "nobody listens" in it }, "$lines")
+            assertEquals(2000, task.stats.messagesIn)
+        } finally {
+            log.removeHandler(handler)
+            log.useParentHandlers = true
+        }
+    }
+
+    @Test
     fun `off removes one or all, and only of its kind`() = withServer { server ->
         val it = record(server.url())
         it.expect<OpenEvent>()
@@ -81,6 +142,28 @@ class ListenerTest {
         it.task.close()
         it.expect<CloseEvent>()
         assertTrue(got.isEmpty())
+    }
+
+    @Test
+    fun `off finds a listener whatever the turns are at`() = withServer { server ->
+        val it = record(server.url())
+        it.expect<OpenEvent>()
+        // Each has turns of its own going on while the other one comes and goes.
+        val removed = AtomicInteger()
+        List(2) { _ ->
+            thread {
+                repeat(20_000) { _ ->
+                    val listener = { _: MessageEvent -> removed.incrementAndGet(); Unit }
+                    it.task.onMessage(listener)
+                    it.task.offMessage(listener)
+                }
+            }
+        }.forEach(Thread::join)
+        it.task.send("anybody?")
+        assertEquals("anybody?", it.expect<MessageEvent>().text)
+        it.task.close()
+        it.expect<CloseEvent>()
+        assertEquals(0, removed.get(), "of those that were taken off")
     }
 
     @Test

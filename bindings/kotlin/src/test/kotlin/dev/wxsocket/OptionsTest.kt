@@ -1,6 +1,7 @@
 package dev.wxsocket
 
 import org.junit.jupiter.api.DynamicTest
+import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.TestFactory
 import org.junit.jupiter.api.assertThrows
 import kotlin.test.assertEquals
@@ -9,6 +10,7 @@ import kotlin.time.Duration
 import kotlin.time.Duration.Companion.days
 import kotlin.time.Duration.Companion.microseconds
 import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.Duration.Companion.nanoseconds
 import kotlin.time.Duration.Companion.seconds
 
 /** What is wrong with an option is said with its name, and nothing is made. */
@@ -27,30 +29,31 @@ class OptionsTest {
         case("header", "handshake") { header("Sec-WebSocket-Key", "x") },
         case("protocols", "twice") { protocols("a", "a") },
         case("protocols", "malformed") { protocols("a b") },
-        case("timeout_ms", "zero") { timeout = Duration.ZERO },
-        case("timeout_ms", "less than a millisecond") { timeout = 500.microseconds },
-        case("timeout_ms", "negative") { timeout = (-1).seconds },
-        case("timeout_ms", "infinite") { timeout = Duration.INFINITE },
-        case("close_timeout_ms") { closeTimeout = 25.days },
-        case("max_message_bytes") { maxMessageBytes = 0 },
-        case("background.grace_ms") { interruptInBackground((-5).milliseconds) },
-        case("reconnect.delay.delay_ms") { reconnect { fixedDelay((-1).milliseconds) } },
-        case("reconnect.delay.min_ms") { reconnect { fullJitter(1.seconds, 0.seconds, 1.seconds, 1.seconds, 1.seconds) } },
-        case("reconnect.delay.max_ms") { reconnect { fullJitter(1.seconds, 2.seconds, 1.seconds, 1.seconds, 1.seconds) } },
-        case("reconnect.max_attempts", "0") { reconnect { maxAttempts(0) } },
-        case("reconnect.max_attempts", "negative") { reconnect { maxAttempts(-1) } },
-        case("reconnect.stable_after_ms") { reconnect { stableAfter = Duration.ZERO } },
-        case("reconnect.stop_codes") { reconnect { stopCodes = listOf(99_999) } },
-        case("reconnect.stop_statuses") { reconnect { stopStatuses = listOf(600) } },
-        case("heartbeat.interval_ms") { heartbeat { interval = Duration.ZERO } },
-        case("heartbeat.timeout_ms") { heartbeat { timeout = (-1).seconds } },
+        case("timeout", "zero") { timeout = Duration.ZERO },
+        case("timeout", "negative") { timeout = (-1).seconds },
+        case("timeout", "a little below zero") { timeout = (-1).nanoseconds },
+        case("timeout", "infinite") { timeout = Duration.INFINITE },
+        case("closeTimeout") { closeTimeout = 25.days },
+        case("maxMessageBytes") { maxMessageBytes = 0 },
+        case("background.grace") { interruptInBackground((-5).milliseconds) },
+        case("reconnect.delay.delay", "a little below zero") { reconnect { fixedDelay((-500).microseconds) } },
+        case("reconnect.delay.delay") { reconnect { fixedDelay((-1).milliseconds) } },
+        case("reconnect.delay.min") { reconnect { fullJitter(1.seconds, 0.seconds, 1.seconds, 1.seconds, 1.seconds) } },
+        case("reconnect.delay.max") { reconnect { fullJitter(1.seconds, 2.seconds, 1.seconds, 1.seconds, 1.seconds) } },
+        case("reconnect.maxAttempts", "0") { reconnect { maxAttempts(0) } },
+        case("reconnect.maxAttempts", "negative") { reconnect { maxAttempts(-1) } },
+        case("reconnect.stableAfter") { reconnect { stableAfter = Duration.ZERO } },
+        case("reconnect.stopCodes") { reconnect { stopCodes = listOf(99_999) } },
+        case("reconnect.stopStatuses") { reconnect { stopStatuses = listOf(600) } },
+        case("heartbeat.interval") { heartbeat { interval = Duration.ZERO } },
+        case("heartbeat.timeout") { heartbeat { timeout = (-1).seconds } },
         case("heartbeat.reply") { heartbeat { reply = ReplyMatch.Prefix("") } },
         case("heartbeat.strict") { preset = Preset.VUE; heartbeat { strict = true } },
         case("queue.messages") { queue { messages = 0 } },
         case("queue.bytes") { queue { bytes = -1 } },
-        case("queue.max_age_ms") { queue { maxAge = Duration.ZERO } },
-        case("queue.open_bytes") { queue { openBytes = 0 } },
-        case("tls.ca_pem") { tls { caPem = "no certificate" } },
+        case("queue.maxAge") { queue { maxAge = Duration.ZERO } },
+        case("queue.openBytes") { queue { openBytes = 0 } },
+        case("tls.caPem") { tls { caPem = "no certificate" } },
     )
 
     @TestFactory
@@ -64,6 +67,27 @@ class OptionsTest {
         }
     }
 
+    @Test
+    fun `a reason names fields as they are written here`() {
+        val refused = assertThrows<WxException.InvalidArgument> {
+            connectSocket("ws://h") { reconnect { fullJitter(1.seconds, 2.seconds, 1.seconds, 1.seconds, 1.seconds) } }
+        }
+        assertEquals("connectSocket:fail invalid reconnect.delay.max: 1000 is less than min (2000)", refused.errMsg)
+        // A name that the app chose stays as it is.
+        val quoted = assertThrows<WxException.InvalidArgument> { connectSocket("ws://h") { header("t_ms", "\n") } }
+        assertTrue("t_ms" in quoted.reason, quoted.reason)
+    }
+
+    @Test
+    fun `no time is rounded to none`() {
+        val rounded = mapOf(
+            0.seconds to 0L, 1.nanoseconds to 1L, 500.microseconds to 1L, 1.milliseconds to 1L, 1_000_001.nanoseconds to 2L,
+            (-1).nanoseconds to -1L, (-500).microseconds to -1L, (-1).milliseconds to -1L, (-1_000_001).nanoseconds to -2L,
+            1_000_000.days to 86_400_000_000_000L, Duration.INFINITE to Long.MAX_VALUE, -Duration.INFINITE to Long.MIN_VALUE,
+        )
+        for ((time, ms) in rounded) assertEquals(ms, time.wholeMs, "$time")
+    }
+
     @TestFactory
     fun `every option is taken`() = listOf<Pair<String, ConnectOptions.() -> Unit>>(
         "all" to {
@@ -71,6 +95,7 @@ class OptionsTest {
             tcpNoDelay = true
             greeting = Message.Binary(byteArrayOf(1))
             maxMessageBytes = 1024
+            closeTimeout = 500.microseconds
             keepInBackground()
             reconnect { unlimited(); honourRetryAfter = false; fullJitter(1.seconds, 1.seconds, 2.seconds, 9.seconds, 9.seconds) }
             heartbeat { ping(); idleDriven = true }
