@@ -101,23 +101,6 @@ extension Message {
     }
 }
 
-/// `beforeConnect` as Rust sees it.
-final class Hook: BeforeConnect {
-    private let ask: @Sendable (Int, ErrorEvent?) throws -> ConnectDecision
-
-    init(_ ask: @escaping @Sendable (Int, ErrorEvent?) throws -> ConnectDecision) { self.ask = ask }
-
-    func beforeConnect(attempt: Int32, lastError: WxSocketBindings.ErrorEvent?) throws
-        -> WxSocketBindings.ConnectDecision
-    {
-        switch try ask(Int(attempt), lastError.map(ErrorEvent.init)) {
-        case .proceed: .proceed
-        case .change(let url, let header, let protocols): .change(url: url, header: header, protocols: protocols)
-        case .stop(let reason): .stop(reason: reason)
-        }
-    }
-}
-
 extension Duration {
     /// Rounded up, so that no time becomes zero; what does not fit is the nearest that does, which Rust refuses.
     fileprivate var milliseconds: Int64 {

@@ -14,10 +14,10 @@ public func connectSocket(_ url: String, _ configure: (inout ConnectOptions) -> 
 {
     var options = ConnectOptions()
     configure(&options)
-    let hub = EventHub(queue: options.callbackQueue)
+    let hook = options.beforeConnect.map(Hook.init)
+    let hub = EventHub(queue: options.callbackQueue, hook: hook)
     let native = try WxError.wrapping {
-        try WxSocketBindings.connectSocket(
-            options: options.lowered(url), beforeConnect: options.beforeConnect.map(Hook.init))
+        try WxSocketBindings.connectSocket(options: options.lowered(url), beforeConnect: hook)
     }
     native.setBatchListener(listener: hub)
     return SocketTask(native, hub)
