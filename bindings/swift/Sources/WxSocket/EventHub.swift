@@ -166,8 +166,8 @@ final class EventHub: BatchListener, @unchecked Sendable {
         }
     }
 
-    func remove(_ token: ListenerToken) {
-        replaceHandlers { $0.filter { $0.token != token } }
+    func remove(_ token: ListenerToken, _ kind: SocketEvent.Kind) {
+        replaceHandlers { $0.filter { $0.token != token || $0.kind != kind } }
     }
 
     /// What someone who comes now has missed: everything that nobody listened for, and what still holds of the rest.

@@ -146,11 +146,11 @@ public final class SocketTask: Sendable {
         hub.add(.close) { if case .close(let event) = $0 { try listener(event) } }
     }
 
-    /// Takes a listener off; it hears nothing that is delivered from now on.
-    public func offOpen(_ token: ListenerToken) { hub.remove(token) }
-    public func offMessage(_ token: ListenerToken) { hub.remove(token) }
-    public func offError(_ token: ListenerToken) { hub.remove(token) }
-    public func offClose(_ token: ListenerToken) { hub.remove(token) }
+    /// Takes a listener off; it hears nothing that is delivered from now on. A token of another kind changes nothing.
+    public func offOpen(_ token: ListenerToken) { hub.remove(token, .open) }
+    public func offMessage(_ token: ListenerToken) { hub.remove(token, .message) }
+    public func offError(_ token: ListenerToken) { hub.remove(token, .error) }
+    public func offClose(_ token: ListenerToken) { hub.remove(token, .close) }
 
     // MARK: Sequences
 
