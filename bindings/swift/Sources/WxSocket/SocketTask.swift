@@ -121,7 +121,7 @@ public final class SocketTask: Sendable {
     // MARK: Closures
 
     /// Calls `listener` at every open, and now if it is open now. As all closures: serially, in order, on the
-    /// `callbackQueue` of the options; what it throws is logged and counted, nothing else happens.
+    /// `callbackQueue` of the options; what it throws is logged, with the error's text, and counted, nothing else happens.
     @discardableResult
     public func onOpen(_ listener: @escaping @Sendable (OpenEvent) throws -> Void) -> ListenerToken {
         hub.add(.open) { if case .open(let event) = $0 { try listener(event) } }
