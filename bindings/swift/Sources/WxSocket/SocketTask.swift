@@ -155,6 +155,13 @@ public final class SocketTask: Sendable {
     // MARK: Sequences
 
     /// The messages. The first one to listen also hears those that came before (at most 256 and 1 MiB).
+    ///
+    /// Each loop, and each `first(where:)`, begins anew: what arrives between two of them is heard by neither. To read
+    /// one now and the others later, keep an iterator; it ends with the task, and ``closed()`` then tells how:
+    ///
+    ///     var messages = task.messages.makeAsyncIterator()
+    ///     let welcome = await messages.next()
+    ///     while let message = await messages.next() { … }
     public var messages: SocketSequence<Message> {
         SocketSequence(task: self) { task in
             let pipe = Pipe { if case .message(let event) = $0 { event.data } else { nil } }
@@ -163,7 +170,7 @@ public final class SocketTask: Sendable {
         }
     }
 
-    /// All events, beginning with the open if it is open now.
+    /// All events, beginning with the open if it is open now. As with ``messages``, keep an iterator to hear everything.
     public var events: SocketSequence<SocketEvent> {
         SocketSequence(task: self) { task in
             let pipe = Pipe { $0 }
