@@ -45,6 +45,8 @@ final class EventHub: BatchListener, @unchecked Sendable {
     }
 
     private let queue: DispatchQueue?
+    /// Rust's, for as long as it may ask: it may own the task.
+    private weak var hook: Hook?
 
     private let gate = NSCondition()
     // Guarded by `gate`.
@@ -69,7 +71,10 @@ final class EventHub: BatchListener, @unchecked Sendable {
     private var handlers: [Handler] = []
     private var failed = 0
 
-    init(queue: DispatchQueue?) { self.queue = queue }
+    init(queue: DispatchQueue?, hook: Hook?) {
+        self.queue = queue
+        self.hook = hook
+    }
 
     // MARK: What Rust calls
 
@@ -91,6 +96,7 @@ final class EventHub: BatchListener, @unchecked Sendable {
 
     func onEvent(event: WxSocketBindings.SocketEvent) {
         let event = SocketEvent(event)
+        if case .close(let close) = event { hook?.end(close) }
         arrived([event], bytes: event.size)
     }
 
@@ -160,8 +166,8 @@ final class EventHub: BatchListener, @unchecked Sendable {
         }
     }
 
-    func remove(_ token: ListenerToken) {
-        replaceHandlers { $0.filter { $0.token != token } }
+    func remove(_ token: ListenerToken, _ kind: SocketEvent.Kind) {
+        replaceHandlers { $0.filter { $0.token != token || $0.kind != kind } }
     }
 
     /// What someone who comes now has missed: everything that nobody listened for, and what still holds of the rest.

@@ -133,6 +133,12 @@ public struct ErrorEvent: Error, Sendable, Equatable {
     }
 }
 
+extension ErrorEvent: LocalizedError, CustomStringConvertible {
+    public var errorDescription: String? { description }
+    /// Without the server's headers and body: errors end up in logs, and those may be secret.
+    public var description: String { detail.isEmpty ? errMsg : "\(errMsg): \(detail)" }
+}
+
 /// A connection is over.
 public struct CloseEvent: Error, Sendable, Equatable {
     /// Which connection of the task.
@@ -168,6 +174,12 @@ public struct CloseEvent: Error, Sendable, Equatable {
         }
         unsent = native.unsent.map(Message.init)
     }
+}
+
+extension CloseEvent: LocalizedError, CustomStringConvertible {
+    public var errorDescription: String? { description }
+    /// Without the messages that were not sent: errors end up in logs.
+    public var description: String { "the connection was closed with \(code)" + (reason.isEmpty ? "" : ": \(reason)") }
 }
 
 /// Where a task is in its life; finer than `readyState`, which it never contradicts.

@@ -6,8 +6,8 @@ internal import WxSocketBindings
 typealias Native = WxSocketBindings.SocketTask
 
 extension ConnectOptions {
-    func lowered(_ url: String) -> WxSocketBindings.ConnectOptions {
-        WxSocketBindings.ConnectOptions(
+    func lowered(_ url: String) throws(WxError) -> WxSocketBindings.ConnectOptions {
+        try WxSocketBindings.ConnectOptions(
             url: url,
             header: header,
             protocols: protocols,
@@ -32,28 +32,45 @@ extension ConnectOptions {
 
 extension ReconnectOptions {
     fileprivate var lowered: WxSocketBindings.ReconnectOptions {
-        .init(
-            enabled: enabled,
-            delay: delay.map {
-                switch $0 {
-                case .fixed(let delay): .fixed(delayMs: delay.milliseconds)
-                case .fullJitter(let first, let min, let max, let slowAfter, let slow):
-                    .fullJitter(
-                        firstMs: first.milliseconds, minMs: min.milliseconds, maxMs: max.milliseconds,
-                        slowAfterMs: slowAfter.milliseconds, slowMs: slow.milliseconds)
-                }
-            },
-            maxAttempts: maxAttempts.map {
-                switch $0 {
-                case .unlimited: .unlimited
+        get throws(WxError) {
+            try .init(
+                enabled: enabled,
+                delay: delay?.lowered,
+                maxAttempts: maxAttempts?.lowered,
+                stableAfterMs: stableAfter?.milliseconds,
                 // Clamped numbers stay out of bounds, so that Rust still refuses them.
-                case .attempts(let count): .attempts(count: Int32(clamping: count))
+                stopCodes: stopCodes?.map(Int32.init(clamping:)),
+                stopStatuses: stopStatuses?.map(Int32.init(clamping:)),
+                honourRetryAfter: honourRetryAfter)
+        }
+    }
+}
+
+extension ReconnectDelay {
+    fileprivate var lowered: WxSocketBindings.ReconnectDelay {
+        switch self {
+        case .fixed(let delay): .fixed(delayMs: delay.milliseconds)
+        case .fullJitter(let first, let min, let max, let slowAfter, let slow):
+            .fullJitter(
+                firstMs: first.milliseconds, minMs: min.milliseconds, maxMs: max.milliseconds,
+                slowAfterMs: slowAfter.milliseconds, slowMs: slow.milliseconds)
+        }
+    }
+}
+
+extension AttemptLimit {
+    fileprivate var lowered: WxSocketBindings.AttemptLimit {
+        get throws(WxError) {
+            switch self {
+            case .unlimited: return .unlimited
+            case .attempts(let count):
+                // Rust's largest number is in bounds: clamped to it, too many would be accepted.
+                guard let count32 = Int32(exactly: count) else {
+                    throw .invalid("reconnect.maxAttempts", "\(count) is not between 1 and \(Int32.max)")
                 }
-            },
-            stableAfterMs: stableAfter?.milliseconds,
-            stopCodes: stopCodes?.map(Int32.init(clamping:)),
-            stopStatuses: stopStatuses?.map(Int32.init(clamping:)),
-            honourRetryAfter: honourRetryAfter)
+                return .attempts(count: count32)
+            }
+        }
     }
 }
 
@@ -97,23 +114,6 @@ extension Message {
         switch self {
         case .text(let text): .text(text: text)
         case .binary(let bytes): .binary(bytes: bytes)
-        }
-    }
-}
-
-/// `beforeConnect` as Rust sees it.
-final class Hook: BeforeConnect {
-    private let ask: @Sendable (Int, ErrorEvent?) throws -> ConnectDecision
-
-    init(_ ask: @escaping @Sendable (Int, ErrorEvent?) throws -> ConnectDecision) { self.ask = ask }
-
-    func beforeConnect(attempt: Int32, lastError: WxSocketBindings.ErrorEvent?) throws
-        -> WxSocketBindings.ConnectDecision
-    {
-        switch try ask(Int(attempt), lastError.map(ErrorEvent.init)) {
-        case .proceed: .proceed
-        case .change(let url, let header, let protocols): .change(url: url, header: header, protocols: protocols)
-        case .stop(let reason): .stop(reason: reason)
         }
     }
 }

@@ -41,9 +41,10 @@ public struct ConnectOptions: Sendable {
     /// What to do when the app leaves the foreground. Default: `wx` interrupts after 5 s, `resilient` after 30 s,
     /// the others keep the connection.
     public var background: BackgroundPolicy?
-    /// Asked before every dial: for a fresh token, another address, or an end. It runs on a thread of its own and may
-    /// block for as long as `timeout`; an error counts as a failed attempt.
-    public var beforeConnect: (@Sendable (_ attempt: Int, _ lastError: ErrorEvent?) throws -> ConnectDecision)?
+    /// Asked before every dial: for a fresh token, another address, or an end. An error, or no answer within `timeout`,
+    /// counts as a failed attempt. What nobody waits for any more is cancelled: after `timeout`, or when the task is
+    /// closed or paused. At most 16 answers are awaited at a time, of all tasks together.
+    public var beforeConnect: (@Sendable (_ attempt: Int, _ lastError: ErrorEvent?) async throws -> ConnectDecision)?
     /// Where the closures of `onOpen` and the others are called. nil: on the thread that delivers, which is the
     /// fastest. Default: the main queue where there is an interface (UIKit, AppKit, WatchKit), else nil.
     public var callbackQueue: DispatchQueue? = .socketDefault

@@ -4,7 +4,8 @@ public import WxSocketBindings
 /// How much is logged.
 public typealias LogLevel = WxSocketBindings.LogLevel
 
-/// The library's log. Lines never hold a header, a query string or a payload.
+/// The library's log. Its lines never hold a header, a query string or a payload; but when a closure throws, the line
+/// holds the text of that error, which is the app's own.
 public enum SocketLog {
     /// Sends lines of `level` and worse to `write`, on a thread that is only for this; a later call replaces both.
     ///

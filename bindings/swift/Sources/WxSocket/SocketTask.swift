@@ -14,10 +14,10 @@ public func connectSocket(_ url: String, _ configure: (inout ConnectOptions) -> 
 {
     var options = ConnectOptions()
     configure(&options)
-    let hub = EventHub(queue: options.callbackQueue)
+    let hook = options.beforeConnect.map(Hook.init)
+    let hub = EventHub(queue: options.callbackQueue, hook: hook)
     let native = try WxError.wrapping {
-        try WxSocketBindings.connectSocket(
-            options: options.lowered(url), beforeConnect: options.beforeConnect.map(Hook.init))
+        try WxSocketBindings.connectSocket(options: options.lowered(url), beforeConnect: hook)
     }
     native.setBatchListener(listener: hub)
     return SocketTask(native, hub)
@@ -121,7 +121,7 @@ public final class SocketTask: Sendable {
     // MARK: Closures
 
     /// Calls `listener` at every open, and now if it is open now. As all closures: serially, in order, on the
-    /// `callbackQueue` of the options; what it throws is logged and counted, nothing else happens.
+    /// `callbackQueue` of the options; what it throws is logged, with the error's text, and counted, nothing else happens.
     @discardableResult
     public func onOpen(_ listener: @escaping @Sendable (OpenEvent) throws -> Void) -> ListenerToken {
         hub.add(.open) { if case .open(let event) = $0 { try listener(event) } }
@@ -146,15 +146,22 @@ public final class SocketTask: Sendable {
         hub.add(.close) { if case .close(let event) = $0 { try listener(event) } }
     }
 
-    /// Takes a listener off; it hears nothing that is delivered from now on.
-    public func offOpen(_ token: ListenerToken) { hub.remove(token) }
-    public func offMessage(_ token: ListenerToken) { hub.remove(token) }
-    public func offError(_ token: ListenerToken) { hub.remove(token) }
-    public func offClose(_ token: ListenerToken) { hub.remove(token) }
+    /// Takes a listener off; it hears nothing that is delivered from now on. A token of another kind changes nothing.
+    public func offOpen(_ token: ListenerToken) { hub.remove(token, .open) }
+    public func offMessage(_ token: ListenerToken) { hub.remove(token, .message) }
+    public func offError(_ token: ListenerToken) { hub.remove(token, .error) }
+    public func offClose(_ token: ListenerToken) { hub.remove(token, .close) }
 
     // MARK: Sequences
 
     /// The messages. The first one to listen also hears those that came before (at most 256 and 1 MiB).
+    ///
+    /// Each loop, and each `first(where:)`, begins anew: what arrives between two of them is heard by neither. To read
+    /// one now and the others later, keep an iterator; it ends with the task, and ``closed()`` then tells how:
+    ///
+    ///     var messages = task.messages.makeAsyncIterator()
+    ///     let welcome = await messages.next()
+    ///     while let message = await messages.next() { … }
     public var messages: SocketSequence<Message> {
         SocketSequence(task: self) { task in
             let pipe = Pipe { if case .message(let event) = $0 { event.data } else { nil } }
@@ -163,7 +170,7 @@ public final class SocketTask: Sendable {
         }
     }
 
-    /// All events, beginning with the open if it is open now.
+    /// All events, beginning with the open if it is open now. As with ``messages``, keep an iterator to hear everything.
     public var events: SocketSequence<SocketEvent> {
         SocketSequence(task: self) { task in
             let pipe = Pipe { $0 }

@@ -2,7 +2,7 @@ public import Foundation
 internal import WxSocketBindings
 
 /// A call was refused; nothing was sent, nothing was lost, nothing changed.
-public struct WxError: LocalizedError, Sendable, Equatable {
+public struct WxError: LocalizedError, CustomStringConvertible, Sendable, Equatable {
     public enum Kind: Sendable {
         /// An argument or option is not valid; `field` says which.
         case invalidArgument
@@ -19,12 +19,14 @@ public struct WxError: LocalizedError, Sendable, Equatable {
     public let errCode: Int
     /// A fixed English text in wx form.
     public let errMsg: String
-    /// Which argument or option is at fault, by its name in the engine, as in `heartbeat.interval_ms`.
+    /// Which argument or option is at fault, as in `heartbeat.interval`.
     public let field: String?
     /// What is wrong with it, and what would be right.
     public let reason: String?
 
-    public var errorDescription: String? { errMsg }
+    public var errorDescription: String? { description }
+    // `errMsg` says everything, but of what no app should ever see.
+    public var description: String { kind == .unknown ? "\(errMsg): \(reason ?? "")" : errMsg }
 }
 
 extension WxError {
@@ -32,10 +34,26 @@ extension WxError {
     static let tooLong = WxError(
         kind: .queueFull, errCode: 10_001, errMsg: "SocketTask.send:fail the queue is full", field: nil, reason: nil)
 
+    /// An option that Rust could not even be told of.
+    static func invalid(_ field: String, _ reason: String) -> WxError {
+        WxError(
+            kind: .invalidArgument, errCode: 600_008, errMsg: "connectSocket:fail invalid \(field): \(reason)",
+            field: field, reason: reason)
+    }
+
     init(_ error: any Error) {
         switch error {
-        case WxSocketBindings.WxError.InvalidArgument(let field, let reason, let errCode, let errMsg):
-            self.init(kind: .invalidArgument, errCode: Int(errCode), errMsg: errMsg, field: field, reason: reason)
+        case let ours as WxError:
+            self = ours
+        case WxSocketBindings.WxError.InvalidArgument(let field, let rustReason, let errCode, let errMsg):
+            let name = Self.swiftName(field)
+            // Rust's times are numbers, whose unit is in the name.
+            let reason =
+                field.hasSuffix("_ms") ? rustReason.replacingOccurrences(of: "min_ms", with: "min") + " ms" : rustReason
+            self.init(
+                kind: .invalidArgument, errCode: Int(errCode),
+                errMsg: errMsg.replacingOccurrences(of: "\(field): \(rustReason)", with: "\(name): \(reason)"),
+                field: name, reason: reason)
         case WxSocketBindings.WxError.NotConnected(let errCode, let errMsg):
             self.init(kind: .notConnected, errCode: Int(errCode), errMsg: errMsg, field: nil, reason: nil)
         case WxSocketBindings.WxError.QueueFull(let errCode, let errMsg):
@@ -45,6 +63,21 @@ extension WxError {
             self.init(
                 kind: .unknown, errCode: 600_000, errMsg: "connectSocket:fail unknown error", field: nil,
                 reason: String(describing: error))
+        }
+    }
+
+    /// Rust's name of an option, as this layer has it.
+    private static func swiftName(_ field: String) -> String {
+        switch field {
+        case "background.grace_ms": return "background"
+        case "reconnect.delay.delay_ms": return "reconnect.delay"
+        case "tls.ca_pem": return "trustedCertificates"
+        default:
+            let parts = field.split(separator: ".").map { part in
+                let words = part.split(separator: "_").filter { $0 != "ms" }
+                return words.prefix(1).joined() + words.dropFirst().map(\.capitalized).joined()
+            }
+            return parts.joined(separator: ".")
         }
     }
 

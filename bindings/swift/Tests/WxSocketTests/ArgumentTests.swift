@@ -24,33 +24,35 @@ struct Bad: Sendable, CustomTestStringConvertible {
         Bad(field: "header") { $0.header("Sec-WebSocket-Key", "x") },
         Bad(field: "protocols") { $0.protocols = ["a", "a"] },
         Bad(field: "protocols") { $0.protocols = ["a b"] },
-        Bad(field: "timeout_ms") { $0.timeout = .zero },
-        Bad(field: "timeout_ms") { $0.timeout = .seconds(-1) },
-        Bad(field: "timeout_ms") { $0.timeout = .nanoseconds(-1) },
-        Bad(field: "timeout_ms") { $0.timeout = .seconds(Int64.max) },
-        Bad(field: "timeout_ms") { $0.timeout = .seconds(Int64.min) },
-        Bad(field: "close_timeout_ms") { $0.closeTimeout = .seconds(-1) },
-        Bad(field: "max_message_bytes") { $0.maxMessageBytes = 0 },
-        Bad(field: "background.grace_ms") { $0.background = .interrupt(after: .seconds(-1)) },
-        Bad(field: "reconnect.delay.delay_ms") { $0.reconnect.delay = .fixed(.seconds(-1)) },
-        Bad(field: "reconnect.delay.max_ms") {
+        Bad(field: "timeout") { $0.timeout = .zero },
+        Bad(field: "timeout") { $0.timeout = .seconds(-1) },
+        Bad(field: "timeout") { $0.timeout = .nanoseconds(-1) },
+        Bad(field: "timeout") { $0.timeout = .seconds(Int64.max) },
+        Bad(field: "timeout") { $0.timeout = .seconds(Int64.min) },
+        Bad(field: "closeTimeout") { $0.closeTimeout = .seconds(-1) },
+        Bad(field: "maxMessageBytes") { $0.maxMessageBytes = 0 },
+        Bad(field: "background") { $0.background = .interrupt(after: .seconds(-1)) },
+        Bad(field: "reconnect.delay") { $0.reconnect.delay = .fixed(.seconds(-1)) },
+        Bad(field: "reconnect.delay.max") {
             $0.reconnect.delay = .fullJitter(
                 first: .zero, min: .seconds(2), max: .seconds(1), slowAfter: .seconds(60), slow: .seconds(60))
         },
-        Bad(field: "reconnect.max_attempts") { $0.reconnect.maxAttempts = .attempts(0) },
-        Bad(field: "reconnect.max_attempts") { $0.reconnect.maxAttempts = .attempts(.min) },
-        Bad(field: "reconnect.stable_after_ms") { $0.reconnect.stableAfter = .zero },
-        Bad(field: "reconnect.stop_codes") { $0.reconnect.stopCodes = [.max] },
-        Bad(field: "reconnect.stop_statuses") { $0.reconnect.stopStatuses = [99] },
-        Bad(field: "heartbeat.interval_ms") { $0.heartbeat.interval = .seconds(-1) },
-        Bad(field: "heartbeat.timeout_ms") { $0.heartbeat.timeout = .zero },
+        Bad(field: "reconnect.maxAttempts") { $0.reconnect.maxAttempts = .attempts(0) },
+        Bad(field: "reconnect.maxAttempts") { $0.reconnect.maxAttempts = .attempts(.min) },
+        Bad(field: "reconnect.maxAttempts") { $0.reconnect.maxAttempts = .attempts(.max) },
+        Bad(field: "reconnect.maxAttempts") { $0.reconnect.maxAttempts = .attempts(1 << 32 + 1) },
+        Bad(field: "reconnect.stableAfter") { $0.reconnect.stableAfter = .zero },
+        Bad(field: "reconnect.stopCodes") { $0.reconnect.stopCodes = [.max] },
+        Bad(field: "reconnect.stopStatuses") { $0.reconnect.stopStatuses = [99] },
+        Bad(field: "heartbeat.interval") { $0.heartbeat.interval = .seconds(-1) },
+        Bad(field: "heartbeat.timeout") { $0.heartbeat.timeout = .zero },
         Bad(field: "heartbeat.reply") { $0.heartbeat.reply = .prefix("") },
         Bad(field: "heartbeat.reply") { $0.heartbeat.reply = .jsonField("") },
         Bad(field: "queue.messages") { $0.queue.messages = 0 },
         Bad(field: "queue.bytes") { $0.queue.bytes = -1 },
-        Bad(field: "queue.max_age_ms") { $0.queue.maxAge = .zero },
-        Bad(field: "queue.open_bytes") { $0.queue.openBytes = .max },
-        Bad(field: "tls.ca_pem") { $0.trustedCertificates = "no certificate" },
+        Bad(field: "queue.maxAge") { $0.queue.maxAge = .zero },
+        Bad(field: "queue.openBytes") { $0.queue.openBytes = .max },
+        Bad(field: "trustedCertificates") { $0.trustedCertificates = "no certificate" },
     ]
 
     @Test(arguments: bad)
@@ -61,6 +63,33 @@ struct Bad: Sendable, CustomTestStringConvertible {
         #expect(error?.errCode == (bad.field == "url" ? 600_009 : 600_008))
         #expect(error?.errMsg == "connectSocket:fail invalid \(bad.field): \(error?.reason ?? "")")
         #expect(error?.localizedDescription == error?.errMsg)
+        #expect(error.map { "\($0)" } == error?.errMsg)
+        #expect(error?.errMsg.contains("_") == false)
+    }
+
+    @Test func theReasonSpeaksOfTheOptionsOfSwift() {
+        let zero = thrown(WxError.self) { try connectSocket("ws://127.0.0.1:1") { $0.heartbeat.interval = .zero } }
+        #expect(zero?.reason == "0 is not between 1 and 2147483647 ms")
+        let unordered = thrown(WxError.self) {
+            try connectSocket("ws://127.0.0.1:1") {
+                $0.reconnect.delay = .fullJitter(
+                    first: .zero, min: .seconds(2), max: .seconds(1), slowAfter: .seconds(60), slow: .seconds(60))
+            }
+        }
+        #expect(unordered?.reason == "1000 is less than min (2000) ms")
+        let many = thrown(WxError.self) {
+            try connectSocket("ws://127.0.0.1:1") { $0.reconnect.maxAttempts = .attempts(.max) }
+        }
+        #expect(many?.reason == "9223372036854775807 is not between 1 and 2147483647")
+    }
+
+    @Test func bytesOfEveryKindAreRefusedAlike() async throws {
+        let server = try ScriptedServer(script: "")
+        let task = try connectSocket(server.url())
+        task.close()
+        let error = thrown(WxError.self) { try task.send([1, 2, 3] as [UInt8]) }
+        #expect(error?.kind == .notConnected && error?.errCode == 10_002)
+        #expect(error == thrown(WxError.self) { try task.send(Data([1, 2, 3])) })
     }
 
     @Test func theShortestTimeIsAMillisecond() async throws {

@@ -232,4 +232,21 @@ import WxSocketTestingBindings
         let rtt = try #require(task.stats.smoothedRTT)
         #expect(rtt > .zero && rtt < .seconds(5))
     }
+
+    /// Not "The operation could not be completed", and nothing that should not be in a log.
+    @Test func errorsSayWhatHappened() async throws {
+        let server = try ScriptedServer(script: #"[{"handshake": {"status": 503}}]"#)
+        let refused = try connectSocket(server.url()) { $0.reconnect.enabled = false }
+        let error = try #require(await thrown(ErrorEvent.self) { try await refused.opened() })
+        #expect(error.localizedDescription == "\(error.errMsg): \(error.detail)")
+        #expect("\(error)" == error.localizedDescription)
+        let closed = try connectSocket(server.url())
+        closed.pause()
+        try closed.send("secret")
+        try closed.close(code: 3_000, reason: "signed out")
+        let close = try #require(await thrown(CloseEvent.self) { try await closed.opened() })
+        #expect(close.unsent == [.text("secret")])
+        #expect(close.localizedDescription == "the connection was closed with 3000: signed out")
+        #expect("\(close)" == close.localizedDescription)
+    }
 }

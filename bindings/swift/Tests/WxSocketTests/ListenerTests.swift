@@ -92,6 +92,37 @@ import WxSocketTestingBindings
     }
 
     @Test(arguments: [false, true])
+    func aTokenOfAnotherKindTakesNothingOff(_ ownKind: Bool) async throws {
+        let server = try ScriptedServer(script: #"[{"rules": [{"on": {"text": "go"}, "do": [{"send": "hi"}, "drop"]}]}]"#)
+        let queue = DispatchQueue(label: "app")
+        // Nobody is called before the listeners are off.
+        queue.suspend()
+        let task = try connectSocket(server.url()) {
+            $0.reconnect.enabled = false
+            $0.callbackQueue = queue
+        }
+        let log = Log<String>()
+        let tokens = [
+            task.onOpen { _ in log.add("open") },
+            task.onMessage { _ in log.add("message") },
+            task.onError { _ in log.add("error") },
+            task.onClose { _ in log.add("close") },
+        ]
+        let offs = [task.offOpen, task.offMessage, task.offError, task.offClose]
+        for (kind, token) in tokens.enumerated() {
+            for (other, off) in offs.enumerated() where (other == kind) == ownKind { off(token) }
+        }
+        queue.resume()
+        try task.send("go")
+        try await task.closed()
+        // Called after those.
+        let end = Log<Bool>()
+        task.onClose { _ in end.add(true) }
+        try await eventually { end.all.count == 1 }
+        #expect(log.all == (ownKind ? [] : ["open", "message", "error", "close"]))
+    }
+
+    @Test(arguments: [false, true])
     func aListenerThatThrowsHarmsNothing(_ onQueue: Bool) async throws {
         let server = try ScriptedServer(script: "")
         // The process has one log, and this test runs twice at once.

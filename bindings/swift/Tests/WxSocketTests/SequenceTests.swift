@@ -57,6 +57,23 @@ import WxSocketTestingBindings
         try await eventually { log.all == [.text("welcome")] }
     }
 
+    @Test func anIteratorThatIsKeptLosesNothing() async throws {
+        let server = try ScriptedServer(script: "")
+        let task = try connectSocket(server.url())
+        var messages = task.messages.makeAsyncIterator()
+        for turn in 0..<100 {
+            try task.send("first \(turn)")
+            try task.send("second \(turn)")
+            #expect(await messages.next() == .text("first \(turn)"))
+            // Both are here before the second is asked for.
+            try await eventually { task.stats.messagesIn == 2 * turn + 2 }
+            #expect(await messages.next() == .text("second \(turn)"))
+        }
+        task.close()
+        #expect(await messages.next() == nil)
+        #expect(try await task.closed().code == 1_000)
+    }
+
     @Test func severalLoopsHearTheSame() async throws {
         let server = try ScriptedServer(script: "")
         let task = try connectSocket(server.url())

@@ -80,6 +80,76 @@ import WxSocketTestingBindings
         #expect(seen[1].header.contains { $0.name == "Token" && $0.value == "1" })
     }
 
+    @Test func beforeConnectMayWaitForItsAnswer() async throws {
+        actor Store {
+            func path() async throws -> String {
+                try await Task.sleep(for: .milliseconds(1))
+                return "/fresh"
+            }
+        }
+        let server = try ScriptedServer(script: "")
+        let (url, store) = (server.url(), Store())
+        // More at once than the threads that Swift's tasks have.
+        let tasks = try (0..<32).map { _ in
+            try connectSocket(url + "/old") {
+                $0.beforeConnect = { _, _ in .change(url: url + (try await store.path())) }
+            }
+        }
+        for task in tasks { try await task.opened() }
+        #expect(server.connections().map(\.requestPath) == Array(repeating: "/fresh", count: 32))
+    }
+
+    /// Rust waits with 16 threads, whatever the number of tasks: those of others have to be free again.
+    @Test(arguments: [false, true])
+    func anAnswerThatNobodyWaitsForIsCancelled(_ closed: Bool) async throws {
+        let server = try ScriptedServer(script: "")
+        let asked = Log<Bool>()
+        let cancelled = Log<Bool>()
+        let stuck = try (0..<16).map { _ in
+            try connectSocket(server.url()) {
+                if !closed { $0.timeout = .milliseconds(50) }
+                $0.reconnect.maxAttempts = .unlimited
+                $0.reconnect.delay = .fixed(.zero)
+                $0.beforeConnect = { _, _ in
+                    asked.add(true)
+                    await withTaskCancellationHandler {
+                        // It does not notice, for longer than the test may run.
+                        await Task { try? await Task.sleep(for: .seconds(1_000)) }.value
+                    } onCancel: {
+                        cancelled.add(true)
+                    }
+                    return .proceed
+                }
+            }
+        }
+        try await eventually { asked.all.count >= 16 }
+        let last = try connectSocket(server.url()) { $0.beforeConnect = { _, _ in .proceed } }
+        if closed { for task in stuck { task.close() } }
+        try await last.opened()
+        try await eventually { cancelled.all.count >= 16 }
+        withExtendedLifetime(stuck) {}
+    }
+
+    @Test func aPauseCancelsAnAnswerButNotTheNext() async throws {
+        let server = try ScriptedServer(script: "")
+        let asked = Log<Bool>()
+        let cancelled = Log<Bool>()
+        let task = try connectSocket(server.url()) {
+            $0.beforeConnect = { _, _ in
+                asked.add(true)
+                guard asked.all.count == 1 else { return .proceed }
+                do { try await Task.sleep(for: .seconds(1_000)) } catch { cancelled.add(true) }
+                return .proceed
+            }
+        }
+        try await eventually { asked.all.count == 1 }
+        task.pause()
+        try await eventually { cancelled.all.count == 1 }
+        task.resume()
+        #expect(try await task.opened().epoch == 2)
+        #expect(asked.all.count == 2)
+    }
+
     @Test func beforeConnectMayStop() async throws {
         let server = try ScriptedServer(script: "")
         let task = try connectSocket(server.url()) {
