@@ -34,9 +34,8 @@ pub trait BeforeConnect: Send + Sync {
     /// connection; `last_error` is what ended the previous connection, if it failed.
     ///
     /// It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-    /// as it has after an error. It is called on a thread of its own (at most 256 in the
-    /// process), and never while an earlier call has not returned: a late answer is the next
-    /// attempt's.
+    /// as it has after an error, and what comes later is not heard. It is called on a thread of
+    /// its own; with four calls that have not returned the task asks no more until one does.
     fn before_connect(
         &self,
         attempt: i32,

@@ -3,32 +3,30 @@
 use super::{BeforeDial, DialRefused};
 use crate::net::DialOptions;
 use crate::session::{ErrorKind, Failure};
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, ready};
 use tokio::sync::oneshot;
 
-/// So many apps' calls at once; whoever would need one more has failed this time. Not the
-/// runtime's own threads: an app that keeps those would keep everybody's name lookups waiting.
-const MAX_CALLS: usize = 256;
+/// So many calls of one task may be under way. One that hangs is not the end of the task, which
+/// asks again; but an app that never answers must not collect threads.
+const MAX_CALLS: usize = 4;
 
-static CALLS: AtomicUsize = AtomicUsize::new(0);
+/// And so many of all tasks. Their threads are not the runtime's: who keeps those would keep
+/// everybody's name lookups waiting.
+const MAX_CALLS_OF_ALL: usize = 256;
 
-type Answer = Result<DialOptions, DialRefused>;
+static CALLS_OF_ALL: AtomicUsize = AtomicUsize::new(0);
 
-/// One task's way to ask. At most one call is under way: an answer that comes too late for its
-/// dial is the next one's, where a second call would only be late too.
+/// One task's way to ask.
 #[derive(Clone)]
 pub(super) struct Asking {
     hook: Arc<dyn BeforeDial>,
-    call: Arc<Mutex<Option<oneshot::Receiver<Answer>>>>,
+    calls: Arc<AtomicUsize>,
 }
 
 impl Asking {
     pub(super) fn new(hook: Arc<dyn BeforeDial>) -> Self {
-        Self { hook, call: Arc::default() }
+        Self { hook, calls: Arc::default() }
     }
 
     /// The app's answer, within the time of a dial.
@@ -38,64 +36,54 @@ impl Asking {
         attempt: u32,
         last_failure: Option<Failure>,
         options: DialOptions,
-    ) -> Answer {
+    ) -> Result<DialOptions, DialRefused> {
         let patience = options.timeout;
-        // The dial of a task is the only one that asks for it, so nobody else looks in here.
-        self.call().get_or_insert_with(|| {
-            let hook = self.hook.clone();
-            begin(move || hook.before_dial(epoch, attempt, last_failure, &options))
+        let Some(call) = Call::begin(self.calls) else {
+            return Err(failed("earlier calls have not returned".to_owned()));
+        };
+        let (told, answer) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("wxsocket-ask".to_owned()).spawn(move || {
+            let _call = call;
+            // A panic drops the sender, which is an answer too. Whoever asked may be gone.
+            let _ = told.send(self.hook.before_dial(epoch, attempt, last_failure, &options));
         });
-        let answer = poll_fn(|cx| {
-            let mut call = self.call();
-            let Some(receiver) = call.as_mut() else { unreachable!("it was put there above") };
-            let answer = ready!(Pin::new(receiver).poll(cx));
-            *call = None;
-            Poll::Ready(answer.unwrap_or_else(|_| Err(failed("it panicked".to_owned()))))
-        });
+        if let Err(error) = thread {
+            return Err(failed(format!("no thread: {error}")));
+        }
         match tokio::time::timeout(patience, answer).await {
-            Ok(answer) => answer,
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(failed("it panicked".to_owned())),
             Err(_) => Err(failed(format!("no answer within {patience:?}"))),
         }
     }
+}
 
-    fn call(&self) -> MutexGuard<'_, Option<oneshot::Receiver<Answer>>> {
-        self.call.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn failed(detail: String) -> DialRefused {
+    DialRefused::Failed(Failure::new(ErrorKind::BeforeConnect, detail))
 }
 
 /// Counts a call for as long as it lives.
-struct Call;
+struct Call(Arc<AtomicUsize>);
 
 impl Call {
-    fn new() -> Option<Self> {
-        let one_more = |calls| (calls < MAX_CALLS).then_some(calls + 1);
-        CALLS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self)
+    fn begin(calls: Arc<AtomicUsize>) -> Option<Self> {
+        one_more(&CALLS_OF_ALL, MAX_CALLS_OF_ALL)?;
+        if one_more(&calls, MAX_CALLS).is_none() {
+            CALLS_OF_ALL.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Self(calls))
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        CALLS.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
+        CALLS_OF_ALL.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-fn begin(call: impl FnOnce() -> Answer + Send + 'static) -> oneshot::Receiver<Answer> {
-    let (told, receiver) = oneshot::channel();
-    let Some(counted) = Call::new() else {
-        let _ = told.send(Err(failed(format!("{MAX_CALLS} calls have not returned"))));
-        return receiver;
-    };
-    let thread = std::thread::Builder::new().name("wxsocket-ask".to_owned()).spawn(move || {
-        let _counted = counted;
-        // A panic drops the sender, which is an answer too. Whoever asked may be gone.
-        let _ = told.send(call());
-    });
-    if let Err(error) = thread {
-        log::error!("no thread to ask the app on: {error}");
-    }
-    receiver
-}
-
-fn failed(detail: String) -> DialRefused {
-    DialRefused::Failed(Failure::new(ErrorKind::BeforeConnect, detail))
+fn one_more(count: &AtomicUsize, max: usize) -> Option<usize> {
+    let more = |count| (count < max).then_some(count + 1);
+    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()
 }

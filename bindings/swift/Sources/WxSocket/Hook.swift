@@ -40,7 +40,7 @@ final class Hook: BeforeConnect, @unchecked Sendable {
         }
     }
 
-    /// A connection is over: an answer for it is of no use, and Rust has few threads to wait with.
+    /// A connection is over: an answer for it is of no use, and a task asks no more while four calls wait.
     func end(_ event: CloseEvent) {
         let late = lock.withLock {
             over = event.retry == nil ? .max : event.epoch

@@ -937,9 +937,8 @@ public protocol BeforeConnect: AnyObject, Sendable {
      * connection; `last_error` is what ended the previous connection, if it failed.
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-     * as it has after an error. It is called on a thread of its own (at most 256 in the
-     * process), and never while an earlier call has not returned: a late answer is the next
-     * attempt's.
+     * as it has after an error, and what comes later is not heard. It is called on a thread of
+     * its own; with four calls that have not returned the task asks no more until one does.
      */
     func beforeConnect(attempt: Int32, lastError: ErrorEvent?) throws  -> ConnectDecision
     
@@ -1005,9 +1004,8 @@ open class BeforeConnectImpl: BeforeConnect, @unchecked Sendable {
      * connection; `last_error` is what ended the previous connection, if it failed.
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-     * as it has after an error. It is called on a thread of its own (at most 256 in the
-     * process), and never while an earlier call has not returned: a late answer is the next
-     * attempt's.
+     * as it has after an error, and what comes later is not heard. It is called on a thread of
+     * its own; with four calls that have not returned the task asks no more until one does.
      */
 open func beforeConnect(attempt: Int32, lastError: ErrorEvent?)throws  -> ConnectDecision  {
     return try  FfiConverterTypeConnectDecision_lift(try rustCallWithError(FfiConverterTypeListenerError_lift) {
@@ -6651,7 +6649,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_batchlistener_on_state() != 42056) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 27169) {
+    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 17003) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_socketlistener_on_open() != 40747) {

@@ -99,7 +99,7 @@ import WxSocketTestingBindings
         #expect(server.connections().map(\.requestPath) == Array(repeating: "/fresh", count: 32))
     }
 
-    /// Rust waits with 16 threads, whatever the number of tasks: those of others have to be free again.
+    /// Whatever the number of tasks: others go on.
     @Test(arguments: [false, true])
     func anAnswerThatNobodyWaitsForIsCancelled(_ closed: Bool) async throws {
         let server = try ScriptedServer(script: "")

@@ -1123,7 +1123,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_state() and 0xFFFF) != 42056) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 27169) {
+    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 17003) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_open() and 0xFFFF) != 40747) {
@@ -2094,9 +2094,8 @@ public interface BeforeConnect {
      * connection; `last_error` is what ended the previous connection, if it failed.
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-     * as it has after an error. It is called on a thread of its own (at most 256 in the
-     * process), and never while an earlier call has not returned: a late answer is the next
-     * attempt's.
+     * as it has after an error, and what comes later is not heard. It is called on a thread of
+     * its own; with four calls that have not returned the task asks no more until one does.
      */
     fun `beforeConnect`(`attempt`: kotlin.Int, `lastError`: ErrorEvent?): ConnectDecision
     
@@ -2213,9 +2212,8 @@ open class BeforeConnectImpl: Disposable, AutoCloseable, BeforeConnect
      * connection; `last_error` is what ended the previous connection, if it failed.
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-     * as it has after an error. It is called on a thread of its own (at most 256 in the
-     * process), and never while an earlier call has not returned: a late answer is the next
-     * attempt's.
+     * as it has after an error, and what comes later is not heard. It is called on a thread of
+     * its own; with four calls that have not returned the task asks no more until one does.
      */
     @Throws(ListenerException::class)override fun `beforeConnect`(`attempt`: kotlin.Int, `lastError`: ErrorEvent?): ConnectDecision {
             return FfiConverterTypeConnectDecision.lift(

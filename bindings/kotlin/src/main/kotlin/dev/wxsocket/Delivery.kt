@@ -102,6 +102,8 @@ internal class Delivery(
     state: SocketState,
     /** Those who are there from the first event on. */
     @Volatile private var subscribers: List<Subscriber>,
+    /** Told when the task is over. */
+    private val onEnd: () -> Unit = {},
 ) {
     val state = MutableStateFlow(state)
     val failures = AtomicLong()
@@ -234,7 +236,10 @@ internal class Delivery(
             is OpenEvent -> open = event
             is CloseEvent -> {
                 open = null
-                if (event.retry == null) end = event
+                if (event.retry == null) {
+                    end = event
+                    onEnd()
+                }
             }
             else -> {}
         }

@@ -117,7 +117,8 @@ public class ConnectOptions internal constructor() {
 
     /**
      * Asks [hook] before every dial, for a fresh token or another address. It may block or
-     * suspend, at most for [timeout]; what it throws counts as a failed attempt. It must not
+     * suspend, at most for [timeout]; what it throws counts as a failed attempt. One that suspends
+     * for longer is cancelled when it is asked again, or when the task is over. It must not
      * hold the task, which would never be freed without `close`.
      */
     public fun beforeConnect(hook: BeforeConnect) {

@@ -5,6 +5,7 @@ import com.sun.jna.Native
 import dev.wxsocket.ffi.ListenerException
 import dev.wxsocket.ffi.takeDropped
 import dev.wxsocket.ffi.uniffiCallbackInterfaceBeforeConnect
+import kotlinx.coroutines.Job
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.asStateFlow
@@ -13,6 +14,7 @@ import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.suspendCancellableCoroutine
 import java.nio.Buffer
 import java.nio.ByteBuffer
+import java.util.concurrent.atomic.AtomicReference
 import kotlin.coroutines.resume
 import dev.wxsocket.ffi.BeforeConnect as FfiBeforeConnect
 import dev.wxsocket.ffi.ConnectDecision as FfiDecision
@@ -35,7 +37,7 @@ public fun connectSocket(url: String, block: ConnectOptions.() -> Unit = {}): So
     val hook = options.beforeConnect?.let(::Hook)
     val task = engine { dev.wxsocket.ffi.connectSocket(options.lower(url), null, hook) }
     val executor = options.executor ?: defaultExecutor()
-    val delivery = Delivery(task.joinTurns(), executor, task.state().lift(), options.listeners.toList())
+    val delivery = Delivery(task.joinTurns(), executor, task.state().lift(), options.listeners.toList()) { hook?.withdraw() }
     Turns.begin(delivery)
     return SocketTask(task, delivery)
 }
@@ -260,13 +262,24 @@ private val SocketEvent.isFinal: Boolean get() = this is CloseEvent && retry == 
 
 /** The app's hook as the engine calls it, on a thread of the engine's that may block. */
 private class Hook(private val hook: BeforeConnect) : FfiBeforeConnect {
-    override fun beforeConnect(attempt: Int, lastError: FfiError?): FfiDecision =
-        try {
-            runBlocking { hook(attempt, lastError?.lift()) }.lower()
+    private val asking = AtomicReference<Job?>()
+
+    override fun beforeConnect(attempt: Int, lastError: FfiError?): FfiDecision {
+        val job = Job()
+        // Whoever is asked again has not answered in time.
+        asking.getAndSet(job)?.cancel()
+        return try {
+            runBlocking(job) { hook(attempt, lastError?.lift()) }.lower()
         } catch (e: Throwable) {
             // UniFFI catches exceptions only; an `Error` would be lost, and the dial with it.
             throw ListenerException.Failed(e.toString().scalar())
         }
+    }
+
+    /** The task is over: nobody waits for an answer any more. */
+    fun withdraw() {
+        asking.get()?.cancel()
+    }
 
     companion object {
         init {

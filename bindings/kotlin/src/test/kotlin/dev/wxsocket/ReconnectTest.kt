@@ -1,9 +1,11 @@
 package dev.wxsocket
 
+import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.delay
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.assertThrows
 import java.util.concurrent.LinkedBlockingQueue
+import java.util.concurrent.TimeUnit.SECONDS
 import kotlin.test.assertEquals
 import kotlin.test.assertIs
 import kotlin.test.assertNotNull
@@ -169,6 +171,28 @@ class ReconnectTest {
         it.task.setNetwork(true)
         assertEquals(5, it.expect<OpenEvent>().epoch)
         it.task.close()
+    }
+
+    @Test
+    fun `an answer that nobody waits for is cancelled`() = withServer("[]") { server ->
+        val cancelled = LinkedBlockingQueue<Int>()
+        val it = record(server.url()) {
+            timeout = 50.milliseconds
+            reconnect { fixedDelay(Duration.ZERO) }
+            beforeConnect { attempt, _ ->
+                try {
+                    awaitCancellation()
+                } finally {
+                    cancelled += attempt
+                }
+            }
+        }
+        assertEquals(0, cancelled.poll(20, SECONDS), "it is asked again")
+        assertEquals(1, cancelled.poll(20, SECONDS))
+        it.task.close()
+        it.toTheEnd()
+        // The last one, of a task that is over.
+        assertNotNull(cancelled.poll(20, SECONDS))
     }
 
     @Test
