@@ -79,19 +79,32 @@ final class EventHub: BatchListener, @unchecked Sendable {
     // MARK: What Rust calls
 
     func onMessages(epoch: Int64, packed: Data) {
-        var events: [SocketEvent] = []
         packed.withUnsafeBytes { bytes in
-            var at = 0
-            while at < bytes.count {
-                let isText = bytes[at] == 0
-                let length = Int(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: at + 1, as: UInt32.self)))
-                let payload = UnsafeRawBufferPointer(rebasing: bytes[(at + 5)..<(at + 5 + length)])
-                let data: Message = isText ? .text(String(decoding: payload, as: UTF8.self)) : .binary(Data(payload))
-                events.append(.message(MessageEvent(epoch: Int(epoch), data: data)))
-                at += 5 + length
+            let messages = PackedMessages(bytes: bytes)
+            let event = { (data: Message) in SocketEvent.message(MessageEvent(epoch: Int(epoch), data: data)) }
+            if var number = beginCalling(messages.count) {
+                messages.forEach {
+                    run(event($0), number, only: nil)
+                    number += 1
+                }
+                drain()
+            } else {
+                var events: [SocketEvent] = []
+                messages.forEach { events.append(event($0)) }
+                arrived(events, bytes: packed.count)
             }
         }
-        arrived(events, bytes: packed.count)
+    }
+
+    /// Where nothing but closures hears messages, and nothing is waiting, they are called as the messages are read: the
+    /// number of the first, or nil. Whoever gets a number drains at the end.
+    private func beginCalling(_ count: Int) -> UInt64? {
+        gate.withLock {
+            guard queue == nil, !draining, pipes.isEmpty, wanted.contains(.message) else { return nil }
+            draining = true
+            defer { number += UInt64(count) }
+            return number + 1
+        }
     }
 
     func onEvent(event: WxSocketBindings.SocketEvent) {
