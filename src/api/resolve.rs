@@ -111,7 +111,7 @@ fn backoff(delay: ReconnectDelay) -> Result<Backoff, WxError> {
         }
         ReconnectDelay::FullJitter { first_ms, min_ms, max_ms, slow_after_ms, slow_ms } => {
             if max_ms < min_ms {
-                let reason = format!("{max_ms} is less than min_ms ({min_ms})");
+                let reason = format!("{max_ms} is less than min ({min_ms})");
                 return Err(invalid("reconnect.delay.max_ms", reason));
             }
             Ok(Backoff::FullJitter {

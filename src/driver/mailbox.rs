@@ -373,10 +373,8 @@ impl Mailbox {
         drop(receiver);
         let mut state = self.state();
         state.failures += failures;
-        state.batch = match begin.elapsed() {
-            long if long > LONG_TURN => MIN_BATCH,
-            _ => MAX_BATCH.min(batch * 2),
-        };
+        let was_long = begin.elapsed() > LONG_TURN;
+        state.batch = if was_long { MIN_BATCH } else { MAX_BATCH.min(batch * 2) };
         // Whoever is told the end is let go: it may own whatever keeps this task alive.
         let done = if over { state.outlet.take() } else { None };
         drop(state);

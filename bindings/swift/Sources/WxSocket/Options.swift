@@ -43,7 +43,7 @@ public struct ConnectOptions: Sendable {
     public var background: BackgroundPolicy?
     /// Asked before every dial: for a fresh token, another address, or an end. An error, or no answer within `timeout`,
     /// counts as a failed attempt. What nobody waits for any more is cancelled: after `timeout`, or when the task is
-    /// closed or paused. At most 16 answers are awaited at a time, of all tasks together.
+    /// closed or paused. While four answers are awaited, the task asks no more.
     public var beforeConnect: (@Sendable (_ attempt: Int, _ lastError: ErrorEvent?) async throws -> ConnectDecision)?
     /// Where the closures of `onOpen` and the others are called. nil: on the thread that delivers, which is the
     /// fastest. Default: the main queue where there is an interface (UIKit, AppKit, WatchKit), else nil.

@@ -48,8 +48,7 @@ extension WxError {
         case WxSocketBindings.WxError.InvalidArgument(let field, let rustReason, let errCode, let errMsg):
             let name = Self.swiftName(field)
             // Rust's times are numbers, whose unit is in the name.
-            let reason =
-                field.hasSuffix("_ms") ? rustReason.replacingOccurrences(of: "min_ms", with: "min") + " ms" : rustReason
+            let reason = field.hasSuffix("_ms") ? rustReason + " ms" : rustReason
             self.init(
                 kind: .invalidArgument, errCode: Int(errCode),
                 errMsg: errMsg.replacingOccurrences(of: "\(field): \(rustReason)", with: "\(name): \(reason)"),

@@ -12,8 +12,8 @@ import java.nio.charset.CodingErrorAction
 /**
  * The two calls that are made for every message, with plain numbers for arguments, past the
  * generated code: that passes structures by value, which JNA takes apart by reflection, and makes
- * up to five calls for one `send`. [Turns] has the figures. A `send` of 20 B takes 0.4 us in
- * all, the flood waits for the engine's own thread: JNI would have little to add.
+ * up to five calls for one `send`. [Turns] has the figures. A `send` of 20 B takes half a
+ * microsecond in all, the flood waits for the engine's own thread: JNI would have little to add.
  */
 internal object Engine {
     init {

@@ -60,10 +60,6 @@ internal inline fun <T> engine(call: () -> T): T =
 
 /** With the names that people write here; the engine's say their unit, which here the type does. */
 internal fun dev.wxsocket.ffi.WxException.InvalidArgument.lift(): WxException.InvalidArgument {
-    val property = field.property()
-    // Any other reason may quote what the app wrote.
-    val reason = if (field.endsWith("_ms")) reason.replace(Regex("[a-z_]+_ms")) { it.value.property() } else reason
-    return WxException.InvalidArgument(property, reason, errCode, errMsg.replace("$field: ${this.reason}", "$property: $reason"))
+    val property = field.removeSuffix("_ms").replace(Regex("_([a-z])")) { it.groupValues[1].uppercase() }
+    return WxException.InvalidArgument(property, reason, errCode, errMsg.replace("$field: $reason", "$property: $reason"))
 }
-
-private fun String.property() = removeSuffix("_ms").replace(Regex("_([a-z])")) { it.groupValues[1].uppercase() }
