@@ -264,10 +264,14 @@ private val SocketEvent.isFinal: Boolean get() = this is CloseEvent && retry == 
 private class Hook(private val hook: BeforeConnect) : FfiBeforeConnect {
     private val asking = AtomicReference<Job?>()
 
+    @Volatile private var over = false
+
     override fun beforeConnect(attempt: Int, lastError: FfiError?): FfiDecision {
         val job = Job()
         // Whoever is asked again has not answered in time.
         asking.getAndSet(job)?.cancel()
+        // A call may get here after the end of its task; one of the two sees the other.
+        if (over) job.cancel()
         return try {
             runBlocking(job) { hook(attempt, lastError?.lift()) }.lower()
         } catch (e: Throwable) {
@@ -278,6 +282,7 @@ private class Hook(private val hook: BeforeConnect) : FfiBeforeConnect {
 
     /** The task is over: nobody waits for an answer any more. */
     fun withdraw() {
+        over = true
         asking.get()?.cancel()
     }
 
