@@ -2,7 +2,7 @@
 
 use super::profile::Stopwatch;
 use super::transport::Transport;
-use super::{DialOptions, Opened, tls, upgrade};
+use super::{DialOptions, Opened, resolve, tls, upgrade};
 use crate::session::{ErrorKind, Failure};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -59,17 +59,10 @@ async fn steps(options: &DialOptions, progress: &mut Progress) -> Result<Opened,
 }
 
 async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
-    // An address needs no thread of the lookup pool.
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
+    match host.parse::<IpAddr>() {
+        Ok(address) => Ok(vec![SocketAddr::new(address, port)]),
+        Err(_) => resolve::look_up(host, port).await,
     }
-    let found = tokio::net::lookup_host((host, port)).await;
-    let addresses: Vec<_> =
-        found.map_err(|error| Failure::new(ErrorKind::Dns, error.to_string()))?.collect();
-    if addresses.is_empty() {
-        return Err(Failure::new(ErrorKind::Dns, "the name has no address"));
-    }
-    Ok(addresses)
 }
 
 /// Tries the addresses in turn. Each but the last gets a fair share of the time that is left,

@@ -3,6 +3,7 @@
 mod connect;
 mod key;
 mod profile;
+mod resolve;
 mod target;
 mod tls;
 mod transport;
@@ -10,6 +11,8 @@ mod upgrade;
 
 pub(crate) use connect::dial;
 pub use profile::SocketProfile;
+#[cfg(feature = "testing")]
+pub use resolve::stand_in::set_resolver;
 pub(crate) use target::{Target, check_header, check_protocols};
 pub(crate) use tls::TlsSettings;
 pub(crate) use transport::Transport;
