@@ -2,11 +2,11 @@
 
 use super::profile::Stopwatch;
 use super::transport::Transport;
-use super::{DialOptions, Opened, resolve, tls, upgrade};
+use super::{DialOptions, Opened, Target, nat64, resolve, tls, upgrade};
 use crate::session::{ErrorKind, Failure};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Where a dial is, for the error when its time is over.
@@ -36,7 +36,12 @@ async fn steps(options: &DialOptions, progress: &mut Progress) -> Result<Opened,
     progress.watch.look_up = Some((look_up_start, Instant::now()));
 
     progress.step = "connecting";
-    let tcp = connect(&addresses, deadline, &mut progress.watch).await?;
+    let tcp = match connect(&addresses, deadline, &mut progress.watch).await {
+        Err(failure) if failure.kind == ErrorKind::Unreachable => {
+            connect_translated(failure, target, deadline, &mut progress.watch).await?
+        }
+        result => result?,
+    };
     if let Err(error) = tcp.set_nodelay(options.tcp_no_delay) {
         log::debug!("TCP_NODELAY: {error}");
     }
@@ -84,6 +89,30 @@ async fn connect(
         };
     }
     Err(last)
+}
+
+/// How long the prefix of a translator is looked up: as long as resolvers commonly wait for one
+/// name server. Without a network it may take until the end of the dial to learn nothing.
+const PREFIX_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Tries an IPv4 address that was written into the URL through the network's NAT64, if it has
+/// one. `direct` is how it failed without.
+async fn connect_translated(
+    direct: Failure,
+    target: &Target,
+    deadline: Instant,
+    watch: &mut Stopwatch,
+) -> Result<TcpStream, Failure> {
+    let address = match target.host.parse::<Ipv4Addr>() {
+        Ok(address) if nat64::is_worth_translating(address) => address,
+        _ => return Err(direct),
+    };
+    let answer = resolve::look_up(nat64::KNOWN_NAME, target.port);
+    let Ok(Ok(answer)) = tokio::time::timeout(PREFIX_PATIENCE, answer).await else {
+        return Err(direct);
+    };
+    let translated = nat64::translate(address, &answer);
+    if translated.is_empty() { Err(direct) } else { connect(&translated, deadline, watch).await }
 }
 
 async fn connect_one(address: SocketAddr) -> io::Result<TcpStream> {

@@ -2,6 +2,7 @@
 
 mod connect;
 mod key;
+mod nat64;
 mod profile;
 mod resolve;
 mod target;
