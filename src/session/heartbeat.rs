@@ -1,6 +1,6 @@
 //! Is the peer still there? Sends, waits, measures; decides nothing beyond "dead".
 
-use super::config::{Heartbeat, HeartbeatPayload, ReplyMatch};
+use super::config::{Heartbeat, HeartbeatPayload};
 use super::io::{Data, Message, Transmit};
 use super::timers::{Timer, TimerTable};
 use bytes::Bytes;
@@ -14,9 +14,6 @@ const SLEPT: Duration = Duration::from_secs(2);
 /// that wakes up needs up to two seconds.
 const PROBE_MIN: Duration = Duration::from_millis(2_500);
 const PROBE_MAX: Duration = Duration::from_secs(10);
-
-/// A longer text is no heartbeat's answer, and not worth parsing.
-const JSON_REPLY_MAX: usize = 4 * 1024;
 
 /// What an inbound frame means for the pulse.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -208,33 +205,5 @@ impl Heartbeat {
     /// Is this message the answer, rather than something for the app?
     pub(super) fn is_reply(&self, data: Data<'_>) -> bool {
         self.reply.as_ref().is_some_and(|reply| reply.matches(data))
-    }
-}
-
-impl ReplyMatch {
-    fn matches(&self, Data { is_text, payload }: Data<'_>) -> bool {
-        match self {
-            Self::Text { text } => is_text && text.as_bytes() == payload,
-            Self::Binary { bytes } => !is_text && bytes == payload,
-            Self::Prefix { prefix } => is_text && payload.starts_with(prefix.as_bytes()),
-            Self::JsonField { name, value } => {
-                is_text
-                    && payload.len() <= JSON_REPLY_MAX
-                    && has_field(payload, name, value.as_deref())
-            }
-        }
-    }
-}
-
-fn has_field(text: &[u8], name: &str, value: Option<&str>) -> bool {
-    let Ok(serde_json::Value::Object(object)) = serde_json::from_slice(text) else { return false };
-    match (object.get(name), value) {
-        (None, _) => false,
-        (Some(_), None) => true,
-        (Some(serde_json::Value::String(found)), Some(wanted)) => found == wanted,
-        (Some(found), Some(wanted)) => {
-            let found = found.to_string();
-            found == wanted
-        }
     }
 }

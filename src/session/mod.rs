@@ -21,6 +21,7 @@ mod io;
 mod life;
 mod outbox;
 mod reconnect;
+mod reply;
 mod signals;
 mod state;
 mod stats;
