@@ -248,7 +248,8 @@ fn reconnect_now_leaves_a_dial_under_way_and_a_live_connection_alone() {
 #[test]
 fn a_new_network_finds_out_at_once_that_the_old_connection_is_dead() {
     let server = serve(r#"[{"rules": [{"on": "open", "do": [{"send": "hi"}, "silence"]}]}, {}]"#);
-    let mut options = fast(server.url());
+    // Its delay is ten minutes: the failed probe is what makes it dial.
+    let mut options = patient(server.url());
     // The next heartbeat is far away, but its timeout bounds how long a probe waits.
     options.heartbeat = HeartbeatOptions {
         enabled: Some(true),
@@ -262,7 +263,9 @@ fn a_new_network_finds_out_at_once_that_the_old_connection_is_dead() {
     client.task().set_network(true);
     let error = client.error();
     assert_eq!((error.kind, error.err_code), (ErrorKind::HeartbeatTimeout, 690_040));
-    assert_eq!(client.close().reason, "heartbeat timeout");
+    let close = client.close();
+    assert_eq!(close.reason, "heartbeat timeout");
+    assert_eq!(close.retry, Some(RetryInfo { attempt: 1, max: None, delay_ms: Some(0) }));
     assert_eq!(client.open().epoch, 2);
     client.finish();
 }

@@ -36,6 +36,8 @@ pub(super) struct Pulse {
     pings: u32,
     /// One deadline was forgiven since the last sign of life.
     forgiven: bool,
+    /// A probe was sent, and no sign of life has come since.
+    probing: bool,
     rtt: Option<Duration>,
     smoothed_rtt: Option<Duration>,
 }
@@ -56,29 +58,24 @@ impl Pulse {
         self.sent_at = None;
         self.measuring = None;
         self.forgiven = false;
+        self.probing = false;
         if let Some(heartbeat) = heartbeat {
             timers.set(Timer::Heartbeat, now + heartbeat.interval);
         }
     }
 
-    /// The interval is over: what to send.
-    pub(super) fn beat(
-        &mut self,
-        heartbeat: &Heartbeat,
-        timers: &mut TimerTable,
-        now: Instant,
-    ) -> Transmit {
+    /// The interval is over: wait for life.
+    pub(super) fn beat(&mut self, heartbeat: &Heartbeat, timers: &mut TimerTable, now: Instant) {
         self.sent(timers, now, heartbeat.timeout);
-        self.payload(&heartbeat.payload)
     }
 
-    /// Ask now, and wait only briefly: the network changed, or the device slept.
+    /// Wait for life now, and only briefly: the network changed, or the device slept.
     pub(super) fn probe(
         &mut self,
         heartbeat: Option<&Heartbeat>,
         timers: &mut TimerTable,
         now: Instant,
-    ) -> Transmit {
+    ) {
         let patience = self
             .smoothed_rtt
             .map_or(PROBE_MIN, |rtt| (rtt * 5).clamp(PROBE_MIN, PROBE_MAX))
@@ -87,18 +84,25 @@ impl Pulse {
             .get(Timer::Answer)
             .map_or(patience, |due| patience.min(due.saturating_duration_since(now)));
         self.sent(timers, now, if due.is_zero() { patience } else { due });
-        self.payload(heartbeat.map_or(&HeartbeatPayload::Ping, |heartbeat| &heartbeat.payload))
+        self.probing = true;
+    }
+
+    /// True while a probe is unanswered: somebody has reason to believe that the connection is
+    /// dead, and wants another one.
+    pub(super) fn is_probing(&self) -> bool {
+        self.probing
     }
 
     fn sent(&mut self, timers: &mut TimerTable, now: Instant, patience: Duration) {
         self.sent_at = Some(now);
-        self.measuring = Some(now);
         timers.stop(Timer::Heartbeat);
         timers.set(Timer::Answer, now + patience);
     }
 
-    fn payload(&mut self, payload: &HeartbeatPayload) -> Transmit {
-        match payload {
+    /// What to send, so that the peer answers.
+    pub(super) fn question(&mut self, heartbeat: Option<&Heartbeat>, now: Instant) -> Transmit {
+        self.measuring = Some(now);
+        match heartbeat.map_or(&HeartbeatPayload::Ping, |heartbeat| &heartbeat.payload) {
             HeartbeatPayload::Text(text) => Transmit::Message(Message::text(text.clone())),
             HeartbeatPayload::Binary(bytes) => Transmit::Message(Message::binary(bytes.clone())),
             HeartbeatPayload::Ping => {
@@ -130,6 +134,7 @@ impl Pulse {
         let alive = is_reply || !heartbeat.is_some_and(|heartbeat| heartbeat.strict);
         if alive {
             self.forgiven = false;
+            self.probing = false;
         }
         let awaited = timers.is_set(Timer::Answer);
         if alive && awaited {

@@ -2,7 +2,7 @@
 
 use super::failure::{ErrorKind, Failure};
 use super::heartbeat::Frame;
-use super::io::{Data, Event, Output, Retry, Transmit};
+use super::io::{Data, Event, Output, Retry};
 use super::reconnect::{Cause, Verdict};
 use super::state::Phase;
 use super::timers::{Timer, TimerTable};
@@ -57,7 +57,7 @@ impl Session {
         self.counters.opened();
         let unsent = self.outbox.expire(now);
         if let Some(greeting) = &self.config.greeting {
-            self.outbox.push_urgent(Transmit::Message(greeting.clone()));
+            self.outbox.greet(greeting.clone());
         }
         self.pulse.opened(self.config.heartbeat.as_ref(), &mut self.timers, now);
         let (epoch, attempt) = (self.epoch, self.reconnect.attempt());
@@ -168,10 +168,16 @@ impl Session {
             Phase::Open { since } => Some(since),
             _ => None,
         };
+        let failed_probe = opened_at.is_some() && failure.is_some() && self.pulse.is_probing();
         // 1006 and a refused dial have no close frame whose code could be on a stop list.
         let close_code = (opened_at.is_some() && code != 1006).then_some(code);
         let cause = Cause { close_code, failure };
-        self.reconnect.decide(policy, &cause, opened_at, now, &mut self.jitter)
+        match self.reconnect.decide(policy, &cause, opened_at, now, &mut self.jitter) {
+            // The network changed or the device slept, and the old connection did not survive
+            // it. That is no fault of the server's, which the delay is there to protect.
+            Verdict::Retry { .. } if failed_probe => Verdict::Retry { delay: Duration::ZERO },
+            verdict => verdict,
+        }
     }
 
     fn remember(&mut self, failure: &Failure) {

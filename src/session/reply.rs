@@ -77,7 +77,10 @@ mod tests {
             ("two\nlines", r#"{"two\nlines":1}"#),
             ("", r#"{"":1}"#),
         ] {
-            assert!(field(name).matches(Data { is_text: true, payload: text.as_bytes() }), "{text}");
+            assert!(
+                field(name).matches(Data { is_text: true, payload: text.as_bytes() }),
+                "{text}"
+            );
         }
     }
 }

@@ -13,6 +13,9 @@ impl Session {
     pub(super) fn heard(&mut self, frame: Frame, now: Instant) {
         // A task that is closing has no heartbeat any more, whatever still arrives.
         if matches!(self.phase, Phase::Open { .. }) {
+            if let Frame::Reply { .. } = frame {
+                self.outbox.answered();
+            }
             self.pulse.heard(self.config.heartbeat.as_ref(), frame, &mut self.timers, now);
         }
     }
@@ -33,16 +36,20 @@ impl Session {
 
     pub(super) fn beat(&mut self, now: Instant) {
         if let (Phase::Open { .. }, Some(heartbeat)) = (self.phase, &self.config.heartbeat) {
-            let beat = self.pulse.beat(heartbeat, &mut self.timers, now);
-            self.outbox.push_urgent(beat);
+            self.pulse.beat(heartbeat, &mut self.timers, now);
+            self.ask(now);
         }
     }
 
     fn probe(&mut self, now: Instant) {
-        let probe = self.pulse.probe(self.config.heartbeat.as_ref(), &mut self.timers, now);
-        // A question that still waits to be written asks the same.
-        if !self.outbox.has_urgent() {
-            self.outbox.push_urgent(probe);
+        self.pulse.probe(self.config.heartbeat.as_ref(), &mut self.timers, now);
+        self.ask(now);
+    }
+
+    fn ask(&mut self, now: Instant) {
+        if !self.outbox.is_asking() {
+            let question = self.pulse.question(self.config.heartbeat.as_ref(), now);
+            self.outbox.ask(question);
         }
     }
 

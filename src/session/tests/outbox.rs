@@ -229,7 +229,7 @@ fn heartbeats_and_greetings_do_not_outlive_their_connection() {
     sim.run_until(500);
     sim.set_writable(true);
     sim.run_until(1_010);
-    assert_eq!(sim.only(&["write"]), ["1010 write hello"]);
+    assert_eq!(sim.only(&["write"]), ["500 write hello"]);
 }
 
 #[test]
