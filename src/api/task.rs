@@ -29,7 +29,8 @@ pub fn connect_socket(
     listener: Option<Arc<dyn SocketListener>>,
     before_connect: Option<Arc<dyn BeforeConnect>>,
 ) -> Result<Arc<SocketTask>, WxError> {
-    let rules = resolve::resolve(options)?;
+    let mut rules = resolve::resolve(options)?;
+    rules.config.can_refresh = before_connect.is_some();
     let before_dial = before_connect.map(|app| Arc::new(Hook(app)) as Arc<dyn BeforeDial>);
     let task = Arc::new(SocketTask { task: Task::start(rules.config, rules.dial, before_dial) });
     if let Some(listener) = listener {

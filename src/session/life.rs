@@ -55,6 +55,7 @@ impl Session {
         }
         self.phase = Phase::Open { since: now };
         self.counters.opened();
+        self.reconnect.opened();
         let unsent = self.outbox.expire(now);
         if let Some(greeting) = &self.config.greeting {
             self.outbox.greet(greeting.clone());
@@ -171,7 +172,7 @@ impl Session {
         let failed_probe = opened_at.is_some() && failure.is_some() && self.pulse.is_probing();
         // 1006 and a refused dial have no close frame whose code could be on a stop list.
         let close_code = (opened_at.is_some() && code != 1006).then_some(code);
-        let cause = Cause { close_code, failure };
+        let cause = Cause { close_code, failure, can_refresh: self.config.can_refresh };
         match self.reconnect.decide(policy, &cause, opened_at, now, &mut self.jitter) {
             // The network changed or the device slept, and the old connection did not survive
             // it. That is no fault of the server's, which the delay is there to protect.

@@ -89,6 +89,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 fn connections() -> impl Strategy<Value = Vec<Connection>> {
     let one = (0..6_u32, 0..120_u64, 0..900_u64).prop_map(|(kind, dial, life)| match kind {
         0 => Connection::fails(dial, ErrorKind::Refused),
+        1 if life % 2 == 0 => Connection::fails_with(dial, refusal(401, true, None)),
         1 => Connection::fails_with(dial, refusal(503, true, Some(ms(life)))),
         2 => Connection::opens(dial).dropping(life),
         3 => Connection::opens(dial).ponging(life / 4).closing(life, 1001).deaf(),
@@ -127,6 +128,7 @@ fn policies() -> impl Strategy<Value = Option<ReconnectPolicy>> {
     let some = one.prop_map(|(backoff, max, stable, stops)| ReconnectPolicy {
         stable_after: ms(stable),
         stop_codes: if stops { vec![1001, 1002] } else { vec![] },
+        stop_statuses: if stops { vec![401] } else { vec![] },
         ..policy(backoff, max)
     });
     prop_oneof![1 => Just(None), 9 => some.prop_map(Some)]
@@ -159,6 +161,7 @@ fn configs() -> impl Strategy<Value = Config> {
             close_timeout: ms(close_timeout),
             background_grace: grace.map(ms),
             greeting: greets.then(|| Message::text("hello")),
+            can_refresh: greets,
         },
     )
 }

@@ -368,6 +368,7 @@ pub(super) fn plain() -> Config {
         close_timeout: ms(3_000),
         background_grace: None,
         greeting: None,
+        can_refresh: false,
     }
 }
 
