@@ -178,6 +178,28 @@ fn a_refused_token_is_asked_for_once_more() {
 }
 
 #[test]
+fn it_is_asked_again_when_a_new_network_begins_a_dial_again() {
+    let server = serve(r#"[{"handshake": "hang"}, {}]"#);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let list = asked.clone();
+    let provider = ask(move |attempt, last| {
+        list.lock().unwrap().push((attempt, last));
+        let token = format!("{}", list.lock().unwrap().len());
+        let header = Some(vec![Header::new("Authorization", token)]);
+        Ok(ConnectDecision::Change { url: None, header, protocols: None })
+    });
+    let mut options = patient(server.url());
+    options.timeout_ms = Some(NEVER_MS);
+    let mut client = Client::asking(options, provider);
+    assert!(server.wait_connections(1, PATIENCE));
+    client.task().set_network(true);
+    assert_eq!(client.open().epoch, 1);
+    assert_eq!(*asked.lock().unwrap(), [(0, None), (0, None)]);
+    assert_eq!(server.connection(2).unwrap().header("Authorization").as_deref(), Some("2"));
+    client.finish();
+}
+
+#[test]
 fn an_error_a_panic_and_a_bad_answer_are_failed_attempts() {
     let server = echo();
     let provider = ask(|attempt, _| match attempt {

@@ -260,6 +260,52 @@ fn reconnect_now_leaves_a_dial_under_way_and_a_live_connection_alone() {
     assert_eq!(server.connections().len(), 1);
 }
 
+/// A dial that hangs on the old network would hang for a minute. Nothing has ended, so nothing
+/// is told, and no attempt is used up.
+#[test]
+fn a_new_network_begins_a_dial_again_that_hangs() {
+    let server = serve(r#"[{"handshake": "hang"}, {"handshake": "hang"}, {}]"#);
+    let mut options = patient(server.url());
+    options.reconnect.max_attempts = Some(AttemptLimit::Attempts { count: 1 });
+    options.timeout_ms = Some(NEVER_MS);
+    let mut client = Client::connect(options);
+    for dial in 1..=2 {
+        assert!(server.wait_connections(dial, PATIENCE));
+        client.task().set_network(true);
+        ended(&server, dial);
+    }
+    let open = client.open();
+    assert_eq!((open.epoch, open.attempt), (1, 0));
+    client.send("back");
+    assert_eq!(client.text(), "back");
+    client.finish();
+    assert_eq!(server.connections().len(), 3);
+}
+
+#[test]
+fn the_impatient_begin_a_dial_again_that_hangs() {
+    let hurries: [fn(&SocketTask); 2] =
+        [SocketTask::reconnect_now, |task| task.set_foreground(true)];
+    for hurry in hurries {
+        let server = serve(r#"[{"handshake": "hang"}, {}]"#);
+        let mut options = patient(server.url());
+        options.timeout_ms = Some(NEVER_MS);
+        let began = std::time::Instant::now();
+        let mut client = Client::connect(options);
+        assert!(server.wait_connections(1, PATIENCE));
+        // Not before two seconds without progress.
+        eventually("the dial is begun again", || {
+            hurry(client.task());
+            server.connection(1).unwrap().ended.is_some()
+        });
+        assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+        let open = client.open();
+        assert_eq!((open.epoch, open.attempt), (1, 0));
+        client.finish();
+        assert_eq!(server.connections().len(), 2);
+    }
+}
+
 #[test]
 fn a_new_network_finds_out_at_once_that_the_old_connection_is_dead() {
     let server = serve(r#"[{"rules": [{"on": "open", "do": [{"send": "hi"}, "silence"]}]}, {}]"#);

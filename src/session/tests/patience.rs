@@ -44,8 +44,8 @@ fn resuming_what_is_not_paused_changes_nothing() {
     sim.input(Input::Resume);
     assert!(sim.only(&["write"]).is_empty(), "nobody asked");
     let mut sim = Sim::new(plain()).always(Connection::hangs()).connected();
-    sim.input(Input::Failed {
-        epoch: 1,
+    sim.input(Input::DialFailed {
+        dial: 1,
         failure: crate::session::Failure::new(crate::session::ErrorKind::Refused, ""),
     });
     sim.input(Input::Resume);
@@ -71,7 +71,7 @@ fn heartbeats_that_cannot_be_written_do_not_pile_up() {
         let now = std::time::Instant::now();
         let mut machine = Session::new(beating(true), fixed(0.5));
         machine.handle(Input::Connect, now);
-        machine.handle(Input::Opened { epoch: 1 }, now);
+        machine.handle(Input::Opened { dial: 1 }, now);
         let mut asked = 0;
         for beat in 1..=3_600 {
             machine.handle_timeout(now + ms(beat * 10_000));
@@ -98,7 +98,7 @@ fn after_the_answer_the_next_heartbeat_asks_again() {
     let now = std::time::Instant::now();
     let mut machine = Session::new(beating(true), fixed(0.5));
     machine.handle(Input::Connect, now);
-    machine.handle(Input::Opened { epoch: 1 }, now);
+    machine.handle(Input::Opened { dial: 1 }, now);
     machine.handle_timeout(now + ms(10_000));
     assert!(machine.poll_transmit().is_some());
     machine.handle(Input::Received { epoch: 1, message: text("pong") }, now + ms(10_100));
