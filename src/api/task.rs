@@ -29,7 +29,8 @@ pub fn connect_socket(
     listener: Option<Arc<dyn SocketListener>>,
     before_connect: Option<Arc<dyn BeforeConnect>>,
 ) -> Result<Arc<SocketTask>, WxError> {
-    let rules = resolve::resolve(options)?;
+    let mut rules = resolve::resolve(options)?;
+    rules.config.can_refresh = before_connect.is_some();
     let before_dial = before_connect.map(|app| Arc::new(Hook(app)) as Arc<dyn BeforeDial>);
     let task = Arc::new(SocketTask { task: Task::start(rules.config, rules.dial, before_dial) });
     if let Some(listener) = listener {
@@ -100,8 +101,9 @@ impl SocketTask {
     }
 
     /// Stops waiting: dials now, with a fresh counter of attempts, whatever holds the task
-    /// back. A dial under way goes on; an open connection is asked for a sign of life and
-    /// replaced only if it gives none.
+    /// back. A dial under way goes on, unless it has passed no step (name, TCP, TLS) for 2 s:
+    /// then it is begun again, which uses up no attempt. An open connection is asked for a sign
+    /// of life and, if it gives none, replaced at once.
     pub fn reconnect_now(&self) {
         self.task.handle(Input::ReconnectNow);
     }
@@ -118,14 +120,16 @@ impl SocketTask {
     }
 
     /// Tells what the operating system knows of the network. Without one nothing is dialled
-    /// and no attempt is used up; with one (or a new one) the task dials at once, or asks an
-    /// open connection for a sign of life.
+    /// and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
+    /// under way again, or asks an open connection for a sign of life and, if it gives none,
+    /// replaces it at once. To be called for each change and not more often: at most 5 dials of
+    /// a connection are begun again.
     pub fn set_network(&self, available: bool) {
         self.task.handle(Input::Network(available));
     }
 
     /// Tells whether the app is in the foreground; see `background` in the options. Coming
-    /// back dials at once, or asks an open connection for a sign of life.
+    /// back does what `reconnect_now` does, unless something else holds the task back.
     pub fn set_foreground(&self, foreground: bool) {
         self.task.handle(Input::Foreground(foreground));
     }

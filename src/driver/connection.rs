@@ -170,8 +170,8 @@ impl Connection {
         Poll::Ready(Said::Input(Input::Alive { epoch: self.epoch }))
     }
 
-    /// Writes as much of what `next` gives as the socket takes. `Ready(true)`: everything is
-    /// written, and something was.
+    /// Writes as much of what `next` gives as the socket takes. `Ready(true)`: everything that
+    /// was taken is written, and something was; there may be more to take.
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -202,11 +202,12 @@ impl Connection {
         cx: &mut Context<'_>,
         next: &mut dyn FnMut() -> Option<Transmit>,
     ) -> Poll<Result<bool, Error>> {
-        let mut flushed = false;
         loop {
             if self.unflushed >= WRITE_CHUNK {
                 std::task::ready!(self.poll_flush(cx))?;
-                flushed = true;
+                // At this moment everything is written, which the session must hear: while the
+                // app sends without a pause, the end of this loop may never be reached.
+                return Poll::Ready(Ok(true));
             }
             std::task::ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
             let Some(transmit) = next() else { break };
@@ -217,7 +218,7 @@ impl Connection {
             Pin::new(&mut self.socket).start_send(frame)?;
         }
         if !self.dirty {
-            return Poll::Ready(Ok(flushed));
+            return Poll::Ready(Ok(false));
         }
         std::task::ready!(self.poll_flush(cx))?;
         Poll::Ready(Ok(true))

@@ -123,8 +123,9 @@ impl Task {
         if written.is_pending() || connection.broken.is_some() {
             return false;
         }
-        self.session().handle(Input::Flushed, Instant::now());
-        true
+        let mut session = self.session();
+        session.handle(Input::Flushed, Instant::now());
+        !session.wants_transmit()
     }
 
     pub(crate) fn handle(&self, input: Input) {

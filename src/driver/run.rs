@@ -9,6 +9,7 @@ use crate::session::{Event, Failure, Input, Output, Phase};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::time::Sleep;
@@ -20,7 +21,15 @@ const TURN: usize = 512;
 /// phone sleeps. Less than that is the wall clock being set right.
 const SLEPT: Duration = Duration::from_secs(3);
 
-type Dial = Pin<Box<dyn Future<Output = Result<Opened, DialRefused>> + Send>>;
+/// The dial under way.
+struct Dial {
+    epoch: u64,
+    number: u64,
+    /// How many steps it has passed, and of how many the session knows.
+    steps: Arc<AtomicU32>,
+    told: u32,
+    result: Pin<Box<dyn Future<Output = Result<Opened, DialRefused>> + Send>>,
+}
 
 pub(super) struct Runner {
     task: Arc<Task>,
@@ -28,7 +37,7 @@ pub(super) struct Runner {
     asking: Option<Asking>,
     /// How long a connection that is let go politely may take.
     patience: Duration,
-    dial: Option<(u64, Dial)>,
+    dial: Option<Dial>,
     /// Waits for its event.
     opening: Option<Box<Opening>>,
     alarm: Option<(Instant, Pin<Box<Sleep>>)>,
@@ -72,11 +81,11 @@ impl Runner {
                     let opening = if is_open { self.opening.take() } else { None };
                     notices.push(Notice::Event { event, opening });
                 }
-                Output::Dial { epoch, attempt, last_failure } => {
-                    self.begin_dial(epoch, attempt, last_failure);
+                Output::Dial { epoch, dial, attempt, last_failure } => {
+                    self.begin_dial(epoch, dial, attempt, last_failure);
                 }
                 Output::Abort { epoch } => {
-                    self.dial.take_if(|(of, _)| *of == epoch);
+                    self.dial.take_if(|dial| dial.epoch == epoch);
                     if let Some(connection) = self.take_connection(epoch) {
                         connection.abort();
                     }
@@ -99,7 +108,7 @@ impl Runner {
         self.task.connection().take_if(|connection| connection.epoch == epoch)
     }
 
-    fn begin_dial(&mut self, epoch: u64, attempt: u32, last_failure: Option<Failure>) {
+    fn begin_dial(&mut self, epoch: u64, number: u64, attempt: u32, last_failure: Option<Failure>) {
         let options = self.options.clone();
         log::debug!(
             "socket {}, connection {epoch}, attempt {attempt}: dialling {}:{}",
@@ -109,22 +118,29 @@ impl Runner {
         );
         let asking = self.asking.clone();
         self.read_paused = false;
-        self.dial = Some((
-            epoch,
-            Box::pin(async move {
-                let options = match asking {
-                    Some(asking) => asking.ask(epoch, attempt, last_failure, options).await?,
-                    None => options,
-                };
-                net::dial(&options).await.map_err(DialRefused::Failed)
-            }),
-        ));
+        let steps = Arc::new(AtomicU32::new(0));
+        let passed = steps.clone();
+        let result = Box::pin(async move {
+            let options = match asking {
+                Some(asking) => asking.ask(epoch, attempt, last_failure, options).await?,
+                None => options,
+            };
+            passed.fetch_add(1, Ordering::Relaxed);
+            net::dial(&options, &passed).await.map_err(DialRefused::Failed)
+        });
+        self.dial = Some(Dial { epoch, number, steps, told: 0, result });
     }
 
     fn poll_dial(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some((epoch, dial)) = self.dial.as_mut() else { return false };
-        let Poll::Ready(result) = dial.as_mut().poll(cx) else { return false };
-        let epoch = *epoch;
+        let Some(under_way) = self.dial.as_mut() else { return false };
+        let (epoch, dial) = (under_way.epoch, under_way.number);
+        let Poll::Ready(result) = under_way.result.as_mut().poll(cx) else {
+            let passed = under_way.steps.load(Ordering::Relaxed);
+            if std::mem::replace(&mut under_way.told, passed) != passed {
+                self.task.session().handle(Input::DialProgress { dial }, Instant::now());
+            }
+            return false;
+        };
         self.dial = None;
         let input = match result {
             Ok(Opened { socket, header, protocol, profile }) => {
@@ -135,15 +151,17 @@ impl Runner {
                 );
                 *self.task.connection() = Some(Connection::new(epoch, socket));
                 self.opening = Some(Box::new(Opening { header, protocol, profile }));
-                Input::Opened { epoch }
+                Input::Opened { dial }
             }
-            Err(DialRefused::Failed(failure)) => Input::Failed { epoch, failure },
-            Err(DialRefused::GiveUp(failure)) => Input::GiveUp { epoch, failure },
+            Err(DialRefused::Failed(failure)) => Input::DialFailed { dial, failure },
+            Err(DialRefused::GiveUp(failure)) => Input::GiveUp { dial, failure },
         };
         self.task.session().handle(input, Instant::now());
-        // The app may have closed in the meantime: then nobody wants this connection.
+        // The app may have closed in the meantime, or another dial may have taken the place of
+        // this one: then nobody wants this connection.
         if !matches!(self.task.phase(), Phase::Open { .. } | Phase::Closing) {
             *self.task.connection() = None;
+            self.opening = None;
         }
         true
     }

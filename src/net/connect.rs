@@ -6,18 +6,29 @@ use super::{DialOptions, Opened, Target, nat64, resolve, tls, upgrade};
 use crate::session::{ErrorKind, Failure};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Where a dial is, for the error when its time is over.
-struct Progress {
+struct Progress<'a> {
     watch: Stopwatch,
     step: &'static str,
+    /// How many steps are passed.
+    passed: &'a AtomicU32,
 }
 
-/// Dials. Dropping the future drops whatever was made so far.
-pub(crate) async fn dial(options: &DialOptions) -> Result<Opened, Failure> {
-    let mut progress = Progress { watch: Stopwatch::start(), step: "looking up the name" };
+impl Progress<'_> {
+    fn next(&mut self, step: &'static str) {
+        self.step = step;
+        self.passed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Dials, and adds one to `passed` at each step. Dropping the future drops whatever was made so
+/// far.
+pub(crate) async fn dial(options: &DialOptions, passed: &AtomicU32) -> Result<Opened, Failure> {
+    let mut progress = Progress { watch: Stopwatch::start(), step: "looking up the name", passed };
     let steps = Box::pin(steps(options, &mut progress));
     match tokio::time::timeout(options.timeout, steps).await {
         Ok(result) => result,
@@ -28,14 +39,14 @@ pub(crate) async fn dial(options: &DialOptions) -> Result<Opened, Failure> {
     }
 }
 
-async fn steps(options: &DialOptions, progress: &mut Progress) -> Result<Opened, Failure> {
+async fn steps(options: &DialOptions, progress: &mut Progress<'_>) -> Result<Opened, Failure> {
     let deadline = Instant::now() + options.timeout;
     let target = &options.target;
     let look_up_start = Instant::now();
     let addresses = look_up(&target.host, target.port).await?;
     progress.watch.look_up = Some((look_up_start, Instant::now()));
 
-    progress.step = "connecting";
+    progress.next("connecting");
     let tcp = match connect(&addresses, deadline, &mut progress.watch).await {
         Err(failure) if failure.kind == ErrorKind::Unreachable => {
             connect_translated(failure, target, deadline, &mut progress.watch).await?
@@ -46,14 +57,14 @@ async fn steps(options: &DialOptions, progress: &mut Progress) -> Result<Opened,
         log::debug!("TCP_NODELAY: {error}");
     }
     let transport = if target.secure {
-        progress.step = "shaking hands (TLS)";
+        progress.next("shaking hands (TLS)");
         tls::handshake(tcp, &target.host, &options.tls).await?
     } else {
         Transport::from(tcp)
     };
     progress.watch.connect_end = Some(Instant::now());
 
-    progress.step = "waiting for the answer to the upgrade";
+    progress.next("waiting for the answer to the upgrade");
     let upgraded = upgrade::upgrade(transport, options).await?;
     Ok(Opened {
         socket: upgraded.socket,

@@ -10,17 +10,21 @@
 //!                         next_timeout()  when to call handle_timeout
 //! ```
 //!
-//! Whatever concerns a connection carries its *epoch*. An input of an older epoch is ignored,
-//! which is how nothing of an old connection is ever heard after a new one began.
+//! Whatever concerns a dial carries its number, and whatever concerns an open connection its
+//! *epoch*. An input of an older one is ignored, which is how nothing of an old connection is
+//! ever heard after a new one began. One epoch may take several dials: a dial that is given up
+//! for another one, because the network changed, ends no connection.
 
 mod close;
 mod config;
+mod dial;
 mod failure;
 mod heartbeat;
 mod io;
 mod life;
 mod outbox;
 mod reconnect;
+mod reply;
 mod signals;
 mod state;
 mod stats;
@@ -39,6 +43,7 @@ pub use io::{Data, Event, Input, Message, Output, Retry, SendOutcome, SendRefuse
 pub use state::{Phase, ReadyState};
 pub use stats::Counters;
 
+use dial::{Dialling, Hurry};
 use heartbeat::{Frame, Pulse};
 use outbox::{Kept, Outbox};
 use reconnect::Reconnect;
@@ -59,6 +64,7 @@ pub struct Session {
     epoch: u64,
     holds: Holds,
     reconnect: Reconnect,
+    dialling: Dialling,
     pulse: Pulse,
     outbox: Outbox,
     timers: TimerTable,
@@ -90,6 +96,7 @@ impl Session {
             epoch: 0,
             holds: Holds::default(),
             reconnect: Reconnect::default(),
+            dialling: Dialling::default(),
             pulse: Pulse::default(),
             outbox,
             timers: TimerTable::default(),
@@ -213,7 +220,12 @@ impl Session {
         match input {
             Input::Connect => self.connect(now),
             Input::Close { code, reason } => self.close(code, reason, now),
-            Input::Opened { epoch } if self.is_current(epoch) => self.opened(now),
+            Input::DialProgress { dial } if self.is_dialling(dial) => self.dial_progressed(now),
+            Input::Opened { dial } if self.is_dialling(dial) => self.opened(now),
+            Input::DialFailed { dial, failure } if self.is_dialling(dial) => {
+                self.failed(failure, now);
+            }
+            Input::GiveUp { dial, failure } if self.is_dialling(dial) => self.give_up(failure),
             Input::Received { epoch, message } => {
                 if self.receive(epoch, message.data(), now) {
                     self.emit(Event::Message { epoch, message });
@@ -227,7 +239,6 @@ impl Session {
                 self.close_received(code, reason, now);
             }
             Input::Failed { epoch, failure } if self.is_current(epoch) => self.failed(failure, now),
-            Input::GiveUp { epoch, failure } if self.is_current(epoch) => self.give_up(failure),
             Input::Flushed => self.outbox.flushed(),
             Input::ReadPaused(paused) => self.read(paused, now),
             Input::Network(available) => self.network(available, now),
@@ -235,21 +246,23 @@ impl Session {
             Input::Pause => self.pause(now),
             Input::Resume if self.holds.paused => {
                 self.holds.paused = false;
-                self.wake(now);
+                self.wake(Hurry::Impatience, now);
             }
             Input::Resume => {}
             Input::ReconnectNow => {
                 self.holds = Holds::default();
-                self.wake(now);
+                self.wake(Hurry::Impatience, now);
             }
             Input::Woke => self.woke(now),
-            // Of a connection that is no longer ours.
-            Input::Opened { .. }
+            // Of a dial or a connection that is no longer ours.
+            Input::DialProgress { .. }
+            | Input::Opened { .. }
+            | Input::DialFailed { .. }
+            | Input::GiveUp { .. }
             | Input::Alive { .. }
             | Input::Ponged { .. }
             | Input::CloseReceived { .. }
-            | Input::Failed { .. }
-            | Input::GiveUp { .. } => {}
+            | Input::Failed { .. } => {}
         }
     }
 
@@ -258,7 +271,7 @@ impl Session {
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((timer, due)) = self.timers.pop_due(now) {
             match timer {
-                Timer::Retry => self.dial(),
+                Timer::Retry => self.dial(now),
                 Timer::Heartbeat => self.beat(now),
                 Timer::Answer => self.missed(due, now),
                 Timer::Close => self.finish_close(false),
@@ -267,10 +280,9 @@ impl Session {
         }
     }
 
-    /// Only a connection that is being made, open or closing has a say.
+    /// Only a connection that is open or closing has a say.
     fn is_current(&self, epoch: u64) -> bool {
-        epoch == self.epoch
-            && matches!(self.phase, Phase::Connecting | Phase::Open { .. } | Phase::Closing)
+        epoch == self.epoch && matches!(self.phase, Phase::Open { .. } | Phase::Closing)
     }
 
     fn emit(&mut self, event: Event) {

@@ -372,6 +372,54 @@ fn a_change_of_the_network_asks_at_once_and_waits_briefly() {
     }
 }
 
+/// The connection did not survive the change: nobody gains from waiting before the next one.
+#[test]
+fn a_probe_that_fails_is_followed_by_a_dial_at_once() {
+    for signal in signals() {
+        let mut sim = open(pinging(), Connection::opens(0));
+        sim.run_until(3_000);
+        sim.input(signal);
+        sim.run_until(6_000);
+        assert_eq!(
+            sim.only(&["error", "close", "dial 2"]),
+            [
+                "5500 error 1 HeartbeatTimeout",
+                r#"5500 close 1 1006 "heartbeat timeout" retry 1/- in 0"#,
+                "5500 dial 2 attempt 1",
+            ]
+        );
+    }
+    // A reset that the probe provokes is the same news.
+    let mut sim = open(pinging(), Connection::opens(0).dropping(3_100));
+    sim.run_until(3_000);
+    sim.input(Input::Network(true));
+    sim.run_until(4_000);
+    assert_eq!(sim.times("dial 2"), [3_100]);
+}
+
+/// Without a probe, or once it is answered, the delay is the policy's.
+#[test]
+fn only_an_unanswered_probe_hurries_the_next_dial() {
+    let server = || Connection::opens(0).ponging(50);
+    let mut sim = open(pinging(), server().dropping(3_100));
+    sim.run_until(3_000);
+    sim.input(Input::Network(true));
+    sim.run_until(5_000);
+    assert_eq!(sim.times("dial 2"), [4_100]);
+    // A close frame is an answer, too.
+    let mut sim = open(pinging(), Connection::opens(0).closing(3_100, 1001));
+    sim.run_until(3_000);
+    sim.input(Input::Network(true));
+    sim.run_until(5_000);
+    assert_eq!(sim.times("dial 2"), [4_100]);
+    // The question of a connection before is not the question of this one.
+    let mut sim = open(pinging(), Connection::opens(0)).always(Connection::opens(0).dropping(100));
+    sim.run_until(3_000);
+    sim.input(Input::Network(true));
+    sim.run_until(8_000);
+    assert_eq!(sim.times("dial")[1..4], [5_500, 6_600, 7_700]);
+}
+
 /// Five round trips, but at least 2.5 s and at most 10 s or the heartbeat's own patience.
 #[test]
 fn a_probe_waits_five_round_trips() {

@@ -186,7 +186,7 @@ fn in_state(state: State) -> Sim {
         sim.run_for(1_000);
     }
     if matches!(state, State::Open | State::Closing | State::Closed) {
-        sim.input(Input::Opened { epoch: 2 });
+        sim.input(Input::Opened { dial: 2 });
     }
     match state {
         State::Paused => sim.input(Input::Pause),
@@ -210,11 +210,16 @@ fn in_state(state: State) -> Sim {
 
 fn pull(sim: &mut Sim, trigger: Trigger) {
     let epoch = sim.machine.epoch();
-    let failed = |kind| Input::Failed { epoch, failure: Failure::new(kind, "") };
+    let dial = sim.dial;
+    let is_dialling = sim.machine.phase() == Phase::Connecting;
+    let failed = |kind| match Failure::new(kind, "") {
+        failure if is_dialling => Input::DialFailed { dial, failure },
+        failure => Input::Failed { epoch, failure },
+    };
     match trigger {
         Trigger::Connect => sim.input(Input::Connect),
         Trigger::Close => sim.close(4000, "bye"),
-        Trigger::Opened => sim.input(Input::Opened { epoch }),
+        Trigger::Opened => sim.input(Input::Opened { dial }),
         Trigger::Received => sim.input(Input::Received { epoch, message: text("hi") }),
         Trigger::Alive => sim.input(Input::Alive { epoch }),
         Trigger::Ponged => sim.input(Input::Ponged { epoch, payload: vec![0].into() }),
@@ -224,7 +229,7 @@ fn pull(sim: &mut Sim, trigger: Trigger) {
         Trigger::Lost => sim.input(failed(ErrorKind::ConnectionLost)),
         Trigger::BadUtf8 => sim.input(failed(ErrorKind::InvalidUtf8)),
         Trigger::GiveUp => {
-            sim.input(Input::GiveUp { epoch, failure: Failure::new(ErrorKind::Stopped, "") });
+            sim.input(Input::GiveUp { dial, failure: Failure::new(ErrorKind::Stopped, "") });
         }
         Trigger::Offline => sim.input(Input::Network(false)),
         Trigger::Online => sim.input(Input::Network(true)),
@@ -244,21 +249,23 @@ fn pull(sim: &mut Sim, trigger: Trigger) {
             sim.timeout();
         }
         Trigger::IdleTimer => sim.timeout(),
-        Trigger::Stale => stale(sim, epoch.saturating_sub(1)),
+        Trigger::Stale => stale(sim, epoch.saturating_sub(1), dial.saturating_sub(1)),
         Trigger::ReadPaused => sim.input(Input::ReadPaused(true)),
         Trigger::Flushed => sim.input(Input::Flushed),
     }
 }
 
-fn stale(sim: &mut Sim, epoch: u64) {
+fn stale(sim: &mut Sim, epoch: u64, dial: u64) {
     let failure = Failure::new(ErrorKind::ConnectionLost, "");
-    sim.input(Input::Opened { epoch });
+    sim.input(Input::DialProgress { dial });
+    sim.input(Input::Opened { dial });
+    sim.input(Input::DialFailed { dial, failure: failure.clone() });
     sim.input(Input::Received { epoch, message: text("old") });
     sim.input(Input::Alive { epoch });
     sim.input(Input::Ponged { epoch, payload: vec![0].into() });
     sim.input(Input::CloseReceived { epoch, code: None, reason: String::new() });
     sim.input(Input::Failed { epoch, failure: failure.clone() });
-    sim.input(Input::GiveUp { epoch, failure });
+    sim.input(Input::GiveUp { dial, failure });
 }
 
 fn ready_state(phase: &str) -> ReadyState {
