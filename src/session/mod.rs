@@ -82,7 +82,7 @@ struct ClosingState {
 impl Session {
     /// A task that has not begun; [`Input::Connect`] begins it.
     pub fn new(config: Config, jitter: Jitter) -> Self {
-        let outbox = Outbox::new(config.queue.clone());
+        let outbox = Outbox::new(config.queue.clone(), config.max_buffered_bytes);
         Self {
             config,
             jitter,

@@ -138,24 +138,25 @@ fn queues() -> impl Strategy<Value = QueueLimits> {
         Just(OverflowPolicy::DropOldest),
         Just(OverflowPolicy::DropNewest),
     ];
-    (overflow, 0..6_usize, 0..60_usize, prop::option::of(0..800_u64), 0..200_usize).prop_map(
-        |(overflow, messages, bytes, age, open_bytes)| QueueLimits {
+    (overflow, 0..6_usize, 0..60_usize, prop::option::of(0..800_u64)).prop_map(
+        |(overflow, messages, bytes, age)| QueueLimits {
             messages,
             bytes,
             max_age: age.map(ms),
             overflow,
-            open_bytes,
         },
     )
 }
 
 fn configs() -> impl Strategy<Value = Config> {
     let grace = prop::option::of(0..500_u64);
-    (policies(), heartbeats(), queues(), 1..400_u64, grace, any::<bool>()).prop_map(
-        |(reconnect, heartbeat, queue, close_timeout, grace, greets)| Config {
+    let buffered = 0..600_usize;
+    (policies(), heartbeats(), queues(), buffered, 1..400_u64, grace, any::<bool>()).prop_map(
+        |(reconnect, heartbeat, queue, max_buffered_bytes, close_timeout, grace, greets)| Config {
             reconnect,
             heartbeat,
             queue,
+            max_buffered_bytes,
             close_timeout: ms(close_timeout),
             background_grace: grace.map(ms),
             greeting: greets.then(|| Message::text("hello")),
