@@ -72,6 +72,13 @@ impl Connection {
         !std::mem::replace(&mut self.written_through, true)
     }
 
+    /// How far the bytes have come.
+    pub(super) fn progress(&self) -> Input {
+        let transport = self.socket.get_ref();
+        let (written, acknowledged) = (transport.bytes_written(), transport.bytes_acknowledged());
+        Input::Progress { epoch: self.epoch, written, acknowledged }
+    }
+
     /// Takes what the peer has said, at most `most` frames, up to the end if it has come. How
     /// many frames it was.
     pub(super) fn read(&mut self, cx: &mut Context<'_>, most: usize) -> (usize, Vec<Heard>) {

@@ -123,8 +123,21 @@ impl Task {
         if written.is_pending() || connection.broken.is_some() {
             return false;
         }
-        self.session().handle(Input::Flushed, Instant::now());
+        self.wrote(connection, true);
         true
+    }
+
+    /// Tells the session what an attempt to write has come to. `flushed`: the kernel has
+    /// everything that was handed out.
+    fn wrote(&self, connection: &Connection, flushed: bool) {
+        let now = Instant::now();
+        let mut session = self.session();
+        if session.watches_progress() {
+            session.handle(connection.progress(), now);
+        }
+        if flushed {
+            session.handle(Input::Flushed, now);
+        }
     }
 
     pub(crate) fn handle(&self, input: Input) {

@@ -1,6 +1,6 @@
 //! TLS: whom to trust, and the handshake.
 
-use super::transport::Transport;
+use super::transport::{Counted, Transport};
 use crate::session::{ErrorKind, Failure};
 use once_cell::sync::OnceCell;
 use rustls::crypto::CryptoProvider;
@@ -147,7 +147,7 @@ pub(super) async fn handshake(
     let runtime = tokio::runtime::Handle::current();
     let work = move || {
         let config = settings.client_config().map_err(io::Error::other)?;
-        let connecting = Box::pin(TlsConnector::from(config).connect(name, tcp));
+        let connecting = Box::pin(TlsConnector::from(config).connect(name, Counted::from(tcp)));
         match runtime.block_on(futures_util::future::select(connecting, unwanted)) {
             futures_util::future::Either::Left((result, _)) => result,
             futures_util::future::Either::Right(_) => Err(io::ErrorKind::Interrupted.into()),

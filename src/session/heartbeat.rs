@@ -2,6 +2,7 @@
 
 use super::config::{Heartbeat, HeartbeatPayload, ReplyMatch};
 use super::io::{Data, Message, Transmit};
+use super::progress::Progress;
 use super::timers::{Timer, TimerTable};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ pub(super) struct Pulse {
     pings: u32,
     /// One deadline was forgiven since the last sign of life.
     forgiven: bool,
+    /// How far it and our other bytes have come.
+    pub(super) progress: Progress,
     rtt: Option<Duration>,
     smoothed_rtt: Option<Duration>,
 }
@@ -59,6 +62,7 @@ impl Pulse {
         self.sent_at = None;
         self.measuring = None;
         self.forgiven = false;
+        self.progress = Progress::default();
         if let Some(heartbeat) = heartbeat {
             timers.set(Timer::Heartbeat, now + heartbeat.interval);
         }
@@ -95,9 +99,20 @@ impl Pulse {
 
     fn sent(&mut self, timers: &mut TimerTable, now: Instant, patience: Duration) {
         self.sent_at = Some(now);
-        self.measuring = Some(now);
+        self.measuring = None;
+        self.progress.asked(patience);
         timers.stop(Timer::Heartbeat);
         timers.set(Timer::Answer, now + patience);
+    }
+
+    /// Everything that was handed out is in the kernel. If the heartbeat is part of it, the time
+    /// for its answer begins, and so does the round trip.
+    pub(super) fn flushed(&mut self, timers: &mut TimerTable, now: Instant) {
+        let Some(patience) = self.progress.flushed() else { return };
+        self.measuring = Some(now);
+        if timers.is_set(Timer::Answer) {
+            timers.set(Timer::Answer, now + patience);
+        }
     }
 
     fn payload(&mut self, payload: &HeartbeatPayload) -> Transmit {

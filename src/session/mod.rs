@@ -12,6 +12,9 @@
 //!
 //! Whatever concerns a connection carries its *epoch*. An input of an older epoch is ignored,
 //! which is how nothing of an old connection is ever heard after a new one began.
+//!
+//! After a heartbeat `poll_transmit` gives nothing until [`Input::Flushed`]: the time for its
+//! answer begins then.
 
 mod close;
 mod config;
@@ -20,6 +23,7 @@ mod heartbeat;
 mod io;
 mod life;
 mod outbox;
+mod progress;
 mod reconnect;
 mod signals;
 mod state;
@@ -185,7 +189,13 @@ impl Session {
         if self.closing.as_ref().is_some_and(|closing| closing.said) {
             return None;
         }
+        if self.pulse.progress.is_handed_out() {
+            return None;
+        }
         if let Some(next) = self.outbox.next() {
+            if !self.outbox.has_urgent() {
+                self.pulse.progress.handed_out(&next);
+            }
             return Some(next);
         }
         let closing = self.closing.as_mut()?;
@@ -196,10 +206,16 @@ impl Session {
     /// Is there anything for [`poll_transmit`](Self::poll_transmit)?
     pub fn wants_transmit(&self) -> bool {
         match self.phase {
+            _ if self.pulse.progress.is_handed_out() => false,
             Phase::Open { .. } => self.outbox.has_next(),
             Phase::Closing => self.closing.as_ref().is_some_and(|closing| !closing.said),
             _ => false,
         }
+    }
+
+    /// Does it want to be told of [`Input::Progress`]? It does while an answer is awaited.
+    pub fn watches_progress(&self) -> bool {
+        self.timers.is_set(Timer::Answer)
     }
 
     /// A data message arrived; whoever has it tells the app. True: it is for the app, after
@@ -228,7 +244,15 @@ impl Session {
             }
             Input::Failed { epoch, failure } if self.is_current(epoch) => self.failed(failure, now),
             Input::GiveUp { epoch, failure } if self.is_current(epoch) => self.give_up(failure),
-            Input::Flushed => self.outbox.flushed(),
+            Input::Flushed => {
+                self.outbox.flushed();
+                self.pulse.flushed(&mut self.timers, now);
+            }
+            Input::Progress { epoch, written, acknowledged } if self.is_current(epoch) => {
+                let heartbeat = self.config.heartbeat.as_ref();
+                let progress = &mut self.pulse.progress;
+                progress.told(written, acknowledged, heartbeat, &mut self.timers, now);
+            }
             Input::ReadPaused(paused) => self.read(paused, now),
             Input::Network(available) => self.network(available, now),
             Input::Foreground(foreground) => self.foreground(foreground, now),
@@ -246,6 +270,7 @@ impl Session {
             // Of a connection that is no longer ours.
             Input::Opened { .. }
             | Input::Alive { .. }
+            | Input::Progress { .. }
             | Input::Ponged { .. }
             | Input::CloseReceived { .. }
             | Input::Failed { .. }
