@@ -6,7 +6,7 @@ use crate::session::{Data, ErrorKind, Failure, Input, Message, Transmit};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
@@ -65,11 +65,27 @@ impl Connection {
         }
     }
 
-    /// Whether an app's thread may write by itself. Once per thing heard: a conversation gains
+    /// Writes what `next` gives on an app's thread. Once per thing heard: a conversation gains
     /// from it, while a burst is better collected by the run loop, many messages to a system
-    /// call.
-    pub(super) fn is_turn_to_write_through(&mut self) -> bool {
-        !std::mem::replace(&mut self.written_through, true)
+    /// call. Not while something else is on its way to the socket: that is the run loop's, and
+    /// may be large. True: the kernel has all of it.
+    pub(super) fn write_through(&mut self, next: impl FnOnce() -> Option<Transmit>) -> bool {
+        if self.dirty || std::mem::replace(&mut self.written_through, true) {
+            return false;
+        }
+        // Nobody can be woken through this context: what is not written now is the run
+        // loop's, which registers its own.
+        let mut context = Context::from_waker(Waker::noop());
+        let mut next = Some(next);
+        let written = self.poll_write(&mut context, || next.take().and_then(|next| next()));
+        written == Poll::Ready(true) && self.broken.is_none()
+    }
+
+    /// How far the bytes have come.
+    pub(super) fn progress(&self) -> Input {
+        let transport = self.socket.get_ref();
+        let (written, acknowledged) = (transport.bytes_written(), transport.bytes_acknowledged());
+        Input::Progress { epoch: self.epoch, written, acknowledged }
     }
 
     /// Takes what the peer has said, at most `most` frames, up to the end if it has come. How

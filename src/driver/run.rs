@@ -219,15 +219,10 @@ impl Runner {
         let task = &self.task;
         let mut guard = task.connection();
         let Some(connection) = guard.as_mut() else { return false };
-        match connection.poll_write(cx, || task.session().poll_transmit()) {
-            Poll::Ready(written) => {
-                if written {
-                    task.session().handle(Input::Flushed, Instant::now());
-                }
-                written
-            }
-            Poll::Pending => false,
-        }
+        let result = connection.poll_write(cx, || task.session().poll_transmit());
+        let flushed = result == Poll::Ready(true);
+        task.wrote(connection, flushed);
+        flushed
     }
 
     /// Keeps one timer at the session's next deadline. True: it was reached.
@@ -241,6 +236,10 @@ impl Runner {
             return false;
         }
         self.alarm = None;
+        // What the peer has acknowledged by now may be a sign of life.
+        if let Some(connection) = self.task.connection().as_ref() {
+            self.task.wrote(connection, false);
+        }
         let now = Instant::now();
         let slept = self.slept(now);
         let mut session = self.task.session();

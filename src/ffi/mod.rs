@@ -3,5 +3,7 @@
 
 mod bytes;
 mod hot;
+mod kernel;
 
 pub(crate) use hot::take_dropped;
+pub(crate) use kernel::{limit_unsent, unacknowledged};

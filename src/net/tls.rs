@@ -1,6 +1,6 @@
 //! TLS: whom to trust, and the handshake.
 
-use super::transport::Transport;
+use super::transport::{Counted, Transport};
 use crate::session::{ErrorKind, Failure};
 use futures_util::future::BoxFuture;
 use once_cell::sync::OnceCell;
@@ -156,7 +156,7 @@ pub(super) async fn handshake(
     let settings = settings.clone();
     let connecting = async move {
         let config = settings.client_config().map_err(io::Error::other)?;
-        TlsConnector::from(config).connect(name, tcp).await
+        TlsConnector::from(config).connect(name, Counted::from(tcp)).await
     };
     match poll_on_threads(Box::pin(connecting)).await {
         Ok(Ok(stream)) => Ok(Transport::from(stream)),

@@ -2457,6 +2457,14 @@ public struct ConnectOptions: Equatable, Hashable {
      */
     public let maxMessageBytes: Int64?
     /**
+     * What may wait for an *open* connection that takes messages more slowly than the app sends
+     * them, in bytes. Each message counts its payload and 64 bytes more. A message that finds
+     * nothing buffered is always taken, up to 1 GiB; beyond the bound `send` fails with number
+     * 10001. If the connection is lost, what it has not written waits for the next one. Default:
+     * 16 MiB; at least 1, at most 1 GiB.
+     */
+    public let maxBufferedBytes: Int64?
+    /**
      * How long `close` waits for the server before it aborts. Default: 3000.
      */
     public let closeTimeoutMs: Int64?
@@ -2511,6 +2519,13 @@ public struct ConnectOptions: Equatable, Hashable {
          * with 1009. Default: 16 MiB; at most 1 GiB.
          */maxMessageBytes: Int64? = nil, 
         /**
+         * What may wait for an *open* connection that takes messages more slowly than the app sends
+         * them, in bytes. Each message counts its payload and 64 bytes more. A message that finds
+         * nothing buffered is always taken, up to 1 GiB; beyond the bound `send` fails with number
+         * 10001. If the connection is lost, what it has not written waits for the next one. Default:
+         * 16 MiB; at least 1, at most 1 GiB.
+         */maxBufferedBytes: Int64? = nil, 
+        /**
          * How long `close` waits for the server before it aborts. Default: 3000.
          */closeTimeoutMs: Int64? = nil, 
         /**
@@ -2529,6 +2544,7 @@ public struct ConnectOptions: Equatable, Hashable {
         self.tls = tls
         self.greeting = greeting
         self.maxMessageBytes = maxMessageBytes
+        self.maxBufferedBytes = maxBufferedBytes
         self.closeTimeoutMs = closeTimeoutMs
         self.background = background
     }
@@ -2561,6 +2577,7 @@ public struct FfiConverterTypeConnectOptions: FfiConverterRustBuffer {
                 tls: FfiConverterTypeTlsOptions.read(from: &buf), 
                 greeting: FfiConverterOptionTypeMessage.read(from: &buf), 
                 maxMessageBytes: FfiConverterOptionInt64.read(from: &buf), 
+                maxBufferedBytes: FfiConverterOptionInt64.read(from: &buf), 
                 closeTimeoutMs: FfiConverterOptionInt64.read(from: &buf), 
                 background: FfiConverterOptionTypeBackgroundPolicy.read(from: &buf)
         )
@@ -2579,6 +2596,7 @@ public struct FfiConverterTypeConnectOptions: FfiConverterRustBuffer {
         FfiConverterTypeTlsOptions.write(value.tls, into: &buf)
         FfiConverterOptionTypeMessage.write(value.greeting, into: &buf)
         FfiConverterOptionInt64.write(value.maxMessageBytes, into: &buf)
+        FfiConverterOptionInt64.write(value.maxBufferedBytes, into: &buf)
         FfiConverterOptionInt64.write(value.closeTimeoutMs, into: &buf)
         FfiConverterOptionTypeBackgroundPolicy.write(value.background, into: &buf)
     }
@@ -3108,7 +3126,12 @@ public func FfiConverterTypeOpenEvent_lower(_ value: OpenEvent) -> RustBuffer {
 
 
 /**
- * What is kept while the connection is not open. What is not said has the defaults below.
+ * What `send` keeps while the connection is not open. What is not said has the defaults below.
+ *
+ * These limits also hold for new messages while messages wait that an *open* connection had
+ * accepted and could not write before it was lost (see `max_buffered_bytes`). Those stay for the
+ * next connection and count: until there are fewer, a new message is refused, or `overflow`
+ * says what gives way.
  */
 public struct QueueOptions: Equatable, Hashable {
     /**
@@ -3128,14 +3151,10 @@ public struct QueueOptions: Equatable, Hashable {
      */
     public let maxAgeMs: Int64?
     /**
-     * What gives way when it is full. Default: the new message is refused.
+     * What gives way when it is full. Default: the new message is refused. It does not apply
+     * while the connection is open.
      */
     public let overflow: OverflowPolicy?
-    /**
-     * Bytes that may wait for an *open* connection whose peer reads slowly. Default: 16 MiB;
-     * at least 1, at most 1 GiB.
-     */
-    public let openBytes: Int64?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -3153,18 +3172,14 @@ public struct QueueOptions: Equatable, Hashable {
          * A message older than this is handed back instead of sent. Default: no limit.
          */maxAgeMs: Int64? = nil, 
         /**
-         * What gives way when it is full. Default: the new message is refused.
-         */overflow: OverflowPolicy? = nil, 
-        /**
-         * Bytes that may wait for an *open* connection whose peer reads slowly. Default: 16 MiB;
-         * at least 1, at most 1 GiB.
-         */openBytes: Int64? = nil) {
+         * What gives way when it is full. Default: the new message is refused. It does not apply
+         * while the connection is open.
+         */overflow: OverflowPolicy? = nil) {
         self.enabled = enabled
         self.messages = messages
         self.bytes = bytes
         self.maxAgeMs = maxAgeMs
         self.overflow = overflow
-        self.openBytes = openBytes
     }
 
     
@@ -3187,8 +3202,7 @@ public struct FfiConverterTypeQueueOptions: FfiConverterRustBuffer {
                 messages: FfiConverterOptionInt64.read(from: &buf), 
                 bytes: FfiConverterOptionInt64.read(from: &buf), 
                 maxAgeMs: FfiConverterOptionInt64.read(from: &buf), 
-                overflow: FfiConverterOptionTypeOverflowPolicy.read(from: &buf), 
-                openBytes: FfiConverterOptionInt64.read(from: &buf)
+                overflow: FfiConverterOptionTypeOverflowPolicy.read(from: &buf)
         )
     }
 
@@ -3198,7 +3212,6 @@ public struct FfiConverterTypeQueueOptions: FfiConverterRustBuffer {
         FfiConverterOptionInt64.write(value.bytes, into: &buf)
         FfiConverterOptionInt64.write(value.maxAgeMs, into: &buf)
         FfiConverterOptionTypeOverflowPolicy.write(value.overflow, into: &buf)
-        FfiConverterOptionInt64.write(value.openBytes, into: &buf)
     }
 }
 

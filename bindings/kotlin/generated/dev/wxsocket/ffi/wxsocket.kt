@@ -4181,6 +4181,15 @@ data class ConnectOptions (
     val `maxMessageBytes`: kotlin.Long? = null 
     , 
     /**
+     * What may wait for an *open* connection that takes messages more slowly than the app sends
+     * them, in bytes. Each message counts its payload and 64 bytes more. A message that finds
+     * nothing buffered is always taken, up to 1 GiB; beyond the bound `send` fails with number
+     * 10001. If the connection is lost, what it has not written waits for the next one. Default:
+     * 16 MiB; at least 1, at most 1 GiB.
+     */
+    val `maxBufferedBytes`: kotlin.Long? = null 
+    , 
+    /**
      * How long `close` waits for the server before it aborts. Default: 3000.
      */
     val `closeTimeoutMs`: kotlin.Long? = null 
@@ -4219,6 +4228,7 @@ public object FfiConverterTypeConnectOptions: FfiConverterRustBuffer<ConnectOpti
             FfiConverterOptionalTypeMessage.read(buf),
             FfiConverterOptionalLong.read(buf),
             FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalLong.read(buf),
             FfiConverterOptionalTypeBackgroundPolicy.read(buf),
         )
     }
@@ -4236,6 +4246,7 @@ public object FfiConverterTypeConnectOptions: FfiConverterRustBuffer<ConnectOpti
             FfiConverterTypeTlsOptions.allocationSize(value.`tls`) +
             FfiConverterOptionalTypeMessage.allocationSize(value.`greeting`) +
             FfiConverterOptionalLong.allocationSize(value.`maxMessageBytes`) +
+            FfiConverterOptionalLong.allocationSize(value.`maxBufferedBytes`) +
             FfiConverterOptionalLong.allocationSize(value.`closeTimeoutMs`) +
             FfiConverterOptionalTypeBackgroundPolicy.allocationSize(value.`background`)
     )
@@ -4253,6 +4264,7 @@ public object FfiConverterTypeConnectOptions: FfiConverterRustBuffer<ConnectOpti
             FfiConverterTypeTlsOptions.write(value.`tls`, buf)
             FfiConverterOptionalTypeMessage.write(value.`greeting`, buf)
             FfiConverterOptionalLong.write(value.`maxMessageBytes`, buf)
+            FfiConverterOptionalLong.write(value.`maxBufferedBytes`, buf)
             FfiConverterOptionalLong.write(value.`closeTimeoutMs`, buf)
             FfiConverterOptionalTypeBackgroundPolicy.write(value.`background`, buf)
     }
@@ -4625,7 +4637,12 @@ public object FfiConverterTypeOpenEvent: FfiConverterRustBuffer<OpenEvent> {
 
 
 /**
- * What is kept while the connection is not open. What is not said has the defaults below.
+ * What `send` keeps while the connection is not open. What is not said has the defaults below.
+ *
+ * These limits also hold for new messages while messages wait that an *open* connection had
+ * accepted and could not write before it was lost (see `max_buffered_bytes`). Those stay for the
+ * next connection and count: until there are fewer, a new message is refused, or `overflow`
+ * says what gives way.
  */
 data class QueueOptions (
     /**
@@ -4649,15 +4666,10 @@ data class QueueOptions (
     val `maxAgeMs`: kotlin.Long? = null 
     , 
     /**
-     * What gives way when it is full. Default: the new message is refused.
+     * What gives way when it is full. Default: the new message is refused. It does not apply
+     * while the connection is open.
      */
     val `overflow`: OverflowPolicy? = null 
-    , 
-    /**
-     * Bytes that may wait for an *open* connection whose peer reads slowly. Default: 16 MiB;
-     * at least 1, at most 1 GiB.
-     */
-    val `openBytes`: kotlin.Long? = null 
     
 ){
     
@@ -4679,7 +4691,6 @@ public object FfiConverterTypeQueueOptions: FfiConverterRustBuffer<QueueOptions>
             FfiConverterOptionalLong.read(buf),
             FfiConverterOptionalLong.read(buf),
             FfiConverterOptionalTypeOverflowPolicy.read(buf),
-            FfiConverterOptionalLong.read(buf),
         )
     }
 
@@ -4688,8 +4699,7 @@ public object FfiConverterTypeQueueOptions: FfiConverterRustBuffer<QueueOptions>
             FfiConverterOptionalLong.allocationSize(value.`messages`) +
             FfiConverterOptionalLong.allocationSize(value.`bytes`) +
             FfiConverterOptionalLong.allocationSize(value.`maxAgeMs`) +
-            FfiConverterOptionalTypeOverflowPolicy.allocationSize(value.`overflow`) +
-            FfiConverterOptionalLong.allocationSize(value.`openBytes`)
+            FfiConverterOptionalTypeOverflowPolicy.allocationSize(value.`overflow`)
     )
 
     override fun write(value: QueueOptions, buf: ByteBuffer) {
@@ -4698,7 +4708,6 @@ public object FfiConverterTypeQueueOptions: FfiConverterRustBuffer<QueueOptions>
             FfiConverterOptionalLong.write(value.`bytes`, buf)
             FfiConverterOptionalLong.write(value.`maxAgeMs`, buf)
             FfiConverterOptionalTypeOverflowPolicy.write(value.`overflow`, buf)
-            FfiConverterOptionalLong.write(value.`openBytes`, buf)
     }
 }
 
