@@ -2,7 +2,7 @@
 
 use super::asking::Asking;
 use super::connection::{Connection, Heard};
-use super::mailbox::{Notice, Opening, Standing};
+use super::notice::{Notice, Opening, Standing};
 use super::{BeforeDial, DialRefused, Task, journal, runtime};
 use crate::net::{self, DialOptions, Opened};
 use crate::session::{Event, Failure, Input, Output, Phase};
@@ -29,6 +29,8 @@ pub(super) struct Runner {
     /// How long a connection that is let go politely may take.
     patience: Duration,
     dial: Option<(u64, Dial)>,
+    /// Begins when the mailbox has room for what comes of it: epoch, attempt, last failure.
+    held_dial: Option<(u64, u32, Option<Failure>)>,
     /// Waits for its event.
     opening: Option<Box<Opening>>,
     alarm: Option<(Instant, Pin<Box<Sleep>>)>,
@@ -52,6 +54,7 @@ impl Runner {
             asking: before_dial.map(Asking::new),
             patience,
             dial: None,
+            held_dial: None,
             opening: None,
             alarm: None,
             clocks: (Instant::now(), SystemTime::now()),
@@ -70,12 +73,13 @@ impl Runner {
                     journal::note(self.task.number, &event);
                     let is_open = matches!(event, Event::Open { .. });
                     let opening = if is_open { self.opening.take() } else { None };
-                    notices.push(Notice::Event { event, opening });
+                    notices.push(Notice::of(event, opening));
                 }
                 Output::Dial { epoch, attempt, last_failure } => {
-                    self.begin_dial(epoch, attempt, last_failure);
+                    self.held_dial = Some((epoch, attempt, last_failure));
                 }
                 Output::Abort { epoch } => {
+                    self.held_dial = None;
                     self.dial.take_if(|(of, _)| *of == epoch);
                     if let Some(connection) = self.take_connection(epoch) {
                         connection.abort();
@@ -90,13 +94,24 @@ impl Runner {
         }
         if !notices.is_empty() || standing != self.standing {
             self.standing = standing;
-            self.task.mailbox.push(notices, standing);
+            self.task.mailbox.push(notices, standing, false);
         }
         any
     }
 
     fn take_connection(&mut self, epoch: u64) -> Option<Connection> {
         self.task.connection().take_if(|connection| connection.epoch == epoch)
+    }
+
+    /// Begins the dial that is held, unless the app has not heard enough of the ones before:
+    /// refusals carry headers, which must not pile up. True: it began.
+    fn release_dial(&mut self) -> bool {
+        if self.held_dial.is_none() || self.task.mailbox.room() == 0 {
+            return false;
+        }
+        let Some((epoch, attempt, last_failure)) = self.held_dial.take() else { return false };
+        self.begin_dial(epoch, attempt, last_failure);
+        true
     }
 
     fn begin_dial(&mut self, epoch: u64, attempt: u32, last_failure: Option<Failure>) {
@@ -152,7 +167,10 @@ impl Runner {
         let mut guard = self.task.connection();
         let Some(connection) = guard.as_mut() else { return false };
         let epoch = connection.epoch;
-        let room = self.task.mailbox.room();
+        // A task that is closing hears the server out, or the server's answer to the close frame
+        // would never come; what the app has no room for is discarded and counted.
+        let lossy = self.standing.phase == Phase::Closing;
+        let room = if lossy { TURN } else { self.task.mailbox.room() };
         let paused = room == 0;
         if paused != self.read_paused {
             self.read_paused = paused;
@@ -166,7 +184,7 @@ impl Runner {
         }
         let notices = self.hear(epoch, heard);
         if !notices.is_empty() {
-            self.task.mailbox.push(notices, self.standing);
+            self.task.mailbox.push(notices, self.standing, lossy);
         }
         true
     }
@@ -187,8 +205,7 @@ impl Runner {
                 }
                 Heard::Message(message) => {
                     if session.receive(epoch, message.data(), now) {
-                        let event = Event::Message { epoch, message };
-                        notices.push(Notice::Event { event, opening: None });
+                        notices.push(Notice::Message { epoch, message });
                     }
                 }
                 Heard::Input(input) => session.handle(input, now),
@@ -258,6 +275,7 @@ impl Future for Runner {
             if over {
                 return Poll::Ready(());
             }
+            moved |= this.release_dial();
             if this.poll_dial(cx) {
                 // The open comes before the messages, which go to the app directly.
                 moved = true;
