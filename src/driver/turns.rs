@@ -14,10 +14,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+/// What a task wants a thread for.
+type Work = (Arc<Mailbox>, Lane);
+
 #[derive(Default)]
 struct State {
     /// Tasks that want a turn; one that is over has no mailbox here any more.
-    ready: VecDeque<(i64, Option<(Arc<Mailbox>, Lane)>)>,
+    ready: VecDeque<(i64, Option<Work>)>,
     /// Not the tasks themselves: nobody is kept alive by being listened to.
     members: HashMap<i64, Member>,
     last: i64,
@@ -60,7 +63,7 @@ pub(crate) fn task(number: i64) -> Option<Arc<Task>> {
     TURNS.state().members.get(&number).and_then(|member| member.task.upgrade())
 }
 
-pub(super) fn schedule(number: i64, work: Option<(Arc<Mailbox>, Lane)>) {
+pub(super) fn schedule(number: i64, work: Option<Work>) {
     TURNS.state().ready.push_back((number, work));
     TURNS.work.notify_one();
 }
