@@ -2,16 +2,21 @@
 //! events to the app on threads of their own.
 
 mod asking;
+mod backlog;
 mod connection;
 mod journal;
 mod mailbox;
+mod notice;
 mod packed;
 mod pool;
 mod run;
 mod runtime;
 pub(crate) mod turns;
 
-pub(crate) use mailbox::{Mailbox, Notice, Opening, Receiver, Standing, guarded};
+pub(crate) use backlog::Interest;
+pub(crate) use mailbox::{Bulletin, Mailbox, Received, Receiver, Watcher, guarded};
+pub(crate) use notice::{News, Notice, Standing, Step};
+pub(crate) use turns::Taken;
 
 use crate::net::DialOptions;
 use crate::session::{

@@ -2,7 +2,7 @@
 
 use super::asking::Asking;
 use super::connection::{Connection, Heard};
-use super::mailbox::{Notice, Opening, Standing};
+use super::notice::{Notice, Opening, Standing};
 use super::{BeforeDial, DialRefused, Task, journal, runtime};
 use crate::net::{self, DialOptions, Opened};
 use crate::session::{Event, Failure, Input, Output, Phase};
@@ -31,6 +31,14 @@ struct Dial {
     result: Pin<Box<dyn Future<Output = Result<Opened, DialRefused>> + Send>>,
 }
 
+/// A dial that the session wants.
+struct DialOrder {
+    epoch: u64,
+    dial: u64,
+    attempt: u32,
+    last_failure: Option<Failure>,
+}
+
 pub(super) struct Runner {
     task: Arc<Task>,
     options: DialOptions,
@@ -38,6 +46,8 @@ pub(super) struct Runner {
     /// How long a connection that is let go politely may take.
     patience: Duration,
     dial: Option<Dial>,
+    /// Begins when the mailbox has room for what comes of it.
+    held_dial: Option<DialOrder>,
     /// Waits for its event.
     opening: Option<Box<Opening>>,
     alarm: Option<(Instant, Pin<Box<Sleep>>)>,
@@ -61,6 +71,7 @@ impl Runner {
             asking: before_dial.map(Asking::new),
             patience,
             dial: None,
+            held_dial: None,
             opening: None,
             alarm: None,
             clocks: (Instant::now(), SystemTime::now()),
@@ -79,12 +90,13 @@ impl Runner {
                     journal::note(self.task.number, &event);
                     let is_open = matches!(event, Event::Open { .. });
                     let opening = if is_open { self.opening.take() } else { None };
-                    notices.push(Notice::Event { event, opening });
+                    notices.push(Notice::of(event, opening));
                 }
                 Output::Dial { epoch, dial, attempt, last_failure } => {
-                    self.begin_dial(epoch, dial, attempt, last_failure);
+                    self.held_dial = Some(DialOrder { epoch, dial, attempt, last_failure });
                 }
                 Output::Abort { epoch } => {
+                    self.held_dial = None;
                     self.dial.take_if(|dial| dial.epoch == epoch);
                     if let Some(connection) = self.take_connection(epoch) {
                         connection.abort();
@@ -99,7 +111,7 @@ impl Runner {
         }
         if !notices.is_empty() || standing != self.standing {
             self.standing = standing;
-            self.task.mailbox.push(notices, standing);
+            self.task.mailbox.push(notices, standing, false);
         }
         any
     }
@@ -108,7 +120,19 @@ impl Runner {
         self.task.connection().take_if(|connection| connection.epoch == epoch)
     }
 
-    fn begin_dial(&mut self, epoch: u64, number: u64, attempt: u32, last_failure: Option<Failure>) {
+    /// Begins the dial that is held, unless the app has not heard enough of the ones before:
+    /// refusals carry headers, which must not pile up. True: it began.
+    fn release_dial(&mut self) -> bool {
+        if self.held_dial.is_none() || self.task.mailbox.room() == 0 {
+            return false;
+        }
+        let Some(order) = self.held_dial.take() else { return false };
+        self.begin_dial(order);
+        true
+    }
+
+    fn begin_dial(&mut self, order: DialOrder) {
+        let DialOrder { epoch, dial: number, attempt, last_failure } = order;
         let options = self.options.clone();
         log::debug!(
             "socket {}, connection {epoch}, attempt {attempt}: dialling {}:{}",
@@ -170,7 +194,10 @@ impl Runner {
         let mut guard = self.task.connection();
         let Some(connection) = guard.as_mut() else { return false };
         let epoch = connection.epoch;
-        let room = self.task.mailbox.room();
+        // A task that is closing hears the server out, or the server's answer to the close frame
+        // would never come; what the app has no room for is discarded and counted.
+        let lossy = self.standing.phase == Phase::Closing;
+        let room = if lossy { TURN } else { self.task.mailbox.room() };
         let paused = room == 0;
         if paused != self.read_paused {
             self.read_paused = paused;
@@ -184,7 +211,7 @@ impl Runner {
         }
         let notices = self.hear(epoch, heard);
         if !notices.is_empty() {
-            self.task.mailbox.push(notices, self.standing);
+            self.task.mailbox.push(notices, self.standing, lossy);
         }
         true
     }
@@ -205,8 +232,7 @@ impl Runner {
                 }
                 Heard::Message(message) => {
                     if session.receive(epoch, message.data(), now) {
-                        let event = Event::Message { epoch, message };
-                        notices.push(Notice::Event { event, opening: None });
+                        notices.push(Notice::Message { epoch, message });
                     }
                 }
                 Heard::Input(input) => session.handle(input, now),
@@ -275,6 +301,7 @@ impl Future for Runner {
             if over {
                 return Poll::Ready(());
             }
+            moved |= this.release_dial();
             if this.poll_dial(cx) {
                 // The open comes before the messages, which go to the app directly.
                 moved = true;

@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn a_turn_that_does_not_fit_is_kept() {
-        let turn = Turn { task: 0, state: crate::SocketState::Closed, events: Vec::new() };
+        let state = crate::SocketState::Closed;
+        let turn = Turn { task: 0, version: 0, state, news: None, events: Vec::new() };
         let mut expected = Vec::new();
         <Turn as Lower<UniFfiTag>>::write(turn, &mut expected);
         let mut out = [0_u8; 64];
