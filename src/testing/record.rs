@@ -1,5 +1,6 @@
 //! What the server saw, and waiting until it sees more.
 
+use std::borrow::Cow;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -215,7 +216,7 @@ pub(super) struct Batch {
     pub(super) messages: u64,
     pub(super) heartbeats: u64,
     pub(super) bytes: u64,
-    pub(super) violations: Vec<&'static str>,
+    pub(super) violations: Vec<Cow<'static, str>>,
 }
 
 impl Record {
@@ -348,7 +349,7 @@ impl Record {
             connection.bytes_received += batch.bytes;
             let room = KEEP_VIOLATIONS.saturating_sub(connection.violations.len());
             let violations = batch.violations.drain(..).take(room);
-            connection.violations.extend(violations.map(str::to_owned));
+            connection.violations.extend(violations.map(Cow::into_owned));
             let added: usize = batch.frames.iter().map(SeenFrame::cost).sum();
             connection.kept_bytes += added;
             connection.frames.append(&mut batch.frames);
