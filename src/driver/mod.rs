@@ -2,6 +2,7 @@
 //! events to the app on threads of their own.
 
 mod asking;
+mod closing;
 mod connection;
 mod journal;
 mod mailbox;
