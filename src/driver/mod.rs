@@ -3,6 +3,7 @@
 
 mod asking;
 mod backlog;
+mod closing;
 mod connection;
 mod journal;
 mod mailbox;

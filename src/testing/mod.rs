@@ -31,7 +31,7 @@
 //! # Bounds
 //!
 //! A client frame (or a message put together from fragments) may have up to 64 MiB, a request
-//! head up to 64 KiB. What is kept of the traffic is bounded too: see [`SeenConnection`].
+//! head up to 64 KiB and 100 headers. What is kept of the traffic is bounded too: see [`SeenConnection`].
 
 mod connection;
 mod frame;
