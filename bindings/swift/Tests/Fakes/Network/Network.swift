@@ -42,6 +42,14 @@ public final class NWPathMonitor: @unchecked Sendable {
 
     public var isCancelled: Bool { Self.lock.withLock { cancelled } }
 
+    /// Waits until the queue has run everything that is due within `seconds` from now.
+    public func rest(_ seconds: TimeInterval) async {
+        guard let queue = Self.lock.withLock({ queue }) else { return }
+        await withCheckedContinuation { continuation in
+            queue.asyncAfter(deadline: .now() + seconds) { continuation.resume() }
+        }
+    }
+
     /// Reports these paths without a pause between them, however busy the machine is.
     public func tell(_ paths: NWPath...) {
         guard let queue = Self.lock.withLock({ queue }) else { return }
