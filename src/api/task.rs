@@ -35,7 +35,9 @@ pub fn connect_socket(
     let mut rules = resolve::resolve(options)?;
     rules.config.can_refresh = before_connect.is_some();
     let before_dial = before_connect.map(|app| Arc::new(Hook(app)) as Arc<dyn BeforeDial>);
-    let task = Arc::new(SocketTask { task: Task::start(rules.config, rules.dial, before_dial) });
+    let background_grace = rules.config.background_grace;
+    let task = Task::start(rules.config, rules.dial, before_dial);
+    let task = Arc::new(SocketTask { task, background_grace });
     if let Some(listener) = listener {
         task.set_listener(listener);
     }
@@ -49,6 +51,8 @@ pub fn connect_socket(
 #[derive(uniffi::Object)]
 pub struct SocketTask {
     task: Arc<Task>,
+    /// As the options have it, for those who ask the operating system for that much time.
+    background_grace: Option<Duration>,
 }
 
 #[uniffi::export]
@@ -135,6 +139,19 @@ impl SocketTask {
     /// back does what `reconnect_now` does, unless something else holds the task back.
     pub fn set_foreground(&self, foreground: bool) {
         self.task.handle(Input::Foreground(foreground));
+    }
+
+    /// Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+    /// connection in the background.
+    pub fn background_grace_ms(&self) -> Option<i64> {
+        self.background_grace.map(|grace| i64::try_from(grace.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Tells that the operating system suspends the app soon: a task that is in the background
+    /// and waits for the end of its grace hangs up now (1001 to the server, 1006 "interrupted"
+    /// to the app). Any other task is left as it is.
+    pub fn end_background_grace(&self) {
+        self.task.handle(Input::GraceOver);
     }
 
     /// What has happened so far.

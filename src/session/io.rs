@@ -188,6 +188,9 @@ pub enum Input {
     Network(bool),
     /// The app came to the foreground (true) or left it (false).
     Foreground(bool),
+    /// The operating system suspends the app soon: the grace in the background, if it is
+    /// running, ends now.
+    GraceOver,
     /// Hang up and stay away until [`Resume`](Self::Resume).
     Pause,
     /// Undo [`Pause`](Self::Pause).

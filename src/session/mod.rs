@@ -274,6 +274,12 @@ impl Session {
             Input::ReadPaused(paused) => self.read(paused, now),
             Input::Network(available) => self.network(available, now),
             Input::Foreground(foreground) => self.foreground(foreground, now),
+            Input::GraceOver => {
+                if self.timers.is_set(Timer::Grace) {
+                    self.timers.stop(Timer::Grace);
+                    self.grace_over(now);
+                }
+            }
             Input::Pause => self.pause(now),
             Input::Resume if self.holds.paused => {
                 self.holds.paused = false;

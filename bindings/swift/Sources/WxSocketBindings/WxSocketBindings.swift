@@ -1866,6 +1866,12 @@ public func FfiConverterTypeSocketListener_lower(_ value: SocketListener) -> UIn
 public protocol SocketTaskProtocol: AnyObject, Sendable {
     
     /**
+     * Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+     * connection in the background.
+     */
+    func backgroundGraceMs()  -> Int64?
+    
+    /**
      * Bytes of payload accepted and not yet written to the socket.
      */
     func bufferedAmount()  -> Int64
@@ -1880,6 +1886,13 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
      * bytes of UTF-8; then nothing happens.
      */
     func close(code: Int32, reason: String) throws 
+    
+    /**
+     * Tells that the operating system suspends the app soon: a task that is in the background
+     * and waits for the end of its grace hangs up now (1001 to the server, 1006 "interrupted"
+     * to the app). Any other task is left as it is.
+     */
+    func endBackgroundGrace() 
     
     /**
      * The events, for a thread that takes them itself instead of a listener.
@@ -2066,6 +2079,19 @@ open class SocketTask: SocketTaskProtocol, @unchecked Sendable {
 
     
     /**
+     * Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+     * connection in the background.
+     */
+open func backgroundGraceMs() -> Int64?  {
+    return try!  FfiConverterOptionInt64.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_background_grace_ms(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
      * Bytes of payload accepted and not yet written to the socket.
      */
 open func bufferedAmount() -> Int64  {
@@ -2092,6 +2118,19 @@ open func close(code: Int32, reason: String)throws   {try rustCallWithError(FfiC
             self.uniffiCloneHandle(),
         FfiConverterInt32.lower(code),
         FfiConverterString.lower(reason),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Tells that the operating system suspends the app soon: a task that is in the background
+     * and waits for the end of its grace hangs up now (1001 to the server, 1006 "interrupted"
+     * to the app). Any other task is left as it is.
+     */
+open func endBackgroundGrace()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_end_background_grace(
+            self.uniffiCloneHandle(),uniffiCallStatus
     )
 }
 }
@@ -7213,10 +7252,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_eventstream_next_events() != 21662) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_wxsocket_checksum_method_sockettask_background_grace_ms() != 23968) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_wxsocket_checksum_method_sockettask_buffered_amount() != 3516) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_close() != 5887) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_sockettask_end_background_grace() != 37892) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_events() != 29186) {

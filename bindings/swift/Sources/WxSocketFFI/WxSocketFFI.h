@@ -513,6 +513,11 @@ uint64_t uniffi_wxsocket_fn_clone_sockettask(uint64_t handle, RustCallStatus *_N
 void uniffi_wxsocket_fn_free_sockettask(uint64_t handle, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BACKGROUND_GRACE_MS
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BACKGROUND_GRACE_MS
+RustBuffer uniffi_wxsocket_fn_method_sockettask_background_grace_ms(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BUFFERED_AMOUNT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BUFFERED_AMOUNT
 int64_t uniffi_wxsocket_fn_method_sockettask_buffered_amount(uint64_t ptr, RustCallStatus *_Nonnull out_status
@@ -521,6 +526,11 @@ int64_t uniffi_wxsocket_fn_method_sockettask_buffered_amount(uint64_t ptr, RustC
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_CLOSE
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_CLOSE
 void uniffi_wxsocket_fn_method_sockettask_close(uint64_t ptr, int32_t code, RustBuffer reason, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_END_BACKGROUND_GRACE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_END_BACKGROUND_GRACE
+void uniffi_wxsocket_fn_method_sockettask_end_background_grace(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_EVENTS
@@ -1011,6 +1021,12 @@ uint16_t uniffi_wxsocket_checksum_method_eventstream_next_events(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BACKGROUND_GRACE_MS
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BACKGROUND_GRACE_MS
+uint16_t uniffi_wxsocket_checksum_method_sockettask_background_grace_ms(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BUFFERED_AMOUNT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BUFFERED_AMOUNT
 uint16_t uniffi_wxsocket_checksum_method_sockettask_buffered_amount(void
@@ -1020,6 +1036,12 @@ uint16_t uniffi_wxsocket_checksum_method_sockettask_buffered_amount(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_CLOSE
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_CLOSE
 uint16_t uniffi_wxsocket_checksum_method_sockettask_close(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_END_BACKGROUND_GRACE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_END_BACKGROUND_GRACE
+uint16_t uniffi_wxsocket_checksum_method_sockettask_end_background_grace(void
     
 );
 #endif

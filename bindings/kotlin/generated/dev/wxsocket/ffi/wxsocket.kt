@@ -849,9 +849,13 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_eventstream_next_events(
     ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_background_grace_ms(
+    ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_buffered_amount(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_close(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_end_background_grace(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_events(
     ): Int
@@ -976,9 +980,13 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_wxsocket_fn_free_sockettask(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_wxsocket_fn_method_sockettask_background_grace_ms(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_buffered_amount(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
     external fun uniffi_wxsocket_fn_method_sockettask_close(`ptr`: Long,`code`: Int,`reason`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_wxsocket_fn_method_sockettask_end_background_grace(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_events(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
@@ -1200,10 +1208,16 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_eventstream_next_events() and 0xFFFF) != 21662) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_background_grace_ms() and 0xFFFF) != 23968) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_buffered_amount() and 0xFFFF) != 3516) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_close() and 0xFFFF) != 5887) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_end_background_grace() and 0xFFFF) != 37892) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_events() and 0xFFFF) != 29186) {
@@ -3574,6 +3588,12 @@ public object FfiConverterTypeSocketListener: FfiConverter<SocketListener, Long>
 public interface SocketTaskInterface {
     
     /**
+     * Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+     * connection in the background.
+     */
+    fun `backgroundGraceMs`(): kotlin.Long?
+    
+    /**
      * Bytes of payload accepted and not yet written to the socket.
      */
     fun `bufferedAmount`(): kotlin.Long
@@ -3588,6 +3608,13 @@ public interface SocketTaskInterface {
      * bytes of UTF-8; then nothing happens.
      */
     fun `close`(`code`: kotlin.Int, `reason`: kotlin.String)
+    
+    /**
+     * Tells that the operating system suspends the app soon: a task that is in the background
+     * and waits for the end of its grace hangs up now (1001 to the server, 1006 "interrupted"
+     * to the app). Any other task is left as it is.
+     */
+    fun `endBackgroundGrace`()
     
     /**
      * The events, for a thread that takes them itself instead of a listener.
@@ -3825,6 +3852,23 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
+     * Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+     * connection in the background.
+     */override fun `backgroundGraceMs`(): kotlin.Long? {
+            return FfiConverterOptionalLong.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_background_grace_ms(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
      * Bytes of payload accepted and not yet written to the socket.
      */override fun `bufferedAmount`(): kotlin.Long {
             return FfiConverterLong.lift(
@@ -3858,6 +3902,23 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
         
         FfiConverterInt.lower(`code`),
         FfiConverterString.lower(`reason`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Tells that the operating system suspends the app soon: a task that is in the background
+     * and waits for the end of its grace hangs up now (1001 to the server, 1006 "interrupted"
+     * to the app). Any other task is left as it is.
+     */override fun `endBackgroundGrace`()
+        = 
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_end_background_grace(
+        it,
+        _status)
 }
     }
     
