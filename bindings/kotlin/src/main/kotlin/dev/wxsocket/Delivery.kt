@@ -144,6 +144,20 @@ internal class Delivery(
         remove { it === subscriber }
     }
 
+    /** Calls [action] when the task is over, and keeps nobody alive until then. */
+    fun whenOver(action: () -> Unit): AutoCloseable {
+        val waiter = object : Subscriber(CLOSE) {
+            override val onlyWaits get() = true
+
+            override fun offer(event: SocketEvent): Boolean {
+                if (event is CloseEvent && event.retry == null && !gone) action()
+                return true
+            }
+        }
+        add(waiter)
+        return AutoCloseable { remove(waiter) }
+    }
+
     /** Removes a listener by its function; `null`: all of these [kinds]. */
     fun off(kinds: Int, function: Any?) {
         remove { it is Listener && it.kinds == kinds && (function == null || it.function == function) }

@@ -203,6 +203,9 @@ public class SocketTask internal constructor(
     /** Waits until the task is over. It does not close it. */
     public suspend fun awaitClosed(): CloseEvent = await(CLOSE) { it.isFinal } as CloseEvent
 
+    /** Calls [action] once when the task is over, unless what this returns was closed before. */
+    internal fun whenOver(action: () -> Unit): AutoCloseable = delivery.whenOver(action)
+
     private fun events(kinds: Int): Flow<SocketEvent> = flow {
         val collector = Collector(kinds, keep = this@SocketTask)
         delivery.add(collector)
