@@ -2,6 +2,7 @@ package dev.wxsocket
 
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.Duration.Companion.seconds
 import kotlin.time.TimeSource
 import dev.wxsocket.ffi.ConnectDecision as FfiDecision
 import dev.wxsocket.ffi.ErrorEvent as FfiError
@@ -50,6 +51,17 @@ internal fun FfiState.lift(): SocketState =
         FfiState.Open -> SocketState.Open
         FfiState.Closing -> SocketState.Closing
         FfiState.Closed -> SocketState.Closed
+    }
+
+/**
+ * Whether this is the phase that [known] is too. Of a wait the engine says how long it still lasts,
+ * which makes another moment of it each time, by as much as a thread may be late.
+ */
+internal fun SocketState.isStill(known: SocketState): Boolean =
+    if (this is SocketState.Waiting && known is SocketState.Waiting) {
+        attempt == known.attempt && (until - known.until).absoluteValue < 1.seconds
+    } else {
+        this == known
     }
 
 internal fun FfiOutcome.lift(): SendOutcome =

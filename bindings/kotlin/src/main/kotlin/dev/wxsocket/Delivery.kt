@@ -184,7 +184,7 @@ internal class Delivery(
     /** Begins a turn. */
     fun enter(turn: Turn) {
         // Before the events, so that who is told of an open sees the state open.
-        state.value = turn.state
+        if (!turn.state.isStill(state.value)) state.value = turn.state
         queue += turn.events
     }
 
