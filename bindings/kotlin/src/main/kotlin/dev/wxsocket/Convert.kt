@@ -7,8 +7,8 @@ import kotlin.time.TimeSource
 import dev.wxsocket.ffi.ConnectDecision as FfiDecision
 import dev.wxsocket.ffi.ErrorEvent as FfiError
 import dev.wxsocket.ffi.Message as FfiMessage
+import dev.wxsocket.ffi.RetryInfo as FfiRetry
 import dev.wxsocket.ffi.SendOutcome as FfiOutcome
-import dev.wxsocket.ffi.SocketEvent as FfiEvent
 import dev.wxsocket.ffi.SocketState as FfiState
 import dev.wxsocket.ffi.SocketStats as FfiStats
 
@@ -29,18 +29,7 @@ internal fun Message.lower(): FfiMessage =
 internal fun FfiError.lift(): ErrorEvent =
     ErrorEvent(epoch, kind, errCode, errMsg, detail, httpStatus, httpHeader, Message.Binary(httpBody))
 
-internal fun FfiEvent.lift(): SocketEvent =
-    when (this) {
-        is FfiEvent.Message -> MessageEvent(event.epoch, event.data.lift())
-        is FfiEvent.Open ->
-            with(event) { OpenEvent(epoch, attempt, header, protocol, profile, unsent.map { it.lift() }) }
-        is FfiEvent.Error -> event.lift()
-        is FfiEvent.Close ->
-            with(event) {
-                val retry = retry?.run { Retry(attempt, max, delayMs?.milliseconds) }
-                CloseEvent(epoch, code, reason, wasClean, retry, unsent.map { it.lift() })
-            }
-    }
+internal fun FfiRetry.lift(): Retry = Retry(attempt, max, delayMs?.milliseconds)
 
 internal fun FfiState.lift(): SocketState =
     when (this) {

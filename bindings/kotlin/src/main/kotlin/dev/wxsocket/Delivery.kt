@@ -181,6 +181,9 @@ internal class Delivery(
         }
     }
 
+    /** The connection that was ended for a message that did not fit; no more of its are read. */
+    @Volatile var refused = 0L
+
     /** Begins a turn. */
     fun enter(turn: Turn) {
         // Before the events, so that who is told of an open sees the state open.
@@ -194,7 +197,7 @@ internal class Delivery(
             run()
         } catch (e: Throwable) {
             // Nothing of the app's gets here; a turn that does not end would be the last of its task.
-            log.log(Level.SEVERE, "a turn failed", e)
+            complain(Level.SEVERE, "a turn failed", e)
             true
         }
 
@@ -240,7 +243,7 @@ internal class Delivery(
             subscriber.offer(event)
         } catch (e: Throwable) {
             failures.incrementAndGet()
-            log.log(Level.WARNING, "a listener failed", e)
+            complain(Level.WARNING, "a listener failed", e)
             true
         }
 

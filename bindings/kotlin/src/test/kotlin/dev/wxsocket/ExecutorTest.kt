@@ -88,17 +88,17 @@ class ExecutorTest {
     }
 
     @Test
-    fun `a thread that cannot read a turn lives on`() {
+    fun `a thread that cannot take a turn lives on`() {
         val failures = CountDownLatch(3)
         val next = CountDownLatch(1)
         Turns.addThread(object : Turn() {
-            override fun next(done: Long, maxEvents: Int, waitMs: Long) {
+            override fun take(done: Long, maxEvents: Int, waitMs: Long): Boolean {
                 if (failures.count > 0) {
                     failures.countDown()
                     throw BufferUnderflowException()
                 }
                 next.countDown()
-                super.next(done, maxEvents, waitMs)
+                return super.take(done, maxEvents, waitMs)
             }
         })
         assertTrue(next.await(PATIENCE_MS, TimeUnit.MILLISECONDS), "it waits for the next one")
