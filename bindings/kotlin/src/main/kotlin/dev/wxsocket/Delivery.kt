@@ -184,6 +184,9 @@ internal class Delivery(
     /** The connection that was ended for a message that did not fit; no more of its are read. */
     @Volatile var refused = 0L
 
+    /** How many times in a row the app's executor did not begin a turn that it was given. */
+    @Volatile var notBegun = 0
+
     /** Begins a turn. */
     fun enter(turn: Turn) {
         // Before the events, so that who is told of an open sees the state open.
