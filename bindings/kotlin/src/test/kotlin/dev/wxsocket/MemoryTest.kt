@@ -115,23 +115,6 @@ class MemoryTest {
     }
 }
 
-/** Runs a class of the tests in a JVM of its own, and gives what it printed. */
-fun fork(memory: String, main: String, vararg arguments: String): String {
-    val java = File(System.getProperty("java.home"), "bin/java").path
-    val library = System.getProperties().stringPropertyNames().filter { it.startsWith("uniffi.") || it == "jna.library.path" }
-        .map { "-D$it=${System.getProperty(it)}" }
-    val output = File.createTempFile("wxsocket", ".out")
-    try {
-        val process = ProcessBuilder(listOf(java, memory) + library + listOf("-cp", System.getProperty("java.class.path"), main) + arguments)
-            .redirectErrorStream(true).redirectOutput(output).start()
-        val ended = process.waitFor(120, TimeUnit.SECONDS)
-        if (!ended) process.destroyForcibly()
-        return (if (ended) "" else "it did not end\n") + output.readText()
-    } finally {
-        output.delete()
-    }
-}
-
 /** A server sends 15 MB, and then another message. */
 object NoRoom {
     @JvmStatic
