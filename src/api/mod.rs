@@ -21,7 +21,7 @@ pub use options::{
     QueueOptions, ReconnectDelay, ReconnectOptions, TlsOptions,
 };
 pub use preset::Preset;
-pub use task::{EventStream, SocketStats, SocketTask, connect_socket};
+pub use task::{EventStream, SocketStats, SocketTask, connect_socket, refuse_message};
 pub use turn::{
     SocketState, TaskNews, Turn, TurnEvent, end_turn, next_turn, take_dropped, wake_task,
 };

@@ -8,7 +8,7 @@ use super::options::ConnectOptions;
 use super::resolve;
 use super::turn::SocketState;
 use crate::driver::{
-    BeforeDial, DialRefused, Interest, Mailbox, Notice, Received, Receiver, Task, guarded,
+    BeforeDial, DialRefused, Interest, Mailbox, Notice, Received, Receiver, Task, guarded, turns,
 };
 use crate::net::DialOptions;
 use crate::session::{
@@ -53,6 +53,18 @@ pub struct SocketTask {
     task: Arc<Task>,
     /// As the options have it, for those who ask the operating system for that much time.
     background_grace: Option<Duration>,
+}
+
+/// Ends connection `epoch` of the task with this number in the turns, because a message has
+/// arrived that the app's language has no memory for: `on_error` with 690032 and this `detail`,
+/// then `on_close` with 1009, and a retry as after any other failure. Messages that were read
+/// before are still told. Does nothing when that connection is over already.
+#[uniffi::export]
+pub fn refuse_message(task: i64, epoch: i64, detail: String) {
+    if let (Some(task), Ok(epoch)) = (turns::task(task), u64::try_from(epoch)) {
+        let failure = Failure::new(ErrorKind::TooBig, detail);
+        task.handle(Input::Failed { epoch, failure });
+    }
 }
 
 #[uniffi::export]

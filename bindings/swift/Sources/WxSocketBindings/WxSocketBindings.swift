@@ -7135,6 +7135,21 @@ public func connectSocket(options: ConnectOptions, listener: SocketListener? = n
 })
 }
 /**
+ * Ends connection `epoch` of the task with this number in the turns, because a message has
+ * arrived that the app's language has no memory for: `on_error` with 690032 and this `detail`,
+ * then `on_close` with 1009, and a retry as after any other failure. Messages that were read
+ * before are still told. Does nothing when that connection is over already.
+ */
+public func refuseMessage(task: Int64, epoch: Int64, detail: String)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_func_refuse_message(
+        FfiConverterInt64.lower(task),
+        FfiConverterInt64.lower(epoch),
+        FfiConverterString.lower(detail),uniffiCallStatus
+    )
+}
+}
+/**
  * Ends a turn from another thread than the one that asks for the next; `again` asks for
  * another turn of the same task at once.
  */
@@ -7205,6 +7220,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_func_connect_socket() != 24896) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_func_refuse_message() != 78) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_func_end_turn() != 50468) {

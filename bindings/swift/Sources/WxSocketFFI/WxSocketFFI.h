@@ -638,6 +638,11 @@ int8_t uniffi_wxsocket_fn_func_set_logger(RustBuffer level, uint64_t sink, RustC
 uint64_t uniffi_wxsocket_fn_func_connect_socket(RustBuffer options, RustBuffer listener, RustBuffer before_connect, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_REFUSE_MESSAGE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_REFUSE_MESSAGE
+void uniffi_wxsocket_fn_func_refuse_message(int64_t task, int64_t epoch, RustBuffer detail, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_END_TURN
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_END_TURN
 void uniffi_wxsocket_fn_func_end_turn(int64_t task, int8_t again, RustCallStatus *_Nonnull out_status
@@ -928,6 +933,12 @@ uint16_t uniffi_wxsocket_checksum_func_set_logger(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_CONNECT_SOCKET
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_CONNECT_SOCKET
 uint16_t uniffi_wxsocket_checksum_func_connect_socket(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_REFUSE_MESSAGE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_REFUSE_MESSAGE
+uint16_t uniffi_wxsocket_checksum_func_refuse_message(void
     
 );
 #endif

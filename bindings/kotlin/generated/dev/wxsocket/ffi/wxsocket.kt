@@ -819,6 +819,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_func_connect_socket(
     ): Int
+    external fun uniffi_wxsocket_checksum_func_refuse_message(
+    ): Int
     external fun uniffi_wxsocket_checksum_func_end_turn(
     ): Int
     external fun uniffi_wxsocket_checksum_func_next_turn(
@@ -1030,6 +1032,8 @@ internal object UniffiLib {
     ): Byte
     external fun uniffi_wxsocket_fn_func_connect_socket(`options`: RustBuffer.ByValue,`listener`: RustBuffer.ByValue,`beforeConnect`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
+    external fun uniffi_wxsocket_fn_func_refuse_message(`task`: Long,`epoch`: Long,`detail`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_wxsocket_fn_func_end_turn(`task`: Long,`again`: Byte,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_func_next_turn(`done`: Long,`maxEvents`: Int,`waitMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1161,6 +1165,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_func_connect_socket() and 0xFFFF) != 24896) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_func_refuse_message() and 0xFFFF) != 78) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_func_end_turn() and 0xFFFF) != 50468) {
@@ -8752,6 +8759,24 @@ public object FfiConverterSequenceTypeTurnEvent: FfiConverterRustBuffer<List<Tur
 }
     )
     }
+    
+
+        /**
+         * Ends connection `epoch` of the task with this number in the turns, because a message has
+         * arrived that the app's language has no memory for: `on_error` with 690032 and this `detail`,
+         * then `on_close` with 1009, and a retry as after any other failure. Messages that were read
+         * before are still told. Does nothing when that connection is over already.
+         */ fun `refuseMessage`(`task`: kotlin.Long, `epoch`: kotlin.Long, `detail`: kotlin.String)
+        = 
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_func_refuse_message(
+    
+        
+        FfiConverterLong.lower(`task`),
+        FfiConverterLong.lower(`epoch`),
+        FfiConverterString.lower(`detail`),_status)
+}
+    
     
 
         /**
