@@ -3,8 +3,9 @@
 //!
 //! The rules:
 //!
-//! - Until somebody listens, everything is kept. When that is as much as the bound allows, the
-//!   socket is not read and no dial begins ([`Backlog::room`]); nothing is dropped.
+//! - Until somebody listens, everything is kept. When that is as much as the bounds allow, the
+//!   socket is not read ([`Backlog::room`]) and no dial begins
+//!   ([`Backlog::has_room_to_dial`]); nothing is dropped.
 //! - While somebody listens, but not to messages, steps (open, error, close) are told, and of
 //!   the messages of the present connection the newest are kept.
 //! - A late listener hears the present state: the open if the connection is open; else the last
@@ -19,6 +20,11 @@ use std::sync::Arc;
 /// on a phone.
 pub(super) const MAX_EVENTS: usize = 1024;
 pub(super) const MAX_BYTES: usize = 1 << 20;
+
+/// While as many steps as this, or of so many bytes, wait to be told, no dial begins: each dial
+/// adds two or three, and a refusal may carry 16 KiB of headers.
+const MAX_STEPS: usize = 256;
+const MAX_STEP_BYTES: usize = 512 << 10;
 
 /// So many messages are kept for a listener of messages while only others listen.
 const MAX_UNHEARD: usize = 256;
@@ -36,10 +42,12 @@ pub(crate) enum Interest {
 
 pub(super) struct Backlog {
     queue: VecDeque<Notice>,
-    /// How many events that is, how many of them are steps, and how many bytes.
+    /// How many events that is, and how many bytes.
     events: usize,
-    steps: usize,
     bytes: usize,
+    /// How many of them are steps, and of how many bytes.
+    steps: usize,
+    step_bytes: usize,
     interest: Interest,
     /// What a late listener hears, as of what was taken last.
     present: Vec<Arc<Step>>,
@@ -58,8 +66,9 @@ impl Backlog {
         Self {
             queue: VecDeque::new(),
             events: 0,
-            steps: 0,
             bytes: 0,
+            steps: 0,
+            step_bytes: 0,
             interest: Interest::Nothing,
             present: Vec::new(),
             before: Vec::new(),
@@ -70,14 +79,23 @@ impl Backlog {
         }
     }
 
-    /// How many more events may come; 0: none until some are taken.
+    /// How many more messages may come; 0: none until some are taken.
     pub(super) fn room(&self) -> usize {
         if self.bytes >= MAX_BYTES { 0 } else { MAX_EVENTS.saturating_sub(self.events) }
     }
 
-    /// True when at least half of the bound is free.
+    /// True when a dial may begin. Messages that wait do not matter: the new connection is not
+    /// read before there is room for what it brings.
+    pub(super) fn has_room_to_dial(&self) -> bool {
+        self.steps < MAX_STEPS && self.step_bytes < MAX_STEP_BYTES
+    }
+
+    /// True when at least half of each bound is free.
     pub(super) fn is_roomy(&self) -> bool {
-        self.events <= MAX_EVENTS / 2 && self.bytes <= MAX_BYTES / 2
+        self.events <= MAX_EVENTS / 2
+            && self.bytes <= MAX_BYTES / 2
+            && self.steps <= MAX_STEPS / 2
+            && self.step_bytes <= MAX_STEP_BYTES / 2
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -253,14 +271,20 @@ impl Backlog {
 
     fn count_in(&mut self, notice: &Notice) {
         self.events += notice.count();
-        self.steps += usize::from(notice.is_step());
         self.bytes += notice.size();
+        if notice.is_step() {
+            self.steps += 1;
+            self.step_bytes += notice.size();
+        }
     }
 
     fn count_out(&mut self, notice: &Notice) {
         self.events -= notice.count();
-        self.steps -= usize::from(notice.is_step());
         self.bytes -= notice.size();
+        if notice.is_step() {
+            self.steps -= 1;
+            self.step_bytes -= notice.size();
+        }
     }
 
     fn now_present(&mut self, step: Arc<Step>) {
@@ -458,13 +482,22 @@ mod tests {
         };
         let mut backlog = Backlog::new();
         let mut refusals = 0;
-        while backlog.room() > 0 {
+        while backlog.has_room_to_dial() {
             let mut failure = Failure::new(ErrorKind::HttpStatus, "");
             failure.refusal = Some(refusal.clone());
             backlog.push(Notice::of(Event::Error { epoch: 1, failure }, None), false);
             refusals += 1;
         }
-        assert!(refusals < 90, "{refusals} refusals of 12 KB are more than a mebibyte");
+        assert!(refusals < 45, "{refusals} refusals of 12 KB are more than half a mebibyte");
+        let mut flood = filled((0..2_000).map(|n| text(&n.to_string())));
+        assert!(flood.room() == 0 && flood.has_room_to_dial(), "messages hold up no dial");
+        while flood.has_room_to_dial() {
+            flood.push(open(1), false);
+        }
+        assert_eq!(flood.steps, MAX_STEPS);
+        while backlog.room() > 0 {
+            backlog.push(text("filler"), false);
+        }
         assert!(!backlog.push(text("late"), true));
         assert!(backlog.push(close(1), true), "a step is never discarded");
         assert_eq!(backlog.discarded(), 1);

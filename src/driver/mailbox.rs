@@ -187,13 +187,20 @@ impl Mailbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many events the run loop may bring; 0: none, and no new connection, until it is
-    /// woken.
+    /// How many messages the run loop may bring; 0: none until it is woken.
     pub(super) fn room(&self) -> usize {
         let mut state = self.state();
         let room = state.backlog.room();
         state.starved |= room == 0;
         room
+    }
+
+    /// Whether the run loop may dial; if not, it is woken when it may.
+    pub(super) fn has_room_to_dial(&self) -> bool {
+        let mut state = self.state();
+        let is_there = state.backlog.has_room_to_dial();
+        state.starved |= !is_there;
+        is_there
     }
 
     /// Adds what has happened. With `lossy`, messages for which there is no room are discarded

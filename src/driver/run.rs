@@ -123,7 +123,7 @@ impl Runner {
     /// Begins the dial that is held, unless the app has not heard enough of the ones before:
     /// refusals carry headers, which must not pile up. True: it began.
     fn release_dial(&mut self) -> bool {
-        if self.held_dial.is_none() || self.task.mailbox.room() == 0 {
+        if self.held_dial.is_none() || !self.task.mailbox.has_room_to_dial() {
             return false;
         }
         let Some(order) = self.held_dial.take() else { return false };
