@@ -127,13 +127,13 @@ class ExecutorTest {
         val failures = CountDownLatch(3)
         val next = CountDownLatch(1)
         Turns.addThread(object : Turn() {
-            override fun take(done: Long, maxEvents: Int, waitMs: Long): Boolean {
+            override fun take(maxEvents: Int, waitMs: Long): Boolean {
                 if (failures.count > 0) {
                     failures.countDown()
                     throw BufferUnderflowException()
                 }
                 next.countDown()
-                return super.take(done, maxEvents, waitMs)
+                return super.take(maxEvents, waitMs)
             }
         })
         assertTrue(next.await(PATIENCE_MS, TimeUnit.MILLISECONDS), "it waits for the next one")
