@@ -11,15 +11,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
 /// After this many frames other tasks have their turn: some 50 µs of small messages.
 const TURN: usize = 512;
-
-/// The wall clock ran this much further than the monotonic one, which stands still while a
-/// phone sleeps. Less than that is the wall clock being set right.
-const SLEPT: Duration = Duration::from_secs(3);
 
 /// The dial under way.
 struct Dial {
@@ -31,6 +27,15 @@ struct Dial {
     result: Pin<Box<dyn Future<Output = Result<Opened, DialRefused>> + Send>>,
 }
 
+/// The session's next deadline, and tokio's timer for it. Tokio's clock stands still while the
+/// device sleeps, so that a sleep makes the timer late.
+struct Alarm {
+    due: Instant,
+    /// How many sleeps were noticed when it was set.
+    sleeps: u64,
+    timer: Pin<Box<Sleep>>,
+}
+
 pub(super) struct Runner {
     task: Arc<Task>,
     options: DialOptions,
@@ -40,8 +45,7 @@ pub(super) struct Runner {
     dial: Option<Dial>,
     /// Waits for its event.
     opening: Option<Box<Opening>>,
-    alarm: Option<(Instant, Pin<Box<Sleep>>)>,
-    clocks: (Instant, SystemTime),
+    alarm: Option<Alarm>,
     read_paused: bool,
     /// What those who watch have been told.
     standing: Standing,
@@ -63,7 +67,6 @@ impl Runner {
             dial: None,
             opening: None,
             alarm: None,
-            clocks: (Instant::now(), SystemTime::now()),
             read_paused: false,
         }
     }
@@ -137,7 +140,7 @@ impl Runner {
         let Poll::Ready(result) = under_way.result.as_mut().poll(cx) else {
             let passed = under_way.steps.load(Ordering::Relaxed);
             if std::mem::replace(&mut under_way.told, passed) != passed {
-                self.task.session().handle(Input::DialProgress { dial }, Instant::now());
+                self.task.tell(Input::DialProgress { dial });
             }
             return false;
         };
@@ -156,7 +159,7 @@ impl Runner {
             Err(DialRefused::Failed(failure)) => Input::DialFailed { dial, failure },
             Err(DialRefused::GiveUp(failure)) => Input::GiveUp { dial, failure },
         };
-        self.task.session().handle(input, Instant::now());
+        self.task.tell(input);
         // The app may have closed in the meantime, or another dial may have taken the place of
         // this one: then nobody wants this connection.
         if !matches!(self.task.phase(), Phase::Open { .. } | Phase::Closing) {
@@ -174,7 +177,7 @@ impl Runner {
         let paused = room == 0;
         if paused != self.read_paused {
             self.read_paused = paused;
-            self.task.session().handle(Input::ReadPaused(paused), Instant::now());
+            self.task.tell(Input::ReadPaused(paused));
         }
         let (frames, heard) = connection.read(cx, room.min(*turn));
         drop(guard);
@@ -191,11 +194,10 @@ impl Runner {
 
     /// Tells the session, and collects the messages that are for the app.
     fn hear(&self, epoch: u64, heard: Vec<Heard>) -> Vec<Notice> {
-        let now = Instant::now();
         let mut notices = Vec::new();
         for heard in heard {
             // Not for all of it at once: the app's `send` waits for the same lock.
-            let mut session = self.task.session();
+            let (mut session, now) = self.task.session_now();
             match heard {
                 Heard::Packed(mut packed) => {
                     packed.retain(|data| session.receive(epoch, data, now));
@@ -222,7 +224,7 @@ impl Runner {
         match connection.poll_write(cx, || task.session().poll_transmit()) {
             Poll::Ready(written) => {
                 if written {
-                    task.session().handle(Input::Flushed, Instant::now());
+                    task.tell(Input::Flushed);
                 }
                 written
             }
@@ -230,34 +232,27 @@ impl Runner {
         }
     }
 
-    /// Keeps one timer at the session's next deadline. True: it was reached.
+    /// Handles the session's next deadline if it is due, or keeps a timer at it. True: it was
+    /// due.
     fn tick(&mut self, cx: &mut Context<'_>) -> bool {
-        let wanted = self.task.session().next_timeout();
-        if self.alarm.as_ref().map(|(due, _)| *due) != wanted {
-            self.alarm = wanted.map(|due| (due, Box::pin(tokio::time::sleep_until(due.into()))));
-        }
-        let Some((_, sleep)) = self.alarm.as_mut() else { return false };
-        if sleep.as_mut().poll(cx).is_pending() {
+        let (mut session, now) = self.task.session_now();
+        let Some(due) = session.next_timeout() else {
+            self.alarm = None;
             return false;
+        };
+        if due <= now {
+            session.handle_timeout(now);
+            return true;
         }
-        self.alarm = None;
-        let now = Instant::now();
-        let slept = self.slept(now);
-        let mut session = self.task.session();
-        session.handle_timeout(now);
-        if slept {
-            log::debug!("socket {}: the device slept", self.task.number);
-            session.handle(Input::Woke, now);
+        let sleeps = self.task.watch.sleeps();
+        drop(session);
+        if self.alarm.as_ref().is_none_or(|set| (set.due, set.sleeps) != (due, sleeps)) {
+            let timer = Box::pin(tokio::time::sleep(due - now));
+            self.alarm = Some(Alarm { due, sleeps, timer });
         }
-        true
-    }
-
-    fn slept(&mut self, now: Instant) -> bool {
-        let wall = SystemTime::now();
-        let (last, last_wall) = std::mem::replace(&mut self.clocks, (now, wall));
-        // A wall clock that was set back says nothing.
-        let wall_passed = wall.duration_since(last_wall).unwrap_or_default();
-        wall_passed.saturating_sub(now.saturating_duration_since(last)) >= SLEPT
+        // When it rings, the deadline is looked at again: the two clocks may differ a little.
+        let rings = |alarm: &mut Alarm| alarm.timer.as_mut().poll(cx).is_ready();
+        self.alarm.take_if(rings).is_some()
     }
 }
 
@@ -300,8 +295,7 @@ impl Future for Runner {
 /// A run loop that ends before its task does has met a bug of ours. The app is told, once.
 impl Drop for Runner {
     fn drop(&mut self) {
-        let mut session = self.task.session();
-        let now = Instant::now();
+        let (mut session, now) = self.task.session_now();
         if session.phase() == Phase::Closed {
             return;
         }

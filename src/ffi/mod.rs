@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 
 mod bytes;
+mod clock;
 mod hot;
 
+pub(crate) use clock::since_boot;
 pub(crate) use hot::take_dropped;

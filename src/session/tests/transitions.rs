@@ -109,6 +109,7 @@ const TABLE: &[Row] = {
     (S::Connecting, T::GiveUp, "Closed", &["error 2 Stopped", r#"close 2 1006 "" final"#]),
     (S::Connecting, T::Offline, "Suspended", &["abort 2", "error 2 Interrupted", r#"close 2 1006 "interrupted" retry 1/- held"#]),
     (S::Connecting, T::BackgroundAndGrace, "Suspended", &["abort 2", "error 2 Interrupted", r#"close 2 1006 "interrupted" retry 1/- held"#]),
+    (S::Connecting, T::Woke, "Connecting", &["abort 2", "dial 2 attempt 1"]),
     (S::Connecting, T::Pause, "Suspended", &["abort 2", "error 2 Interrupted", r#"close 2 1006 "paused" retry 1/- held"#]),
 
     (S::Waiting, T::Close, "Closed", &[r#"close 2 4000 "bye" final"#]),
@@ -367,6 +368,40 @@ fn the_grace_in_the_background_ends_once() {
     assert_eq!(sim.times("hang up"), [6_000]);
     sim.input(Input::Foreground(true));
     assert_eq!(sim.times("dial"), [14_000]);
+}
+
+/// Nothing is begun that would be interrupted at once.
+#[test]
+fn a_grace_that_ended_in_sleep_comes_first() {
+    for (state, said) in [
+        (State::Waiting, vec![]),
+        (State::Connecting, vec!["abort 2", "error 2 Interrupted", "close 2 1006"]),
+        (State::Open, vec!["hang up 2", "close 2 1006"]),
+    ] {
+        let mut sim = in_state(state);
+        sim.input(Input::Foreground(false));
+        sim.sleep(60_000);
+        sim.input(Input::Woke);
+        sim.timeout();
+        let lines = sim.timeline();
+        assert_eq!(lines.len(), said.len(), "{state:?}: {lines:?}");
+        for (line, said) in lines.iter().zip(said) {
+            assert!(line.contains(said), "{state:?}: {lines:?}");
+        }
+        assert_eq!(name(sim.machine.phase()), "Suspended");
+        assert_eq!(sim.next_timeout(), None);
+    }
+}
+
+/// The time to close is over when the device wakes up.
+#[test]
+fn a_close_that_was_due_in_sleep_is_due_at_once() {
+    let mut sim = in_state(State::Closing);
+    sim.sleep(60_000);
+    sim.input(Input::Woke);
+    sim.expect(&[]);
+    sim.timeout();
+    assert_eq!(sim.only(&["close"]), [r#"61000 close 2 3000 "first" final"#]);
 }
 
 #[test]
