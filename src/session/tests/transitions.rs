@@ -7,6 +7,7 @@ use super::timeline::name;
 use crate::session::{
     Config, ErrorKind, Failure, Heartbeat, HeartbeatPayload, Input, Phase, ReadyState,
 };
+use bytes::Bytes;
 
 /// The ways to be. Suspended has three reasons, and each ends differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,6 +268,41 @@ fn stale(sim: &mut Sim, epoch: u64, dial: u64) {
     sim.input(Input::CloseReceived { epoch, code: None, reason: String::new() });
     sim.input(Input::Failed { epoch, failure: failure.clone() });
     sim.input(Input::GiveUp { dial, failure });
+}
+
+/// What an older connection says changes nothing: no output, no deadline, no count.
+#[test]
+fn an_older_connection_has_no_say() {
+    let lost = || Failure::new(ErrorKind::ConnectionLost, "");
+    // It would be the answer to the question that is under way.
+    let pong = || Bytes::from_static(&[0, 0, 0, 1]);
+    for epoch in [0, 1, 3] {
+        let of_connection = [
+            Input::Received { epoch, message: text("old") },
+            Input::Alive { epoch },
+            Input::Ponged { epoch, payload: pong() },
+            Input::CloseReceived { epoch, code: None, reason: String::new() },
+            Input::Failed { epoch, failure: lost() },
+        ];
+        let of_dial = [
+            Input::DialProgress { dial: epoch },
+            Input::Opened { dial: epoch },
+            Input::DialFailed { dial: epoch, failure: lost() },
+            Input::GiveUp { dial: epoch, failure: lost() },
+        ];
+        for input in of_connection.into_iter().chain(of_dial) {
+            for state in [State::Connecting, State::Open, State::Closing] {
+                let mut sim = in_state(state);
+                sim.input(Input::Network(true));
+                sim.forget();
+                let before = (sim.machine.phase(), sim.next_timeout(), sim.machine.counters());
+                sim.input(input.clone());
+                let after = (sim.machine.phase(), sim.next_timeout(), sim.machine.counters());
+                assert_eq!(after, before, "{state:?} × {input:?}");
+                sim.expect(&[]);
+            }
+        }
+    }
 }
 
 fn ready_state(phase: &str) -> ReadyState {
