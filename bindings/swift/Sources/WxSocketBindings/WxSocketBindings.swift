@@ -934,7 +934,8 @@ public protocol BeforeConnect: AnyObject, Sendable {
     
     /**
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `last_error` is what ended the previous connection, if it failed.
+     * connection; `last_error` is what ended the previous connection, if it failed. When HTTP
+     * 401 or 403 would end the task, this is called once more first: for a new token.
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
      * as it has after an error, and what comes later is not heard. It is called on a thread of
@@ -1001,7 +1002,8 @@ open class BeforeConnectImpl: BeforeConnect, @unchecked Sendable {
     
     /**
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `last_error` is what ended the previous connection, if it failed.
+     * connection; `last_error` is what ended the previous connection, if it failed. When HTTP
+     * 401 or 403 would end the task, this is called once more first: for a new token.
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
      * as it has after an error, and what comes later is not heard. It is called on a thread of
@@ -1900,8 +1902,9 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     
     /**
      * Stops waiting: dials now, with a fresh counter of attempts, whatever holds the task
-     * back. A dial under way goes on; an open connection is asked for a sign of life and
-     * replaced only if it gives none.
+     * back. A dial under way goes on, unless it has passed no step (name, TCP, TLS) for 2 s:
+     * then it is begun again, which uses up no attempt. An open connection is asked for a sign
+     * of life and, if it gives none, replaced at once.
      */
     func reconnectNow() 
     
@@ -1930,7 +1933,7 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back dials at once, or asks an open connection for a sign of life.
+     * back does what `reconnect_now` does, unless something else holds the task back.
      */
     func setForeground(foreground: Bool) 
     
@@ -1942,8 +1945,10 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     
     /**
      * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up; with one (or a new one) the task dials at once, or asks an
-     * open connection for a sign of life.
+     * and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
+     * under way again, or asks an open connection for a sign of life and, if it gives none,
+     * replaces it at once. To be called for each change and not more often: at most 5 dials of
+     * a connection are begun again.
      */
     func setNetwork(available: Bool) 
     
@@ -2101,8 +2106,9 @@ open func readyState() -> ReadyState  {
     
     /**
      * Stops waiting: dials now, with a fresh counter of attempts, whatever holds the task
-     * back. A dial under way goes on; an open connection is asked for a sign of life and
-     * replaced only if it gives none.
+     * back. A dial under way goes on, unless it has passed no step (name, TCP, TLS) for 2 s:
+     * then it is begun again, which uses up no attempt. An open connection is asked for a sign
+     * of life and, if it gives none, replaced at once.
      */
 open func reconnectNow()  {try! rustCall() {
         uniffiCallStatus in
@@ -2168,7 +2174,7 @@ open func setBatchListener(listener: BatchListener)  {try! rustCall() {
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back dials at once, or asks an open connection for a sign of life.
+     * back does what `reconnect_now` does, unless something else holds the task back.
      */
 open func setForeground(foreground: Bool)  {try! rustCall() {
         uniffiCallStatus in
@@ -2194,8 +2200,10 @@ open func setListener(listener: SocketListener)  {try! rustCall() {
     
     /**
      * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up; with one (or a new one) the task dials at once, or asks an
-     * open connection for a sign of life.
+     * and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
+     * under way again, or asks an open connection for a sign of life and, if it gives none,
+     * replaces it at once. To be called for each change and not more often: at most 5 dials of
+     * a connection are begun again.
      */
 open func setNetwork(available: Bool)  {try! rustCall() {
         uniffiCallStatus in
@@ -3243,11 +3251,14 @@ public struct ReconnectOptions: Equatable, Hashable {
      */
     public let stopCodes: [Int32]?
     /**
-     * HTTP statuses (100 to 599) after which there is no point in coming back.
+     * HTTP statuses (100 to 599) after which there is no point in coming back. With a
+     * `before_connect`, 401 and 403 lead to one more dial first, as it may have a new token.
      */
     public let stopStatuses: [Int32]?
     /**
-     * Wait at least as long as the server's `Retry-After` asks, up to an hour. Default: yes.
+     * Wait at least as long as the server's `Retry-After` asks, up to an hour (a minute when
+     * the answer did not come over TLS), and a random part longer: a quarter of it, but at
+     * least 5 s and at most 60 s. Default: yes.
      */
     public let honourRetryAfter: Bool?
 
@@ -3270,10 +3281,13 @@ public struct ReconnectOptions: Equatable, Hashable {
          * Close codes (1000 to 4999) after which there is no point in coming back.
          */stopCodes: [Int32]? = nil, 
         /**
-         * HTTP statuses (100 to 599) after which there is no point in coming back.
+         * HTTP statuses (100 to 599) after which there is no point in coming back. With a
+         * `before_connect`, 401 and 403 lead to one more dial first, as it may have a new token.
          */stopStatuses: [Int32]? = nil, 
         /**
-         * Wait at least as long as the server's `Retry-After` asks, up to an hour. Default: yes.
+         * Wait at least as long as the server's `Retry-After` asks, up to an hour (a minute when
+         * the answer did not come over TLS), and a random part longer: a quarter of it, but at
+         * least 5 s and at most 60 s. Default: yes.
          */honourRetryAfter: Bool? = nil) {
         self.enabled = enabled
         self.delay = delay
@@ -5107,7 +5121,8 @@ public enum ReconnectDelay: Equatable, Hashable {
      * Random between bounds that grow, so that a thousand clients of a restarting server do
      * not come back in step. The first attempt waits 0 to `first_ms`; attempt n waits
      * `min_ms` to min(`max_ms`, `min_ms` × 2ⁿ⁻¹); after `slow_after_ms` of failing each
-     * waits `slow_ms` ± 20 %. After close codes 1012 and 1013 and HTTP 503, 5 to 20 s.
+     * waits `slow_ms` ± 20 %. Before that, after close codes 1012 and 1013 and HTTP 503, 5 to
+     * 20 s.
      */
     case fullJitter(
         /**
@@ -6649,7 +6664,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_batchlistener_on_state() != 42056) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 17003) {
+    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 18532) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_socketlistener_on_open() != 40747) {
@@ -6688,7 +6703,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_ready_state() != 22501) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_reconnect_now() != 62313) {
+    if (uniffi_wxsocket_checksum_method_sockettask_reconnect_now() != 8624) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_resume() != 43863) {
@@ -6703,13 +6718,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() != 19690) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_foreground() != 11376) {
+    if (uniffi_wxsocket_checksum_method_sockettask_set_foreground() != 2499) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_set_listener() != 56298) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_network() != 15544) {
+    if (uniffi_wxsocket_checksum_method_sockettask_set_network() != 20469) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_state() != 21670) {

@@ -1123,7 +1123,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_state() and 0xFFFF) != 42056) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 17003) {
+    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 18532) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_open() and 0xFFFF) != 40747) {
@@ -1162,7 +1162,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_ready_state() and 0xFFFF) != 22501) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_reconnect_now() and 0xFFFF) != 62313) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_reconnect_now() and 0xFFFF) != 8624) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume() and 0xFFFF) != 43863) {
@@ -1177,13 +1177,13 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() and 0xFFFF) != 19690) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_foreground() and 0xFFFF) != 11376) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_foreground() and 0xFFFF) != 2499) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_listener() and 0xFFFF) != 56298) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_network() and 0xFFFF) != 15544) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_network() and 0xFFFF) != 20469) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_state() and 0xFFFF) != 21670) {
@@ -2091,7 +2091,8 @@ public interface BeforeConnect {
     
     /**
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `last_error` is what ended the previous connection, if it failed.
+     * connection; `last_error` is what ended the previous connection, if it failed. When HTTP
+     * 401 or 403 would end the task, this is called once more first: for a new token.
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
      * as it has after an error, and what comes later is not heard. It is called on a thread of
@@ -2209,7 +2210,8 @@ open class BeforeConnectImpl: Disposable, AutoCloseable, BeforeConnect
     
     /**
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `last_error` is what ended the previous connection, if it failed.
+     * connection; `last_error` is what ended the previous connection, if it failed. When HTTP
+     * 401 or 403 would end the task, this is called once more first: for a new token.
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
      * as it has after an error, and what comes later is not heard. It is called on a thread of
@@ -3536,8 +3538,9 @@ public interface SocketTaskInterface {
     
     /**
      * Stops waiting: dials now, with a fresh counter of attempts, whatever holds the task
-     * back. A dial under way goes on; an open connection is asked for a sign of life and
-     * replaced only if it gives none.
+     * back. A dial under way goes on, unless it has passed no step (name, TCP, TLS) for 2 s:
+     * then it is begun again, which uses up no attempt. An open connection is asked for a sign
+     * of life and, if it gives none, replaced at once.
      */
     fun `reconnectNow`()
     
@@ -3566,7 +3569,7 @@ public interface SocketTaskInterface {
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back dials at once, or asks an open connection for a sign of life.
+     * back does what `reconnect_now` does, unless something else holds the task back.
      */
     fun `setForeground`(`foreground`: kotlin.Boolean)
     
@@ -3578,8 +3581,10 @@ public interface SocketTaskInterface {
     
     /**
      * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up; with one (or a new one) the task dials at once, or asks an
-     * open connection for a sign of life.
+     * and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
+     * under way again, or asks an open connection for a sign of life and, if it gives none,
+     * replaces it at once. To be called for each change and not more often: at most 5 dials of
+     * a connection are begun again.
      */
     fun `setNetwork`(`available`: kotlin.Boolean)
     
@@ -3813,8 +3818,9 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     
     /**
      * Stops waiting: dials now, with a fresh counter of attempts, whatever holds the task
-     * back. A dial under way goes on; an open connection is asked for a sign of life and
-     * replaced only if it gives none.
+     * back. A dial under way goes on, unless it has passed no step (name, TCP, TLS) for 2 s:
+     * then it is begun again, which uses up no attempt. An open connection is asked for a sign
+     * of life and, if it gives none, replaced at once.
      */override fun `reconnectNow`()
         = 
     callWithHandle {
@@ -3900,7 +3906,7 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back dials at once, or asks an open connection for a sign of life.
+     * back does what `reconnect_now` does, unless something else holds the task back.
      */override fun `setForeground`(`foreground`: kotlin.Boolean)
         = 
     callWithHandle {
@@ -3934,8 +3940,10 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     
     /**
      * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up; with one (or a new one) the task dials at once, or asks an
-     * open connection for a sign of life.
+     * and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
+     * under way again, or asks an open connection for a sign of life and, if it gives none,
+     * replaces it at once. To be called for each change and not more often: at most 5 dials of
+     * a connection are begun again.
      */override fun `setNetwork`(`available`: kotlin.Boolean)
         = 
     callWithHandle {
@@ -4734,12 +4742,15 @@ data class ReconnectOptions (
     val `stopCodes`: List<kotlin.Int>? = null 
     , 
     /**
-     * HTTP statuses (100 to 599) after which there is no point in coming back.
+     * HTTP statuses (100 to 599) after which there is no point in coming back. With a
+     * `before_connect`, 401 and 403 lead to one more dial first, as it may have a new token.
      */
     val `stopStatuses`: List<kotlin.Int>? = null 
     , 
     /**
-     * Wait at least as long as the server's `Retry-After` asks, up to an hour. Default: yes.
+     * Wait at least as long as the server's `Retry-After` asks, up to an hour (a minute when
+     * the answer did not come over TLS), and a random part longer: a quarter of it, but at
+     * least 5 s and at most 60 s. Default: yes.
      */
     val `honourRetryAfter`: kotlin.Boolean? = null 
     
@@ -6136,7 +6147,8 @@ sealed class ReconnectDelay {
      * Random between bounds that grow, so that a thousand clients of a restarting server do
      * not come back in step. The first attempt waits 0 to `first_ms`; attempt n waits
      * `min_ms` to min(`max_ms`, `min_ms` × 2ⁿ⁻¹); after `slow_after_ms` of failing each
-     * waits `slow_ms` ± 20 %. After close codes 1012 and 1013 and HTTP 503, 5 to 20 s.
+     * waits `slow_ms` ± 20 %. Before that, after close codes 1012 and 1013 and HTTP 503, 5 to
+     * 20 s.
      */
     data class FullJitter(
         /**
