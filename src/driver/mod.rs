@@ -156,7 +156,6 @@ impl Task {
         let mut session = self.session();
         let now = now();
         if self.watch.has_slept(now) {
-            log::debug!("socket {}: the device slept", self.number);
             session.handle(Input::Woke, now);
             self.waker.wake();
         }

@@ -27,15 +27,6 @@ struct Dial {
     result: Pin<Box<dyn Future<Output = Result<Opened, DialRefused>> + Send>>,
 }
 
-/// The session's next deadline, and tokio's timer for it. Tokio's clock stands still while the
-/// device sleeps, so that a sleep makes the timer late.
-struct Alarm {
-    due: Instant,
-    /// How many sleeps were noticed when it was set.
-    sleeps: u64,
-    timer: Pin<Box<Sleep>>,
-}
-
 pub(super) struct Runner {
     task: Arc<Task>,
     options: DialOptions,
@@ -45,7 +36,10 @@ pub(super) struct Runner {
     dial: Option<Dial>,
     /// Waits for its event.
     opening: Option<Box<Opening>>,
-    alarm: Option<Alarm>,
+    /// The session's next deadline, and tokio's timer for it.
+    alarm: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// How many sleeps of the device were noticed so far.
+    sleeps: u64,
     read_paused: bool,
     /// What those who watch have been told.
     standing: Standing,
@@ -67,6 +61,7 @@ impl Runner {
             dial: None,
             opening: None,
             alarm: None,
+            sleeps: 0,
             read_paused: false,
         }
     }
@@ -236,23 +231,31 @@ impl Runner {
     /// due.
     fn tick(&mut self, cx: &mut Context<'_>) -> bool {
         let (mut session, now) = self.task.session_now();
-        let Some(due) = session.next_timeout() else {
-            self.alarm = None;
-            return false;
-        };
-        if due <= now {
+        let due = session.next_timeout();
+        let is_due = due.is_some_and(|due| due <= now);
+        if is_due {
             session.handle_timeout(now);
+        }
+        drop(session);
+        let sleeps = self.task.watch.sleeps();
+        if std::mem::replace(&mut self.sleeps, sleeps) != sleeps {
+            log::debug!("socket {}: the device slept", self.task.number);
+            // Tokio's clock stood still meanwhile, so its timer is late.
+            self.alarm = None;
+        }
+        if is_due {
             return true;
         }
-        let sleeps = self.task.watch.sleeps();
-        drop(session);
-        if self.alarm.as_ref().is_none_or(|set| (set.due, set.sleeps) != (due, sleeps)) {
-            let timer = Box::pin(tokio::time::sleep(due - now));
-            self.alarm = Some(Alarm { due, sleeps, timer });
+        if self.alarm.as_ref().map(|(due, _)| *due) != due {
+            self.alarm = due.map(|due| (due, Box::pin(tokio::time::sleep(due - now))));
         }
-        // When it rings, the deadline is looked at again: the two clocks may differ a little.
-        let rings = |alarm: &mut Alarm| alarm.timer.as_mut().poll(cx).is_ready();
-        self.alarm.take_if(rings).is_some()
+        let Some((_, timer)) = self.alarm.as_mut() else { return false };
+        if timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        // The two clocks may differ a little: the deadline is looked at once more.
+        self.alarm = None;
+        true
     }
 }
 
