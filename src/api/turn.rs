@@ -4,10 +4,10 @@ use super::event::{
     CloseEvent, ErrorEvent, OpenEvent, SocketEvent, epoch_number, message_event, saturate,
     socket_event,
 };
-use crate::driver::{News, Notice, Standing, Taken, turns};
+use crate::driver::{News, Notice, Standing, Taken, now, turns};
 use crate::session::{Message, Phase};
 use bytes::Bytes;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Where a task is in its life; finer than `readyState`, which it never contradicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
@@ -41,7 +41,7 @@ impl From<Standing> for SocketState {
             Phase::Idle | Phase::Suspended => Self::Suspended,
             Phase::Connecting => Self::Connecting { attempt },
             Phase::Waiting { due } => {
-                let left = due.saturating_duration_since(Instant::now()).as_millis();
+                let left = due.saturating_duration_since(now()).as_millis();
                 Self::Waiting { attempt, delay_ms: i64::try_from(left).unwrap_or(i64::MAX) }
             }
             Phase::Open { .. } => Self::Open,

@@ -11,15 +11,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
 /// After this many frames other tasks have their turn: some 50 µs of small messages.
 const TURN: usize = 512;
-
-/// The wall clock ran this much further than the monotonic one, which stands still while a
-/// phone sleeps. Less than that is the wall clock being set right.
-const SLEPT: Duration = Duration::from_secs(3);
 
 /// The dial under way.
 struct Dial {
@@ -50,8 +46,10 @@ pub(super) struct Runner {
     held_dial: Option<DialOrder>,
     /// Waits for its event.
     opening: Option<Box<Opening>>,
+    /// The session's next deadline, and tokio's timer for it.
     alarm: Option<(Instant, Pin<Box<Sleep>>)>,
-    clocks: (Instant, SystemTime),
+    /// How many sleeps of the device were noticed so far.
+    sleeps: u64,
     read_paused: bool,
     /// What those who watch have been told.
     standing: Standing,
@@ -74,7 +72,7 @@ impl Runner {
             held_dial: None,
             opening: None,
             alarm: None,
-            clocks: (Instant::now(), SystemTime::now()),
+            sleeps: 0,
             read_paused: false,
         }
     }
@@ -161,7 +159,7 @@ impl Runner {
         let Poll::Ready(result) = under_way.result.as_mut().poll(cx) else {
             let passed = under_way.steps.load(Ordering::Relaxed);
             if std::mem::replace(&mut under_way.told, passed) != passed {
-                self.task.session().handle(Input::DialProgress { dial }, Instant::now());
+                self.task.tell(Input::DialProgress { dial });
             }
             return false;
         };
@@ -180,7 +178,7 @@ impl Runner {
             Err(DialRefused::Failed(failure)) => Input::DialFailed { dial, failure },
             Err(DialRefused::GiveUp(failure)) => Input::GiveUp { dial, failure },
         };
-        self.task.session().handle(input, Instant::now());
+        self.task.tell(input);
         // The app may have closed in the meantime, or another dial may have taken the place of
         // this one: then nobody wants this connection.
         if !matches!(self.task.phase(), Phase::Open { .. } | Phase::Closing) {
@@ -201,7 +199,7 @@ impl Runner {
         let paused = room == 0;
         if paused != self.read_paused {
             self.read_paused = paused;
-            self.task.session().handle(Input::ReadPaused(paused), Instant::now());
+            self.task.tell(Input::ReadPaused(paused));
         }
         let (frames, heard) = connection.read(cx, room.min(*turn));
         drop(guard);
@@ -218,11 +216,10 @@ impl Runner {
 
     /// Tells the session, and collects the messages that are for the app.
     fn hear(&self, epoch: u64, heard: Vec<Heard>) -> Vec<Notice> {
-        let now = Instant::now();
         let mut notices = Vec::new();
         for heard in heard {
             // Not for all of it at once: the app's `send` waits for the same lock.
-            let mut session = self.task.session();
+            let (mut session, now) = self.task.session_now();
             match heard {
                 Heard::Packed(mut packed) => {
                     packed.retain(|data| session.receive(epoch, data, now));
@@ -251,38 +248,40 @@ impl Runner {
         flushed
     }
 
-    /// Keeps one timer at the session's next deadline. True: it was reached.
+    /// Handles the session's next deadline if it is due, or keeps a timer at it. True: it was
+    /// due.
     fn tick(&mut self, cx: &mut Context<'_>) -> bool {
-        let wanted = self.task.session().next_timeout();
-        if self.alarm.as_ref().map(|(due, _)| *due) != wanted {
-            self.alarm = wanted.map(|due| (due, Box::pin(tokio::time::sleep_until(due.into()))));
+        let (session, now) = self.task.session_now();
+        let due = session.next_timeout();
+        drop(session);
+        let is_due = due.is_some_and(|due| due <= now);
+        if is_due {
+            // What the peer has acknowledged by now may be a sign of life.
+            if let Some(connection) = self.task.connection().as_ref() {
+                self.task.wrote(connection, false);
+            }
+            let (mut session, now) = self.task.session_now();
+            session.handle_timeout(now);
         }
-        let Some((_, sleep)) = self.alarm.as_mut() else { return false };
-        if sleep.as_mut().poll(cx).is_pending() {
+        let sleeps = self.task.watch.sleeps();
+        if std::mem::replace(&mut self.sleeps, sleeps) != sleeps {
+            log::debug!("socket {}: the device slept", self.task.number);
+            // Tokio's clock stood still meanwhile, so its timer is late.
+            self.alarm = None;
+        }
+        if is_due {
+            return true;
+        }
+        if self.alarm.as_ref().map(|(due, _)| *due) != due {
+            self.alarm = due.map(|due| (due, Box::pin(tokio::time::sleep(due - now))));
+        }
+        let Some((_, timer)) = self.alarm.as_mut() else { return false };
+        if timer.as_mut().poll(cx).is_pending() {
             return false;
         }
+        // The two clocks may differ a little: the deadline is looked at once more.
         self.alarm = None;
-        // What the peer has acknowledged by now may be a sign of life.
-        if let Some(connection) = self.task.connection().as_ref() {
-            self.task.wrote(connection, false);
-        }
-        let now = Instant::now();
-        let slept = self.slept(now);
-        let mut session = self.task.session();
-        session.handle_timeout(now);
-        if slept {
-            log::debug!("socket {}: the device slept", self.task.number);
-            session.handle(Input::Woke, now);
-        }
         true
-    }
-
-    fn slept(&mut self, now: Instant) -> bool {
-        let wall = SystemTime::now();
-        let (last, last_wall) = std::mem::replace(&mut self.clocks, (now, wall));
-        // A wall clock that was set back says nothing.
-        let wall_passed = wall.duration_since(last_wall).unwrap_or_default();
-        wall_passed.saturating_sub(now.saturating_duration_since(last)) >= SLEPT
     }
 }
 
@@ -326,8 +325,7 @@ impl Future for Runner {
 /// A run loop that ends before its task does has met a bug of ours. The app is told, once.
 impl Drop for Runner {
     fn drop(&mut self) {
-        let mut session = self.task.session();
-        let now = Instant::now();
+        let (mut session, now) = self.task.session_now();
         if session.phase() == Phase::Closed {
             return;
         }

@@ -198,7 +198,8 @@ pub enum Input {
     /// Stop waiting: dial now, with a fresh counter. A dial without progress for 2 s is begun
     /// again.
     ReconnectNow,
-    /// The device slept: more time has passed than the monotonic clock shows.
+    /// The device has slept, for the time that has passed since the previous input. It comes
+    /// before any other input and before [`handle_timeout`](super::Session::handle_timeout).
     Woke,
 }
 

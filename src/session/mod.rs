@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! handle(input, now) ─┐
-//! send(message, now) ─┼─▶ poll()          until None: what to do, what to tell the app
+//! send(message, now) ─┼─▶ poll_all()      what to do, what to tell the app
 //! handle_timeout(now)─┘   poll_transmit() while the connection can take it: what to write
 //!                         next_timeout()  when to call handle_timeout
 //! ```
@@ -150,11 +150,6 @@ impl Session {
         self.failed_epoch
     }
 
-    /// The next thing to do.
-    pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
-    }
-
     /// Everything there is to do, in order. Nothing of it is kept, not even its memory: a task
     /// is idle most of its life.
     pub fn poll_all(&mut self) -> VecDeque<Output> {
@@ -233,7 +228,7 @@ impl Session {
     }
 
     /// A data message arrived; whoever has it tells the app. True: it is for the app, after
-    /// everything that [`poll`](Self::poll) gives already and before what it will give.
+    /// everything that [`poll_all`](Self::poll_all) gives already and before what it will give.
     pub fn receive(&mut self, epoch: u64, data: Data<'_>, now: Instant) -> bool {
         self.is_current(epoch) && self.received(data, now)
     }

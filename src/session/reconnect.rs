@@ -69,6 +69,11 @@ impl Reconnect {
         self.refreshed = false;
     }
 
+    /// The device slept. It did not fail all that time.
+    pub(super) fn woke(&mut self) {
+        self.failing_since = None;
+    }
+
     /// Settles what follows the end of a connection and counts it.
     pub(super) fn decide(
         &mut self,

@@ -142,11 +142,23 @@ impl Session {
         }
     }
 
-    /// The device slept. Whatever was waited for has waited long enough.
+    /// The device slept. Whatever was waited for has waited long enough, and what the network
+    /// said meanwhile may be lost.
     pub(super) fn woke(&mut self, now: Instant) {
+        self.reconnect.woke();
+        // First, so that nothing is begun that would be interrupted at once.
+        if self.timers.get(Timer::Grace).is_some_and(|due| due <= now) {
+            self.timers.stop(Timer::Grace);
+            self.grace_over(now);
+        }
         match self.phase {
             Phase::Waiting { .. } => self.dial(now),
-            Phase::Open { .. } => self.probe(now),
+            Phase::Connecting => self.dial_again(now),
+            Phase::Open { .. } => {
+                // Nobody was awake to hear an answer to an older question.
+                self.timers.stop(Timer::Answer);
+                self.probe(now);
+            }
             _ => {}
         }
     }

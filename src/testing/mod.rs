@@ -45,6 +45,7 @@ mod script;
 mod script_serde;
 mod server;
 
+pub use crate::driver::device_sleep;
 pub use crate::net::set_resolver;
 pub use record::{SeenConnection, SeenEnd, SeenFrame, SeenFrameKind, Snapshot};
 pub use script::{

@@ -98,9 +98,7 @@ impl Broken {
     /// Takes what the sound machine wants done, and spoils it.
     fn spoil(&mut self, now: Instant) {
         self.now = now;
-        while let Some(output) = self.inner.poll() {
-            self.spoil_output(output);
-        }
+        self.inner.poll_all().into_iter().for_each(|output| self.spoil_output(output));
     }
 
     fn spoil_output(&mut self, mut output: Output) {
@@ -214,8 +212,8 @@ impl Machine for Broken {
         self.spoil(now);
     }
 
-    fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+    fn poll_all(&mut self) -> VecDeque<Output> {
+        std::mem::take(&mut self.outputs)
     }
 
     fn poll_transmit(&mut self) -> Option<Transmit> {

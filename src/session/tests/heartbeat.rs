@@ -314,6 +314,36 @@ fn a_deadline_slept_through_is_one_more_question() {
     assert_eq!(sim.times("error 1 HeartbeatTimeout"), [3_612_500]);
 }
 
+/// The driver says so before it handles any deadline: one question, with the whole time of a
+/// probe, however little was left of the time for the older one.
+#[test]
+fn a_sleep_with_a_question_under_way_is_one_more_question() {
+    for asleep in [3_900, 4_000, 3_600_000] {
+        let mut sim = open(pinging(), Connection::opens(0));
+        sim.run_until(10_000);
+        sim.forget();
+        sim.sleep(asleep);
+        sim.input(Input::Woke);
+        sim.timeout();
+        let woke = 10_000 + asleep;
+        sim.expect(&[&format!("{woke} write Ping 2")]);
+        sim.run_for(60_000);
+        assert_eq!(sim.times("error 1 HeartbeatTimeout"), [woke + 2_500]);
+        assert_eq!(sim.times("dial 2"), [woke + 2_500]);
+    }
+}
+
+#[test]
+fn a_sleep_without_a_heartbeat_is_a_question_too() {
+    let mut sim = Sim::new(plain()).then(Connection::opens(0).ponging(50)).connected();
+    sim.run_until(1_000);
+    sim.sleep(3_600_000);
+    sim.input(Input::Woke);
+    sim.run_for(60_000);
+    assert_eq!(sim.times("write Ping 1"), [3_601_000]);
+    sim.never("error");
+}
+
 #[test]
 fn a_second_deadline_slept_through_is_death() {
     let mut sim = open(pinging(), Connection::opens(0));

@@ -567,6 +567,45 @@ fn waking_hurries_but_does_not_set_the_counter_back() {
     assert_eq!(sim.times("error 3 ReconnectLimit"), [20]);
 }
 
+/// A dial from before the sleep has lost its answers. What is left of it is not heard.
+#[test]
+fn a_dial_from_before_a_sleep_is_begun_again_as_the_same_attempt() {
+    let mut sim = Sim::new(under(policy(Backoff::Fixed(ms(1_000)), Some(1))))
+        .then(refused())
+        .then(Connection::opens(3_601_000))
+        .then(Connection::opens(500))
+        .connected();
+    sim.run_until(1_100);
+    sim.sleep(3_600_000);
+    sim.forget();
+    for _ in 0..3 {
+        sim.input(Input::Woke);
+    }
+    sim.run_for(10_000);
+    sim.expect(&[
+        "3601100 abort 2",
+        "3601100 dial 2 attempt 1",
+        "3601100 abort 2",
+        "3601100 dial 2 attempt 1",
+        "3601100 abort 2",
+        "3601100 dial 2 attempt 1",
+    ]);
+}
+
+/// Who was away an hour did not fail for an hour: the slow pace is for servers that are down.
+#[test]
+fn a_sleep_does_not_count_as_failing() {
+    let mut sim = Sim::with_jitter(under(policy(FULL_JITTER, None)), fixed(0.5))
+        .always(refused())
+        .connected();
+    sim.run_until(1);
+    sim.sleep(3_600_000);
+    sim.forget();
+    sim.input(Input::Woke);
+    sim.run_for(0);
+    assert!(sim.only(&["close 2"])[0].ends_with("retry 2/- in 1500"), "{:?}", sim.timeline());
+}
+
 #[test]
 fn a_retry_slept_through_is_one_dial() {
     let mut sim = Sim::new(plain()).then(refused()).connected();

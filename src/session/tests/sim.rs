@@ -18,7 +18,7 @@ pub(super) trait Machine {
     fn handle(&mut self, input: Input, now: Instant);
     fn send(&mut self, message: Message, now: Instant) -> Result<SendOutcome, SendRefused>;
     fn handle_timeout(&mut self, now: Instant);
-    fn poll(&mut self) -> Option<Output>;
+    fn poll_all(&mut self) -> VecDeque<Output>;
     fn poll_transmit(&mut self) -> Option<Transmit>;
     fn wants_transmit(&self) -> bool;
     fn next_timeout(&self) -> Option<Instant>;
@@ -37,8 +37,8 @@ impl Machine for Session {
     fn handle_timeout(&mut self, now: Instant) {
         Session::handle_timeout(self, now);
     }
-    fn poll(&mut self) -> Option<Output> {
-        Session::poll(self)
+    fn poll_all(&mut self) -> VecDeque<Output> {
+        Session::poll_all(self)
     }
     fn poll_transmit(&mut self) -> Option<Transmit> {
         Session::poll_transmit(self)
@@ -242,7 +242,7 @@ impl<M: Machine> Sim<M> {
 
     fn record(&mut self, stimulus: Stimulus) {
         let phase = self.machine.phase();
-        let outputs: Vec<Output> = std::iter::from_fn(|| self.machine.poll()).collect();
+        let outputs: Vec<Output> = self.machine.poll_all().into();
         let wanted_transmit = self.machine.wants_transmit();
         let written: Vec<Transmit> = match self.writable {
             true => std::iter::from_fn(|| self.machine.poll_transmit()).collect(),

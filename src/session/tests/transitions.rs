@@ -7,6 +7,7 @@ use super::timeline::name;
 use crate::session::{
     Config, ErrorKind, Failure, Heartbeat, HeartbeatPayload, Input, Phase, ReadyState,
 };
+use bytes::Bytes;
 
 /// The ways to be. Suspended has three reasons, and each ends differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,7 @@ const TABLE: &[Row] = {
     (S::Connecting, T::GiveUp, "Closed", &["error 2 Stopped", r#"close 2 1006 "" final"#]),
     (S::Connecting, T::Offline, "Suspended", &["abort 2", "error 2 Interrupted", r#"close 2 1006 "interrupted" retry 1/- held"#]),
     (S::Connecting, T::BackgroundAndGrace, "Suspended", &["abort 2", "error 2 Interrupted", r#"close 2 1006 "interrupted" retry 1/- held"#]),
+    (S::Connecting, T::Woke, "Connecting", &["abort 2", "dial 2 attempt 1"]),
     (S::Connecting, T::Pause, "Suspended", &["abort 2", "error 2 Interrupted", r#"close 2 1006 "paused" retry 1/- held"#]),
 
     (S::Waiting, T::Close, "Closed", &[r#"close 2 4000 "bye" final"#]),
@@ -268,6 +270,41 @@ fn stale(sim: &mut Sim, epoch: u64, dial: u64) {
     sim.input(Input::GiveUp { dial, failure });
 }
 
+/// What an older connection says changes nothing: no output, no deadline, no count.
+#[test]
+fn an_older_connection_has_no_say() {
+    let lost = || Failure::new(ErrorKind::ConnectionLost, "");
+    // It would be the answer to the question that is under way.
+    let pong = || Bytes::from_static(&[0, 0, 0, 1]);
+    for epoch in [0, 1, 3] {
+        let of_connection = [
+            Input::Received { epoch, message: text("old") },
+            Input::Alive { epoch },
+            Input::Ponged { epoch, payload: pong() },
+            Input::CloseReceived { epoch, code: None, reason: String::new() },
+            Input::Failed { epoch, failure: lost() },
+        ];
+        let of_dial = [
+            Input::DialProgress { dial: epoch },
+            Input::Opened { dial: epoch },
+            Input::DialFailed { dial: epoch, failure: lost() },
+            Input::GiveUp { dial: epoch, failure: lost() },
+        ];
+        for input in of_connection.into_iter().chain(of_dial) {
+            for state in [State::Connecting, State::Open, State::Closing] {
+                let mut sim = in_state(state);
+                sim.input(Input::Network(true));
+                sim.forget();
+                let before = (sim.machine.phase(), sim.next_timeout(), sim.machine.counters());
+                sim.input(input.clone());
+                let after = (sim.machine.phase(), sim.next_timeout(), sim.machine.counters());
+                assert_eq!(after, before, "{state:?} × {input:?}");
+                sim.expect(&[]);
+            }
+        }
+    }
+}
+
 fn ready_state(phase: &str) -> ReadyState {
     match phase {
         "Open" => ReadyState::Open,
@@ -410,6 +447,40 @@ fn a_grace_that_does_not_run_cannot_end() {
     sim.input(Input::Foreground(false));
     sim.input(Input::GraceOver);
     sim.expect(&[]);
+}
+
+/// Nothing is begun that would be interrupted at once.
+#[test]
+fn a_grace_that_ended_in_sleep_comes_first() {
+    for (state, said) in [
+        (State::Waiting, vec![]),
+        (State::Connecting, vec!["abort 2", "error 2 Interrupted", "close 2 1006"]),
+        (State::Open, vec!["hang up 2", "close 2 1006"]),
+    ] {
+        let mut sim = in_state(state);
+        sim.input(Input::Foreground(false));
+        sim.sleep(60_000);
+        sim.input(Input::Woke);
+        sim.timeout();
+        let lines = sim.timeline();
+        assert_eq!(lines.len(), said.len(), "{state:?}: {lines:?}");
+        for (line, said) in lines.iter().zip(said) {
+            assert!(line.contains(said), "{state:?}: {lines:?}");
+        }
+        assert_eq!(name(sim.machine.phase()), "Suspended");
+        assert_eq!(sim.next_timeout(), None);
+    }
+}
+
+/// The time to close is over when the device wakes up.
+#[test]
+fn a_close_that_was_due_in_sleep_is_due_at_once() {
+    let mut sim = in_state(State::Closing);
+    sim.sleep(60_000);
+    sim.input(Input::Woke);
+    sim.expect(&[]);
+    sim.timeout();
+    assert_eq!(sim.only(&["close"]), [r#"61000 close 2 3000 "first" final"#]);
 }
 
 #[test]
