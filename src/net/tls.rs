@@ -175,9 +175,9 @@ static TURNS: Semaphore = Semaphore::const_new(PROCESSED_AT_ONCE);
 
 /// Wakes the dial when its handshake can go on.
 #[derive(Default)]
-struct Progress(Notify);
+struct Wakeup(Notify);
 
-impl Wake for Progress {
+impl Wake for Wakeup {
     fn wake(self: Arc<Self>) {
         self.0.notify_one();
     }
@@ -187,11 +187,11 @@ impl Wake for Progress {
 async fn poll_on_threads<T: Send + 'static>(
     mut future: BoxFuture<'static, T>,
 ) -> Result<T, tokio::task::JoinError> {
-    let progress = Arc::new(Progress::default());
+    let wakeup = Arc::new(Wakeup::default());
     loop {
         // Never closed, so there is always a permit in the end.
         let turn = TURNS.acquire().await;
-        let waker = Waker::from(progress.clone());
+        let waker = Waker::from(wakeup.clone());
         let poll = move || {
             let _turn = turn;
             let result = future.as_mut().poll(&mut Context::from_waker(&waker));
@@ -202,7 +202,7 @@ async fn poll_on_threads<T: Send + 'static>(
             return Ok(output);
         }
         future = polled;
-        progress.0.notified().await;
+        wakeup.0.notified().await;
     }
 }
 
