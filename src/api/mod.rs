@@ -7,7 +7,7 @@ mod listener;
 mod logging;
 mod options;
 pub(crate) mod preset;
-mod resolve;
+pub(crate) mod resolve;
 mod task;
 mod turn;
 

@@ -6,7 +6,7 @@ use crate::session::{Data, ErrorKind, Failure, Input, Message, Transmit};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
@@ -65,11 +65,20 @@ impl Connection {
         }
     }
 
-    /// Whether an app's thread may write by itself. Once per thing heard: a conversation gains
+    /// Writes what `next` gives on an app's thread. Once per thing heard: a conversation gains
     /// from it, while a burst is better collected by the run loop, many messages to a system
-    /// call.
-    pub(super) fn is_turn_to_write_through(&mut self) -> bool {
-        !std::mem::replace(&mut self.written_through, true)
+    /// call. Not while something else is on its way to the socket: that is the run loop's, and
+    /// may be large. True: the kernel has all of it.
+    pub(super) fn write_through(&mut self, next: impl FnOnce() -> Option<Transmit>) -> bool {
+        if self.dirty || std::mem::replace(&mut self.written_through, true) {
+            return false;
+        }
+        // Nobody can be woken through this context: what is not written now is the run
+        // loop's, which registers its own.
+        let mut context = Context::from_waker(Waker::noop());
+        let mut next = Some(next);
+        let written = self.poll_write(&mut context, || next.take().and_then(|next| next()));
+        written == Poll::Ready(true) && self.broken.is_none()
     }
 
     /// How far the bytes have come.
@@ -297,4 +306,28 @@ fn failure(error: &Error) -> Failure {
         _ => ErrorKind::Unknown,
     };
     Failure::new(kind, error.to_string())
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::ConnectOptions;
+    use crate::api::resolve::resolve;
+    use crate::testing::{Script, ScriptedServer};
+
+    #[test]
+    fn an_apps_thread_does_not_write_while_something_else_is_on_its_way() {
+        let server = ScriptedServer::start(Script::default()).expect("starts");
+        let rules = resolve(ConnectOptions::new(server.url())).expect("valid");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let opened = crate::net::dial(&rules.dial).await.ok().expect("it listens");
+            let mut connection = Connection::new(1, opened.socket);
+            connection.dirty = true;
+            assert!(!connection.write_through(|| panic!("a large message may be half written")));
+            connection.dirty = false;
+            assert!(connection.write_through(|| Some(Transmit::Message(Message::text("x")))));
+            assert!(!connection.write_through(|| panic!("once per thing heard")));
+        });
+    }
 }

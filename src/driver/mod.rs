@@ -22,7 +22,6 @@ use futures_util::task::AtomicWaker;
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
 use std::time::Instant;
 
 /// A larger message is masked, copied and written by the run loop: `send` is to return at
@@ -106,6 +105,10 @@ impl Task {
 
     /// Writes what was just accepted on the caller's thread, which spares a small message the
     /// wait for the run loop (two context switches, some 10 µs). True: everything is written.
+    ///
+    /// It writes this one message and only if nothing else waits. Otherwise the caller, which may
+    /// be the thread that draws, would write megabytes that others have sent, and hold up the run
+    /// loop meanwhile.
     fn write_through(&self, size: usize) -> bool {
         if size > WRITE_THROUGH {
             return false;
@@ -113,18 +116,11 @@ impl Task {
         // Held by the run loop, which is about to write anyhow.
         let Ok(mut connection) = self.connection.try_lock() else { return false };
         let Some(connection) = connection.as_mut() else { return false };
-        if !connection.is_turn_to_write_through() {
-            return false;
+        let written = connection.write_through(|| self.session().poll_only_transmit(WRITE_THROUGH));
+        if written {
+            self.wrote(connection, true);
         }
-        // Nobody can be woken through this context: what is not written now is the run
-        // loop's, which registers its own.
-        let mut context = Context::from_waker(Waker::noop());
-        let written = connection.poll_write(&mut context, || self.session().poll_transmit());
-        if written.is_pending() || connection.broken.is_some() {
-            return false;
-        }
-        self.wrote(connection, true);
-        true
+        written
     }
 
     /// Tells the session what an attempt to write has come to. `flushed`: the kernel has
@@ -193,4 +189,68 @@ fn standing(session: &Session) -> Standing {
 fn jitter() -> f64 {
     let bits = std::hash::RandomState::new().hash_one(()) >> 11;
     bits as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::ConnectOptions;
+    use crate::api::resolve::resolve;
+    use crate::testing::{Script, ScriptedServer};
+    use std::sync::mpsc::channel;
+
+    /// Calls `work` while the thread of all run loops is held up: what happens meanwhile is done
+    /// by this thread.
+    fn without_run_loops(work: impl FnOnce()) {
+        let (entered, begun) = channel();
+        let (release, held) = channel::<()>();
+        runtime::handle().spawn(async move {
+            entered.send(()).expect("the test waits");
+            let _ = held.recv();
+        });
+        begun.recv().expect("it runs");
+        work();
+        drop(release);
+    }
+
+    fn bytes_written(task: &Task) -> u64 {
+        written(task.connection().as_ref().expect("it is open"))
+    }
+
+    fn written(connection: &Connection) -> u64 {
+        match connection.progress() {
+            Input::Progress { written, .. } => written,
+            _ => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn send_writes_its_own_message_and_only_if_nothing_else_waits() {
+        let server = ScriptedServer::start(Script::default()).expect("starts");
+        let rules = resolve(ConnectOptions::new(server.url())).expect("valid");
+        let task = Task::start(rules.config, rules.dial, None);
+        let hear = |what: &str| assert_eq!(task.mailbox().take(1).len(), 1, "{what}");
+        hear("the open");
+
+        without_run_loops(|| {
+            let before = bytes_written(&task);
+            task.send(Message::text("small")).expect("it is open");
+            assert!(bytes_written(&task) > before, "a message that is alone is written at once");
+            assert_eq!(task.buffered_amount(), 0);
+        });
+        hear("its echo");
+
+        without_run_loops(|| {
+            let before = bytes_written(&task);
+            let large = Message::binary(vec![7; 64 << 10]);
+            task.send(large).expect("it is open");
+            task.send(Message::text("small")).expect("it is open");
+            assert_eq!(bytes_written(&task), before, "the run loop writes what is large");
+            assert_eq!(task.buffered_amount(), (64 << 10) + 5);
+        });
+        hear("the large one");
+        hear("the small one");
+
+        task.handle(Input::Close { code: 1000, reason: String::new() });
+    }
 }

@@ -203,6 +203,13 @@ impl Session {
         Some(Transmit::Close { code: closing.code, reason: closing.reason.clone() })
     }
 
+    /// As [`poll_transmit`](Self::poll_transmit) if one message of the app waits, of at most so
+    /// many bytes, and nothing else does.
+    pub fn poll_only_transmit(&mut self, max_bytes: usize) -> Option<Transmit> {
+        let is_alone = matches!(self.phase, Phase::Open { .. }) && self.outbox.has_only(max_bytes);
+        if is_alone { self.poll_transmit() } else { None }
+    }
+
     /// Is there anything for [`poll_transmit`](Self::poll_transmit)?
     pub fn wants_transmit(&self) -> bool {
         match self.phase {

@@ -151,6 +151,12 @@ impl Outbox {
         Some(Transmit::Message(message))
     }
 
+    /// One message of the app waits, of at most so many bytes, and nothing else does.
+    pub(super) fn has_only(&self, max_bytes: usize) -> bool {
+        let is_small = |(message, _): &(Message, Instant)| message.len() <= max_bytes;
+        self.urgent.is_empty() && self.waiting.len() == 1 && self.waiting.iter().all(is_small)
+    }
+
     pub(super) fn has_next(&self) -> bool {
         !self.urgent.is_empty() || !self.waiting.is_empty()
     }
