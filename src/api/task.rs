@@ -7,7 +7,7 @@ use super::listener::{BeforeConnect, ConnectDecision, SocketListener};
 use super::options::ConnectOptions;
 use super::resolve;
 use super::turn::SocketState;
-use crate::driver::{BeforeDial, DialRefused, Mailbox, Notice, Receiver, Task, guarded};
+use crate::driver::{BeforeDial, DialRefused, Mailbox, Notice, Receiver, Task, guarded, is_forked};
 use crate::net::DialOptions;
 use crate::session::{
     CloseRefused, ErrorKind, Failure, Input, MAX_REASON_BYTES, Message, ReadyState, SendOutcome,
@@ -22,7 +22,13 @@ use std::time::Duration;
 /// `listener` hears everything from the first event on. Without one, events wait (and in the
 /// end the server does) until one is set or [`SocketTask::events`] takes them.
 ///
-/// Fails with [`WxError::InvalidArgument`] when an option is not valid; then nothing is made.
+/// Fails with [`WxError::InvalidArgument`] when an option is not valid, and with
+/// [`WxError::Unavailable`] when the operating system refuses the thread or the event queue that
+/// the library needs once per process; then nothing is made, and a later call may succeed.
+///
+/// After `fork` the library cannot be used in the child of a process that has used it, unless the
+/// child calls `exec`: this function fails there with [`WxError::Unavailable`], and nothing comes
+/// of the tasks that the child has inherited.
 #[uniffi::export(default(listener = None, before_connect = None))]
 pub fn connect_socket(
     options: ConnectOptions,
@@ -31,7 +37,8 @@ pub fn connect_socket(
 ) -> Result<Arc<SocketTask>, WxError> {
     let rules = resolve::resolve(options)?;
     let before_dial = before_connect.map(|app| Arc::new(Hook(app)) as Arc<dyn BeforeDial>);
-    let task = Arc::new(SocketTask { task: Task::start(rules.config, rules.dial, before_dial) });
+    let task = Task::start(rules.config, rules.dial, before_dial).map_err(WxError::unavailable)?;
+    let task = Arc::new(SocketTask { task });
     if let Some(listener) = listener {
         task.set_listener(listener);
     }
@@ -231,6 +238,10 @@ impl EventStream {
     /// Waits until there is something and takes it, at most `max` events. Empty: the task is
     /// over and everything was taken, or it has a listener, which gets everything.
     pub fn next_events(&self, max: u32) -> Vec<SocketEvent> {
+        if is_forked() {
+            // Nobody would ever end the wait.
+            return Vec::new();
+        }
         let mut events = Vec::new();
         for_each_event(self.mailbox.take(max as usize), |event| events.push(event));
         events

@@ -12,6 +12,7 @@ mod runtime;
 pub(crate) mod turns;
 
 pub(crate) use mailbox::{Mailbox, Notice, Opening, Receiver, Standing, guarded};
+pub(crate) use runtime::is_forked;
 
 use crate::net::DialOptions;
 use crate::session::{
@@ -21,7 +22,7 @@ use connection::Connection;
 use futures_util::task::AtomicWaker;
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 /// A larger message is masked, copied and written by the run loop: `send` is to return at
@@ -61,12 +62,14 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// Starts a task; it dials in the background at once.
+    /// Starts a task; it dials in the background at once. The error says why the system does not
+    /// let it.
     pub(crate) fn start(
         config: Config,
         dial: DialOptions,
         before_dial: Option<Arc<dyn BeforeDial>>,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, String> {
+        runtime::start()?;
         let close_timeout = config.close_timeout;
         let mut session = Session::new(config, Box::new(jitter));
         session.handle(Input::Connect, Instant::now());
@@ -81,7 +84,7 @@ impl Task {
         });
         let runner = run::Runner::new(task.clone(), dial, before_dial, close_timeout);
         runtime::handle().spawn(runner);
-        task
+        Ok(task)
     }
 
     /// Where the events arrive.
@@ -116,6 +119,10 @@ impl Task {
         // Held by the run loop, which is about to write anyhow.
         let Ok(mut connection) = self.connection.try_lock() else { return false };
         let Some(connection) = connection.as_mut() else { return false };
+        if runtime::is_forked() {
+            // The connection is the parent's, whose bytes these would come between.
+            return false;
+        }
         let written = connection.write_through(|| self.session().poll_only_transmit(WRITE_THROUGH));
         if written {
             self.wrote(connection, true);
@@ -137,6 +144,9 @@ impl Task {
     }
 
     pub(crate) fn handle(&self, input: Input) {
+        if runtime::is_forked() {
+            return;
+        }
         self.session().handle(input, Instant::now());
         self.waker.wake();
     }
@@ -175,6 +185,17 @@ impl Task {
 
     /// Held only for as long as a decision takes, never across I/O or a call to the app.
     fn session(&self) -> MutexGuard<'_, Session> {
+        match self.session.try_lock() {
+            Ok(session) => return session,
+            // Whoever holds it may be a thread that this process does not have.
+            Err(TryLockError::WouldBlock) => {
+                assert!(
+                    !runtime::is_forked(),
+                    "a task of the process that this one was forked from"
+                );
+            }
+            Err(TryLockError::Poisoned(_)) => {}
+        }
         // A panic while deciding is a bug, but not one that should multiply.
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -228,7 +249,7 @@ mod tests {
     fn send_writes_its_own_message_and_only_if_nothing_else_waits() {
         let server = ScriptedServer::start(Script::default()).expect("starts");
         let rules = resolve(ConnectOptions::new(server.url())).expect("valid");
-        let task = Task::start(rules.config, rules.dial, None);
+        let task = Task::start(rules.config, rules.dial, None).expect("a runtime");
         let hear = |what: &str| assert_eq!(task.mailbox().take(1).len(), 1, "{what}");
         hear("the open");
 
