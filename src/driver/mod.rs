@@ -21,6 +21,7 @@ pub use clock::device_sleep;
 pub(crate) use clock::now;
 pub(crate) use mailbox::{Bulletin, Mailbox, Received, Receiver, Watcher, guarded};
 pub(crate) use notice::{News, Notice, Standing, Step};
+pub(crate) use runtime::is_forked;
 pub(crate) use turns::Taken;
 
 use crate::net::DialOptions;
@@ -32,7 +33,7 @@ use connection::Connection;
 use futures_util::task::AtomicWaker;
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 /// A larger message is masked, copied and written by the run loop: `send` is to return at
@@ -74,12 +75,14 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// Starts a task; it dials in the background at once.
+    /// Starts a task; it dials in the background at once. The error says why the system does not
+    /// let it.
     pub(crate) fn start(
         config: Config,
         dial: DialOptions,
         before_dial: Option<Arc<dyn BeforeDial>>,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, String> {
+        runtime::start()?;
         let close_timeout = config.close_timeout;
         let mut session = Session::new(config, Box::new(jitter));
         session.handle(Input::Connect, now());
@@ -95,7 +98,7 @@ impl Task {
         });
         let runner = run::Runner::new(task.clone(), dial, before_dial, close_timeout);
         runtime::handle().spawn(runner);
-        task
+        Ok(task)
     }
 
     /// Where the events arrive.
@@ -132,6 +135,10 @@ impl Task {
         // Held by the run loop, which is about to write anyhow.
         let Ok(mut connection) = self.connection.try_lock() else { return false };
         let Some(connection) = connection.as_mut() else { return false };
+        if runtime::is_forked() {
+            // The connection is the parent's, whose bytes these would come between.
+            return false;
+        }
         let written = connection.write_through(|| self.session().poll_only_transmit(WRITE_THROUGH));
         if written {
             self.wrote(connection, true);
@@ -152,6 +159,9 @@ impl Task {
     }
 
     pub(crate) fn handle(&self, input: Input) {
+        if runtime::is_forked() {
+            return;
+        }
         self.tell(input);
         self.waker.wake();
     }
@@ -209,6 +219,17 @@ impl Task {
 
     /// Held only for as long as a decision takes, never across I/O or a call to the app.
     fn session(&self) -> MutexGuard<'_, Session> {
+        match self.session.try_lock() {
+            Ok(session) => return session,
+            // Whoever holds it may be a thread that this process does not have.
+            Err(TryLockError::WouldBlock) => {
+                assert!(
+                    !runtime::is_forked(),
+                    "a task of the process that this one was forked from"
+                );
+            }
+            Err(TryLockError::Poisoned(_)) => {}
+        }
         // A panic while deciding is a bug, but not one that should multiply.
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -262,7 +283,7 @@ mod tests {
     fn send_writes_its_own_message_and_only_if_nothing_else_waits() {
         let server = ScriptedServer::start(Script::default()).expect("starts");
         let rules = resolve(ConnectOptions::new(server.url())).expect("valid");
-        let task = Task::start(rules.config, rules.dial, None);
+        let task = Task::start(rules.config, rules.dial, None).expect("a runtime");
         let hear = |what: &str| assert_eq!(task.mailbox().take(1).len(), 1, "{what}");
         hear("the open");
 
@@ -294,7 +315,7 @@ mod tests {
         socket2::SockRef::from(&listener).set_recv_buffer_size(64 << 10).expect("a small buffer");
         let url = format!("ws://{}", listener.local_addr().expect("bound"));
         let rules = resolve(ConnectOptions::new(url)).expect("valid");
-        let task = Task::start(rules.config, rules.dial, None);
+        let task = Task::start(rules.config, rules.dial, None).expect("a runtime");
         let peer = listener.accept().expect("a dial").0;
         let _peer = tokio_tungstenite::tungstenite::accept(peer).expect("an upgrade");
         assert_eq!(task.mailbox().take(1).len(), 1, "the open");
