@@ -11,6 +11,7 @@ mod mailbox;
 mod notice;
 mod packed;
 mod pool;
+mod receiver;
 mod run;
 mod runtime;
 pub(crate) mod turns;
@@ -19,8 +20,9 @@ pub(crate) use backlog::Interest;
 #[cfg(feature = "testing")]
 pub use clock::device_sleep;
 pub(crate) use clock::now;
-pub(crate) use mailbox::{Bulletin, Mailbox, Received, Receiver, Watcher, guarded};
+pub(crate) use mailbox::{Bulletin, Mailbox};
 pub(crate) use notice::{News, Notice, Standing, Step};
+pub(crate) use receiver::{Received, Receiver, Watcher, guarded};
 pub(crate) use runtime::is_forked;
 pub(crate) use turns::Taken;
 
@@ -251,10 +253,8 @@ mod tests {
     use super::*;
     use crate::ConnectOptions;
     use crate::api::resolve::resolve;
-    use crate::session::Transmit;
     use crate::testing::{Script, ScriptedServer};
     use std::sync::mpsc::channel;
-    use std::task::{Context, Waker};
 
     /// Calls `work` while the thread of all run loops is held up: what happens meanwhile is done
     /// by this thread.
@@ -306,29 +306,6 @@ mod tests {
         hear("the large one");
         hear("the small one");
 
-        task.handle(Input::Close { code: 1000, reason: String::new() });
-    }
-
-    #[test]
-    fn send_leaves_a_message_that_is_half_written_to_the_run_loop() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        socket2::SockRef::from(&listener).set_recv_buffer_size(64 << 10).expect("a small buffer");
-        let url = format!("ws://{}", listener.local_addr().expect("bound"));
-        let rules = resolve(ConnectOptions::new(url)).expect("valid");
-        let task = Task::start(rules.config, rules.dial, None).expect("a runtime");
-        let peer = listener.accept().expect("a dial").0;
-        let _peer = tokio_tungstenite::tungstenite::accept(peer).expect("an upgrade");
-        assert_eq!(task.mailbox().take(1).len(), 1, "the open");
-
-        without_run_loops(|| {
-            let mut connection = task.connection();
-            let connection = connection.as_mut().expect("it is open");
-            // The peer does not read.
-            let mut large = Some(Transmit::Message(Message::binary(vec![7; 16 << 20])));
-            let mut context = Context::from_waker(Waker::noop());
-            assert!(connection.poll_write(&mut context, || large.take()).is_pending());
-            assert!(!connection.write_through(|| panic!("there is more to write already")));
-        });
         task.handle(Input::Close { code: 1000, reason: String::new() });
     }
 }
