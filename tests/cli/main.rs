@@ -7,4 +7,5 @@ mod input;
 mod program;
 mod servers;
 mod signals;
+#[cfg(target_os = "linux")]
 mod terminal;

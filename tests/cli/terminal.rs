@@ -47,10 +47,10 @@ fn nobody() -> (std::sync::Arc<ScriptedServer>, String) {
     (server, url)
 }
 
-/// A dial that fails, a second of waiting and another one.
+/// A dial that fails, two seconds of waiting and another one.
 fn countdown(columns: u32, before: &str) -> Vec<String> {
     let (_server, url) = nobody();
-    let flags = "--delay 1s --max-attempts 1";
+    let flags = "--delay 2s --max-attempts 1";
     lines(on_terminal(columns, &format!("{before} $0 connect {flags} {url} </dev/null")))
 }
 

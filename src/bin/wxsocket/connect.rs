@@ -1,9 +1,8 @@
 //! `connect`: a client that stays connected.
 //!
 //! One loop takes everything in order from one channel: events of the task, lines of standard
-//! input. It alone sends and prints, so that what is printed is what happened, in its order. A
-//! line is asked for only when the one before it is dealt with: a line that the task has no room
-//! for is kept, and the input waits.
+//! input. It alone sends and prints, so that what is printed is what happened, in its order. Only
+//! a few lines are read ahead: one that the task has no room for is kept, and the input waits.
 
 use super::args::ConnectArgs;
 use super::forward::Forward;
@@ -11,6 +10,7 @@ use super::lines::{self, Line};
 use super::output::Output;
 use super::{exit, interrupt, lost_output, options, usage_error};
 use clap::ValueEnum;
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,13 +21,18 @@ use wxsocket::{
     connect_socket,
 };
 
-/// Events on their way to the loop, and one line. Few: when standard output is slow, the server
+/// Events and lines on their way to the loop. Few: when standard output is slow, the server
 /// is to feel it, not the memory.
 const CHANNEL: usize = 64;
 
 /// While so much waits to be written to the open connection, no line is sent: as much as the
 /// queue of a closed one holds by default.
 const MAX_BUFFERED: i64 = 1 << 20;
+
+/// Lines that are read and not dealt with, counted in shares: a line takes one for each 16 KiB, and
+/// one that takes them all is alone.
+const SHARES: usize = 64;
+const SHARE_BYTES: usize = 16 * 1024;
 
 /// How often to look whether the open connection has taken what was sent; nothing tells.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
@@ -64,15 +69,16 @@ pub(crate) fn run(args: &ConnectArgs) -> u8 {
     output.start(&args.url, preset);
     let asked = Arc::new(AtomicBool::new(false));
     close_on_interrupt(&task, &asked);
-    let next_line = read_lines(sender, args.binary_hex);
+    let shares = read_lines(sender, args.binary_hex);
     let client = Client {
         task,
         output,
         asked,
         linger: Duration::from_millis(args.linger.unsigned_abs()).min(FOREVER),
         input: Input::Open,
-        next_line,
-        held: None,
+        shares,
+        lines: VecDeque::new(),
+        until_open: false,
         open: false,
         opened: false,
         queued: false,
@@ -98,15 +104,29 @@ fn close(task: &SocketTask, asked: &AtomicBool) {
     let _ = task.close(1000, String::new());
 }
 
-/// Reads standard input. Each time the answer is used, one more line arrives.
+/// Reads standard input, as long as there are shares. Those of a line are given back through the
+/// answer once it is dealt with.
 fn read_lines(sender: SyncSender<Wake>, binary_hex: bool) -> SyncSender<()> {
-    let (next, wanted) = sync_channel(1);
+    let (free, wanted) = sync_channel(SHARES);
+    for _ in 0..SHARES {
+        // There is room for all of them.
+        let _ = free.try_send(());
+    }
     std::thread::spawn(move || {
         lines::read(io::stdin().lock(), binary_hex, |line| {
-            wanted.recv().is_ok() && sender.send(Wake::Line(line)).is_ok()
+            let taken = wanted.iter().take(shares(&line)).count();
+            taken == shares(&line) && sender.send(Wake::Line(line)).is_ok()
         });
     });
-    next
+    free
+}
+
+/// How much of the room for lines that are read ahead this one takes.
+fn shares(line: &Line) -> usize {
+    match line {
+        Line::Message(message) => (message.len() / SHARE_BYTES + 1).min(SHARES),
+        Line::Bad(_) | Line::End => 1,
+    }
 }
 
 /// How far standard input is.
@@ -127,10 +147,12 @@ struct Client {
     asked: Arc<AtomicBool>,
     linger: Duration,
     input: Input,
-    /// Asks for the next line.
-    next_line: SyncSender<()>,
-    /// The line that the task has no room for yet.
-    held: Option<Held>,
+    /// Gives back the shares of lines that are dealt with.
+    shares: SyncSender<()>,
+    /// What was read and is not dealt with.
+    lines: VecDeque<Line>,
+    /// The queue of the closed connection is full: only an open changes that.
+    until_open: bool,
     /// The connection is open, as far as the events tell.
     open: bool,
     /// The connection has been open.
@@ -145,13 +167,6 @@ struct Client {
     limit: bool,
 }
 
-/// A message that waits for its turn.
-struct Held {
-    message: Message,
-    /// The queue of the closed connection is full: only an open changes that.
-    until_open: bool,
-}
-
 /// What became of a message.
 enum Offer {
     Taken,
@@ -162,7 +177,6 @@ enum Offer {
 
 impl Client {
     fn run(mut self, wakes: &Receiver<Wake>) -> u8 {
-        self.ask_for_line();
         loop {
             self.proceed();
             let wake = match self.next_deadline() {
@@ -176,7 +190,7 @@ impl Client {
                         return code;
                     }
                 }
-                Ok(Wake::Line(line)) => self.on_line(line),
+                Ok(Wake::Line(line)) => self.lines.push_back(line),
                 Err(RecvTimeoutError::Timeout) => self.output.tick(),
                 // The task owns a sender until its last event.
                 Err(RecvTimeoutError::Disconnected) => return exit::FAILED,
@@ -189,10 +203,8 @@ impl Client {
         match event {
             SocketEvent::Open { event } => {
                 (self.open, self.opened) = (true, true);
+                self.until_open = false;
                 self.incomplete |= !event.unsent.is_empty();
-                if let Some(held) = &mut self.held {
-                    held.until_open = false;
-                }
             }
             SocketEvent::Error { event } => self.limit |= event.kind == ErrorKind::ReconnectLimit,
             SocketEvent::Close { event } => {
@@ -213,9 +225,10 @@ impl Client {
 
     /// The exit code.
     fn ending(&mut self, close: &CloseEvent) -> u8 {
-        if self.held.take().is_some() {
+        let unsent = self.lines.iter().filter(|line| !matches!(line, Line::End)).count();
+        if unsent > 0 {
             self.incomplete = true;
-            self.output.complain("a line that was read was not sent");
+            self.output.complain(&format!("{unsent} lines were read and not sent"));
         }
         // A close that we asked for ends with our code and our reason, in which it differs from
         // an end that came just before.
@@ -233,50 +246,40 @@ impl Client {
         }
     }
 
-    fn ask_for_line(&self) {
-        // It is asked for only after the last one: there is room. The reader may have ended.
-        let _ = self.next_line.try_send(());
-    }
-
-    fn on_line(&mut self, line: Line) {
-        match line {
-            Line::Message(message) => {
-                self.held = Some(Held { message, until_open: false });
-                return self.offer();
+    /// Deals with the lines that were read, up to one that there is no room for.
+    fn take_lines(&mut self) {
+        while let Some(line) = self.lines.pop_front() {
+            let size = shares(&line);
+            match line {
+                Line::Message(message) => match self.send(&message) {
+                    Offer::Taken => {}
+                    Offer::Refused => self.incomplete = true,
+                    Offer::Kept => return self.lines.push_front(Line::Message(message)),
+                },
+                Line::Bad(why) => {
+                    self.incomplete = true;
+                    self.output.complain(&why);
+                }
+                Line::End => self.input = Input::Draining,
             }
-            Line::Bad(why) => {
-                self.incomplete = true;
-                self.output.complain(&why);
+            for _ in 0..size {
+                // There is room for all shares. The reader may have ended.
+                let _ = self.shares.try_send(());
             }
-            Line::End => self.input = Input::Draining,
-        }
-        self.ask_for_line();
-    }
-
-    /// Sends the line that is held, if there is room for it.
-    fn offer(&mut self) {
-        let Some(mut held) = self.held.take() else { return };
-        match self.send(&mut held) {
-            Offer::Kept => self.held = Some(held),
-            Offer::Refused => {
-                self.incomplete = true;
-                self.ask_for_line();
-            }
-            Offer::Taken => self.ask_for_line(),
         }
     }
 
-    fn send(&mut self, held: &mut Held) -> Offer {
+    fn send(&mut self, message: &Message) -> Offer {
         let is_open = self.task.ready_state() == ReadyState::Open;
         let buffered = self.task.buffered_amount();
-        if held.until_open || is_open && buffered >= MAX_BUFFERED {
+        if self.until_open || is_open && buffered >= MAX_BUFFERED {
             return Offer::Kept;
         }
-        let outcome = self.task.send(held.message.clone());
+        let outcome = self.task.send(message.clone());
         if let Err(WxError::QueueFull { .. }) = &outcome {
             let still_open = self.task.ready_state() == ReadyState::Open;
             if !still_open {
-                held.until_open = true;
+                self.until_open = true;
                 self.output.input_waits();
                 return Offer::Kept;
             }
@@ -315,9 +318,9 @@ impl Client {
         self.close();
     }
 
-    /// Does what is due: sends what is held, and closes at the end of the input.
+    /// Does what is due: sends what was read, and closes at the end of the input.
     fn proceed(&mut self) {
-        self.offer();
+        self.take_lines();
         let drained = self.is_drained();
         if matches!(self.input, Input::Draining) && drained {
             self.input = Input::Lingering(Instant::now() + self.linger);
@@ -350,7 +353,7 @@ impl Client {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let waits = self.held.is_some() || matches!(self.input, Input::Draining);
+        let waits = !self.lines.is_empty() || matches!(self.input, Input::Draining);
         let own = match self.input {
             Input::Lingering(until) => Some(until),
             // While it is not open, an event will come and say more.
