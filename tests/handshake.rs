@@ -296,6 +296,11 @@ fn answers_that_only_look_right_are_refused() {
             Box::new(|_| "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(1_000)),
         ),
         (
+            "one line without end",
+            ErrorKind::BadUpgrade,
+            Box::new(|_| format!("{SWITCHING}X: {}", "x".repeat(40_000))),
+        ),
+        (
             "too long, with a right answer at the end",
             ErrorKind::BadUpgrade,
             Box::new(move |accept| {
