@@ -139,6 +139,7 @@ fn numbers_out_of_bounds_are_refused() {
         ("timeout_ms", time(|o, ms| o.timeout_ms = Some(ms))),
         ("close_timeout_ms", time(|o, ms| o.close_timeout_ms = Some(ms))),
         ("max_message_bytes", size(|o, n| o.max_message_bytes = Some(n))),
+        ("max_buffered_bytes", size(|o, n| o.max_buffered_bytes = Some(n))),
         (
             "background.grace_ms",
             time(|o, ms| o.background = Some(BackgroundPolicy::Interrupt { grace_ms: ms })),
@@ -147,7 +148,6 @@ fn numbers_out_of_bounds_are_refused() {
         ("heartbeat.timeout_ms", time(|o, ms| o.heartbeat.timeout_ms = Some(ms))),
         ("queue.messages", each(&[0, -1, too_long], |o, n| o.queue.messages = Some(n))),
         ("queue.bytes", size(|o, n| o.queue.bytes = Some(n))),
-        ("queue.open_bytes", size(|o, n| o.queue.open_bytes = Some(n))),
         ("queue.max_age_ms", time(|o, ms| o.queue.max_age_ms = Some(ms))),
         ("reconnect.stable_after_ms", time(|o, ms| o.reconnect.stable_after_ms = Some(ms))),
         (
@@ -255,12 +255,12 @@ fn the_bounds_themselves_are_accepted() {
     options.timeout_ms = longest;
     options.close_timeout_ms = longest;
     options.max_message_bytes = Some(1 << 30);
+    options.max_buffered_bytes = Some(1 << 30);
     options.heartbeat =
         HeartbeatOptions { interval_ms: longest, timeout_ms: longest, ..Default::default() };
     options.queue = QueueOptions {
         messages: longest,
         bytes: Some(1 << 30),
-        open_bytes: Some(1 << 30),
         max_age_ms: longest,
         ..Default::default()
     };

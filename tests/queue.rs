@@ -239,7 +239,7 @@ fn the_buffered_amount_rises_while_not_open_and_falls_to_zero_after() {
 fn an_open_connection_whose_peer_does_not_read_fills_up_and_says_so() {
     let server = serve(r#"[{"rules": [{"on": "open", "do": [{"send": "hi"}, "silence"]}]}]"#);
     let mut options = once(server.url());
-    options.queue.open_bytes = Some(1 << 20);
+    options.max_buffered_bytes = Some(1 << 20);
     options.close_timeout_ms = Some(50);
     let mut client = Client::connect(options);
     client.open();
@@ -269,6 +269,70 @@ fn an_open_connection_whose_peer_does_not_read_fills_up_and_says_so() {
     let end = client.end();
     assert!(!end.unsent.is_empty() && !end.was_clean, "{} unsent", end.unsent.len());
     assert!(end.unsent.iter().all(|message| message.len() == chunk.len()));
+}
+
+/// All that an open connection accepted and never wrote goes out on the next one. Until then the
+/// queue is full: its limits are smaller than that.
+#[test]
+fn what_an_open_connection_did_not_write_goes_out_on_the_next_one() {
+    let server = serve(
+        r#"[{"rules": [{"on": "open", "do": [{"send": "hi"}, "silence"]}]}, {"echo": false}]"#,
+    );
+    let mut options = patient(server.url());
+    options.max_buffered_bytes = Some(1 << 20);
+    options.queue.messages = Some(4);
+    let mut client = Client::connect(options);
+    client.open();
+    client.text();
+    let numbered = |number: usize| format!("{number:032768}");
+    let (mut sent, mut refused) = (0, 0);
+    // The buffers of the kernel take some megabytes first. It is full for good when there is no
+    // room for half a second.
+    while refused < 100 {
+        match client.task().send(numbered(sent)) {
+            Ok(outcome) => {
+                assert_eq!(outcome, SendOutcome::Sent);
+                (sent, refused) = (sent + 1, 0);
+            }
+            Err(full) => {
+                assert!(matches!(full, WxError::QueueFull { err_code: 10_001, .. }), "{full:?}");
+                refused += 1;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        assert!(client.task().buffered_amount() < 1 << 20);
+        assert!(sent < 4_000, "it takes everything");
+    }
+    client.task().pause();
+    client.close();
+    let waiting = client.task().buffered_amount() / 32_768;
+    assert!(waiting > 4, "{waiting} messages wait");
+    let full = client.task().send("one more").unwrap_err();
+    assert!(matches!(full, WxError::QueueFull { err_code: 10_001, .. }), "{full:?}");
+
+    client.task().resume();
+    client.open();
+    let waiting = usize::try_from(waiting).unwrap();
+    let heads = received(&server, waiting as u64).into_iter().map(|text| text.parse().unwrap());
+    assert_eq!(heads.collect::<Vec<usize>>(), (sent - waiting..sent).collect::<Vec<_>>());
+    assert_eq!(client.send("later"), SendOutcome::Sent);
+    client.finish();
+}
+
+/// It could never be sent otherwise: the bound is smaller.
+#[test]
+fn a_message_larger_than_the_bound_is_sent_when_nothing_is_buffered() {
+    let server = echo();
+    let mut options = once(server.url());
+    options.max_buffered_bytes = Some(1);
+    let mut client = Client::connect(options);
+    client.open();
+    for _ in 0..3 {
+        assert_eq!(client.send(vec![7; 100_000]), SendOutcome::Sent);
+        assert_eq!(client.message(), Message::binary(vec![7; 100_000]));
+        eventually("nothing is buffered", || client.task().buffered_amount() == 0);
+    }
+    client.finish();
 }
 
 #[test]

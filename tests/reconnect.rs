@@ -416,6 +416,43 @@ fn the_background_interrupts_an_open_connection_after_its_grace() {
 }
 
 #[test]
+fn an_app_that_is_about_to_be_suspended_hangs_up_before_its_grace() {
+    let server = echo();
+    let mut options = patient(server.url());
+    options.background = Some(BackgroundPolicy::Interrupt { grace_ms: NEVER_MS });
+    let mut client = Client::connect(options);
+    client.open();
+    assert_eq!(client.task().background_grace_ms(), Some(NEVER_MS));
+    // In the foreground it changes nothing.
+    client.task().end_background_grace();
+    client.send("still here");
+    assert_eq!(client.text(), "still here");
+    client.task().set_foreground(false);
+    client.task().end_background_grace();
+    let close = client.close();
+    assert_eq!((close.code, close.reason.as_str()), (1006, "interrupted"));
+    assert_eq!(ended(&server, 1).frames.last().unwrap().close_code, Some(1001));
+    client.task().set_foreground(true);
+    assert_eq!(client.open().epoch, 2);
+    client.finish();
+}
+
+#[test]
+fn a_task_that_keeps_its_connection_has_no_grace() {
+    let server = echo();
+    let mut options = patient(server.url());
+    options.background = Some(BackgroundPolicy::Keep);
+    let mut client = Client::connect(options);
+    client.open();
+    assert_eq!(client.task().background_grace_ms(), None);
+    client.task().set_foreground(false);
+    client.task().end_background_grace();
+    client.send("still here");
+    assert_eq!(client.text(), "still here");
+    client.finish();
+}
+
+#[test]
 fn the_background_interrupts_a_dial_with_an_error() {
     let server = serve(r#"[{"handshake": "hang"}, {}]"#);
     let mut options = patient(server.url());

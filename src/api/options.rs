@@ -62,6 +62,13 @@ pub struct ConnectOptions {
     /// with 1009. Default: 16 MiB; at most 1 GiB.
     #[uniffi(default = None)]
     pub max_message_bytes: Option<i64>,
+    /// What may wait for an *open* connection that takes messages more slowly than the app sends
+    /// them, in bytes. Each message counts its payload and 64 bytes more. A message that finds
+    /// nothing buffered is always taken, up to 1 GiB; beyond the bound `send` fails with number
+    /// 10001. If the connection is lost, what it has not written waits for the next one. Default:
+    /// 16 MiB; at least 1, at most 1 GiB.
+    #[uniffi(default = None)]
+    pub max_buffered_bytes: Option<i64>,
     /// How long `close` waits for the server before it aborts. Default: 3000.
     #[uniffi(default = None)]
     pub close_timeout_ms: Option<i64>,
@@ -193,7 +200,12 @@ pub enum HeartbeatPayload {
     Ping,
 }
 
-/// What is kept while the connection is not open. What is not said has the defaults below.
+/// What `send` keeps while the connection is not open. What is not said has the defaults below.
+///
+/// These limits also hold for new messages while messages wait that an *open* connection had
+/// accepted and could not write before it was lost (see `max_buffered_bytes`). Those stay for the
+/// next connection and count: until there are fewer, a new message is refused, or `overflow`
+/// says what gives way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, uniffi::Record)]
 pub struct QueueOptions {
     /// False: `send` is refused while the connection is not open, as in the wx API.
@@ -208,13 +220,10 @@ pub struct QueueOptions {
     /// A message older than this is handed back instead of sent. Default: no limit.
     #[uniffi(default = None)]
     pub max_age_ms: Option<i64>,
-    /// What gives way when it is full. Default: the new message is refused.
+    /// What gives way when it is full. Default: the new message is refused. It does not apply
+    /// while the connection is open.
     #[uniffi(default = None)]
     pub overflow: Option<OverflowPolicy>,
-    /// Bytes that may wait for an *open* connection whose peer reads slowly. Default: 16 MiB;
-    /// at least 1, at most 1 GiB.
-    #[uniffi(default = None)]
-    pub open_bytes: Option<i64>,
 }
 
 /// Whom to trust on `wss://`. The operating system's authorities always count; on Android they

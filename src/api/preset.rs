@@ -55,8 +55,8 @@ impl Preset {
                 bytes: 1 << 20,
                 max_age: None,
                 overflow: OverflowPolicy::Reject,
-                open_bytes: 16 << 20,
             },
+            max_buffered_bytes: 16 << 20,
             close_timeout: secs(3),
             background_grace: match self {
                 Self::Wx => Some(secs(5)),

@@ -31,6 +31,8 @@ pub(crate) fn resolve(options: ConnectOptions) -> Result<Rules, WxError> {
     reconnect(&options.reconnect, &mut config)?;
     heartbeat(options.heartbeat, &mut config)?;
     queue(&options.queue, &mut config.queue)?;
+    let max_buffered_bytes = count("max_buffered_bytes", options.max_buffered_bytes, 1, MAX_BYTES)?;
+    set(&mut config.max_buffered_bytes, max_buffered_bytes);
     set(&mut config.close_timeout, millis("close_timeout_ms", options.close_timeout_ms)?);
     match options.background {
         None => {}
@@ -182,7 +184,6 @@ fn check_strict(heartbeat: &Heartbeat) -> Result<(), WxError> {
 fn queue(options: &QueueOptions, limits: &mut QueueLimits) -> Result<(), WxError> {
     set(&mut limits.messages, count("queue.messages", options.messages, 1, i32::MAX.into())?);
     set(&mut limits.bytes, count("queue.bytes", options.bytes, 1, MAX_BYTES)?);
-    set(&mut limits.open_bytes, count("queue.open_bytes", options.open_bytes, 1, MAX_BYTES)?);
     limits.max_age = millis("queue.max_age_ms", options.max_age_ms)?;
     set(&mut limits.overflow, options.overflow);
     if options.enabled == Some(false) {

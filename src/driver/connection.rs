@@ -1,12 +1,13 @@
 //! The open WebSocket as the run loop sees it: frames in, frames out, errors as failures.
 
+use super::closing;
 use super::packed::{MAX_PACKED, Packed, Packer};
 use crate::net::Socket;
 use crate::session::{Data, ErrorKind, Failure, Input, Message, Transmit};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
@@ -20,6 +21,9 @@ const WRITE_CHUNK: usize = 64 * 1024;
 /// One look at the socket brings no more payload than this and one message: it must not fill
 /// the memory that the mailbox's bound protects.
 const LOOK_BYTES: usize = 1 << 20;
+
+/// The peer ended its stream, which is not the same as a reset.
+const END_OF_STREAM: &str = "the stream ended without a close frame";
 
 /// What one look at the socket brings, in order.
 pub(super) enum Heard {
@@ -65,11 +69,27 @@ impl Connection {
         }
     }
 
-    /// Whether an app's thread may write by itself. Once per thing heard: a conversation gains
+    /// Writes what `next` gives on an app's thread. Once per thing heard: a conversation gains
     /// from it, while a burst is better collected by the run loop, many messages to a system
-    /// call.
-    pub(super) fn is_turn_to_write_through(&mut self) -> bool {
-        !std::mem::replace(&mut self.written_through, true)
+    /// call. Not while something else is on its way to the socket: that is the run loop's, and
+    /// may be large. True: the kernel has all of it.
+    pub(super) fn write_through(&mut self, next: impl FnOnce() -> Option<Transmit>) -> bool {
+        if self.dirty || std::mem::replace(&mut self.written_through, true) {
+            return false;
+        }
+        // Nobody can be woken through this context: what is not written now is the run
+        // loop's, which registers its own.
+        let mut context = Context::from_waker(Waker::noop());
+        let mut next = Some(next);
+        let written = self.poll_write(&mut context, || next.take().and_then(|next| next()));
+        written == Poll::Ready(true) && self.broken.is_none()
+    }
+
+    /// How far the bytes have come.
+    pub(super) fn progress(&self) -> Input {
+        let transport = self.socket.get_ref();
+        let (written, acknowledged) = (transport.bytes_written(), transport.bytes_acknowledged());
+        Input::Progress { epoch: self.epoch, written, acknowledged }
     }
 
     /// Takes what the peer has said, at most `most` frames, up to the end if it has come. How
@@ -132,7 +152,7 @@ impl Connection {
                     return Poll::Ready(Said::Input(Input::Failed { epoch, failure }));
                 }
                 Poll::Ready(None) => {
-                    let failure = Failure::new(ErrorKind::ConnectionLost, "end of stream");
+                    let failure = Failure::new(ErrorKind::ConnectionLost, END_OF_STREAM);
                     return Poll::Ready(Said::Input(Input::Failed { epoch, failure }));
                 }
             };
@@ -148,11 +168,10 @@ impl Connection {
                 }
                 Frame::Pong(payload) => Input::Ponged { epoch, payload },
                 Frame::Close(close) => {
-                    let (code, reason) = match close {
-                        Some(close) => (Some(close.code.into()), close.reason.to_string()),
-                        None => (None, String::new()),
-                    };
-                    Input::CloseReceived { epoch, code, reason }
+                    match closing::check(close, self.socket.get_ref().last_read()) {
+                        Ok((code, reason)) => Input::CloseReceived { epoch, code, reason },
+                        Err(failure) => Input::Failed { epoch, failure },
+                    }
                 }
                 // Only ever given out by the raw-frame reader, which is not used.
                 Frame::Frame(_) => continue,
@@ -244,7 +263,14 @@ impl Connection {
             match close {
                 Some((code, reason)) => {
                     let frame = CloseFrame { code: code.into(), reason: reason.into() };
-                    socket.close(Some(frame)).await?;
+                    match socket.close(Some(frame)).await {
+                        // The peer's close frame was illegal: the codec's answer, with 1002, is
+                        // ready and still to be written.
+                        Err(Error::Protocol(ProtocolError::SendAfterClosing)) => {
+                            socket.flush().await?;
+                        }
+                        closed => closed?,
+                    }
                 }
                 None => socket.flush().await?,
             }
@@ -290,5 +316,17 @@ fn failure(error: &Error) -> Failure {
         Error::Protocol(_) | Error::Capacity(_) => ErrorKind::Protocol,
         _ => ErrorKind::Unknown,
     };
-    Failure::new(kind, error.to_string())
+    Failure::new(kind, detail(error))
+}
+
+/// What is known of it beyond its kind. tungstenite calls an end of the stream a reset.
+fn detail(error: &Error) -> String {
+    match error {
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => END_OF_STREAM.to_owned(),
+        // The TLS layer says so when the peer did not end TLS either (RFC 8446, 6.1).
+        Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            format!("{END_OF_STREAM}, and without close_notify")
+        }
+        error => error.to_string(),
+    }
 }

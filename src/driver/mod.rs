@@ -2,20 +2,26 @@
 //! events to the app on threads of their own.
 
 mod asking;
+mod backlog;
 mod clock;
+mod closing;
 mod connection;
 mod journal;
 mod mailbox;
+mod notice;
 mod packed;
 mod pool;
 mod run;
 mod runtime;
 pub(crate) mod turns;
 
+pub(crate) use backlog::Interest;
 #[cfg(feature = "testing")]
 pub use clock::device_sleep;
 pub(crate) use clock::now;
-pub(crate) use mailbox::{Mailbox, Notice, Opening, Receiver, Standing, guarded};
+pub(crate) use mailbox::{Bulletin, Mailbox, Received, Receiver, Watcher, guarded};
+pub(crate) use notice::{News, Notice, Standing, Step};
+pub(crate) use turns::Taken;
 
 use crate::net::DialOptions;
 use crate::session::{
@@ -27,7 +33,6 @@ use futures_util::task::AtomicWaker;
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
 use std::time::Instant;
 
 /// A larger message is masked, copied and written by the run loop: `send` is to return at
@@ -116,6 +121,10 @@ impl Task {
 
     /// Writes what was just accepted on the caller's thread, which spares a small message the
     /// wait for the run loop (two context switches, some 10 µs). True: everything is written.
+    ///
+    /// It writes this one message and only if nothing else waits. Otherwise the caller, which may
+    /// be the thread that draws, would write megabytes that others have sent, and hold up the run
+    /// loop meanwhile.
     fn write_through(&self, size: usize) -> bool {
         if size > WRITE_THROUGH {
             return false;
@@ -123,19 +132,23 @@ impl Task {
         // Held by the run loop, which is about to write anyhow.
         let Ok(mut connection) = self.connection.try_lock() else { return false };
         let Some(connection) = connection.as_mut() else { return false };
-        if !connection.is_turn_to_write_through() {
-            return false;
+        let written = connection.write_through(|| self.session().poll_only_transmit(WRITE_THROUGH));
+        if written {
+            self.wrote(connection, true);
         }
-        // Nobody can be woken through this context: what is not written now is the run
-        // loop's, which registers its own.
-        let mut context = Context::from_waker(Waker::noop());
-        let written = connection.poll_write(&mut context, || self.session().poll_transmit());
-        if written.is_pending() || connection.broken.is_some() {
-            return false;
-        }
+        written && !self.session().wants_transmit()
+    }
+
+    /// Tells the session what an attempt to write has come to. `flushed`: the kernel has
+    /// everything that was handed out.
+    fn wrote(&self, connection: &Connection, flushed: bool) {
         let (mut session, now) = self.session_now();
-        session.handle(Input::Flushed, now);
-        !session.wants_transmit()
+        if session.watches_progress() {
+            session.handle(connection.progress(), now);
+        }
+        if flushed {
+            session.handle(Input::Flushed, now);
+        }
     }
 
     pub(crate) fn handle(&self, input: Input) {
@@ -210,4 +223,91 @@ fn standing(session: &Session) -> Standing {
 fn jitter() -> f64 {
     let bits = std::hash::RandomState::new().hash_one(()) >> 11;
     bits as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::ConnectOptions;
+    use crate::api::resolve::resolve;
+    use crate::session::Transmit;
+    use crate::testing::{Script, ScriptedServer};
+    use std::sync::mpsc::channel;
+    use std::task::{Context, Waker};
+
+    /// Calls `work` while the thread of all run loops is held up: what happens meanwhile is done
+    /// by this thread.
+    fn without_run_loops(work: impl FnOnce()) {
+        let (entered, begun) = channel();
+        let (release, held) = channel::<()>();
+        runtime::handle().spawn(async move {
+            entered.send(()).expect("the test waits");
+            let _ = held.recv();
+        });
+        begun.recv().expect("it runs");
+        work();
+        drop(release);
+    }
+
+    fn bytes_written(task: &Task) -> u64 {
+        let Input::Progress { written, .. } =
+            task.connection().as_ref().expect("it is open").progress()
+        else {
+            unreachable!()
+        };
+        written
+    }
+
+    #[test]
+    fn send_writes_its_own_message_and_only_if_nothing_else_waits() {
+        let server = ScriptedServer::start(Script::default()).expect("starts");
+        let rules = resolve(ConnectOptions::new(server.url())).expect("valid");
+        let task = Task::start(rules.config, rules.dial, None);
+        let hear = |what: &str| assert_eq!(task.mailbox().take(1).len(), 1, "{what}");
+        hear("the open");
+
+        without_run_loops(|| {
+            let before = bytes_written(&task);
+            task.send(Message::text("small")).expect("it is open");
+            assert!(bytes_written(&task) > before, "a message that is alone is written at once");
+            assert_eq!(task.buffered_amount(), 0);
+        });
+        hear("its echo");
+
+        without_run_loops(|| {
+            let before = bytes_written(&task);
+            let large = Message::binary(vec![7; 64 << 10]);
+            task.send(large).expect("it is open");
+            task.send(Message::text("small")).expect("it is open");
+            assert_eq!(bytes_written(&task), before, "the run loop writes what is large");
+            assert_eq!(task.buffered_amount(), (64 << 10) + 5);
+        });
+        hear("the large one");
+        hear("the small one");
+
+        task.handle(Input::Close { code: 1000, reason: String::new() });
+    }
+
+    #[test]
+    fn send_leaves_a_message_that_is_half_written_to_the_run_loop() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        socket2::SockRef::from(&listener).set_recv_buffer_size(64 << 10).expect("a small buffer");
+        let url = format!("ws://{}", listener.local_addr().expect("bound"));
+        let rules = resolve(ConnectOptions::new(url)).expect("valid");
+        let task = Task::start(rules.config, rules.dial, None);
+        let peer = listener.accept().expect("a dial").0;
+        let _peer = tokio_tungstenite::tungstenite::accept(peer).expect("an upgrade");
+        assert_eq!(task.mailbox().take(1).len(), 1, "the open");
+
+        without_run_loops(|| {
+            let mut connection = task.connection();
+            let connection = connection.as_mut().expect("it is open");
+            // The peer does not read.
+            let mut large = Some(Transmit::Message(Message::binary(vec![7; 16 << 20])));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(connection.poll_write(&mut context, || large.take()).is_pending());
+            assert!(!connection.write_through(|| panic!("there is more to write already")));
+        });
+        task.handle(Input::Close { code: 1000, reason: String::new() });
+    }
 }

@@ -4,7 +4,7 @@
 //! and other tasks must not notice: when all threads are stuck while something waits, another
 //! one is added, and goes away when it has been idle for a while.
 
-use super::mailbox::Mailbox;
+use super::mailbox::{Lane, Mailbox};
 use super::runtime;
 use once_cell::sync::Lazy;
 use std::collections::VecDeque;
@@ -26,7 +26,7 @@ const IDLE: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Arc<Mailbox>>,
+    waiting: VecDeque<(Arc<Mailbox>, Lane)>,
     threads: usize,
     idle: usize,
     /// Turns begun so far; standing still means stuck.
@@ -43,9 +43,9 @@ struct Pool {
 static POOL: Lazy<Pool> = Lazy::new(Pool::default);
 
 /// Has a delivery thread call [`Mailbox::deliver`].
-pub(super) fn schedule(mailbox: Arc<Mailbox>) {
+pub(super) fn schedule(mailbox: Arc<Mailbox>, lane: Lane) {
     let mut state = POOL.state();
-    state.waiting.push_back(mailbox);
+    state.waiting.push_back((mailbox, lane));
     if state.idle >= state.waiting.len() {
         // Not under the lock, on which the one that is woken would at once wait again.
         drop(state);
@@ -96,20 +96,20 @@ fn add_thread(state: &mut State) {
 }
 
 fn serve() {
-    while let Some(mailbox) = next() {
-        if mailbox.deliver() {
-            POOL.state().waiting.push_back(mailbox);
+    while let Some((mailbox, lane)) = next() {
+        if mailbox.deliver(lane) {
+            POOL.state().waiting.push_back((mailbox, lane));
         }
     }
 }
 
 /// The next mailbox with something in it; `None`: this thread is one too many.
-fn next() -> Option<Arc<Mailbox>> {
+fn next() -> Option<(Arc<Mailbox>, Lane)> {
     let mut state = POOL.state();
     loop {
-        if let Some(mailbox) = state.waiting.pop_front() {
+        if let Some(work) = state.waiting.pop_front() {
             state.turns += 1;
-            return Some(mailbox);
+            return Some(work);
         }
         state.idle += 1;
         let (woken, timeout) = if state.threads > THREADS {

@@ -2,7 +2,7 @@
 
 use super::asking::Asking;
 use super::connection::{Connection, Heard};
-use super::mailbox::{Notice, Opening, Standing};
+use super::notice::{Notice, Opening, Standing};
 use super::{BeforeDial, DialRefused, Task, journal, runtime};
 use crate::net::{self, DialOptions, Opened};
 use crate::session::{Event, Failure, Input, Output, Phase};
@@ -27,6 +27,14 @@ struct Dial {
     result: Pin<Box<dyn Future<Output = Result<Opened, DialRefused>> + Send>>,
 }
 
+/// A dial that the session wants.
+struct DialOrder {
+    epoch: u64,
+    dial: u64,
+    attempt: u32,
+    last_failure: Option<Failure>,
+}
+
 pub(super) struct Runner {
     task: Arc<Task>,
     options: DialOptions,
@@ -34,6 +42,8 @@ pub(super) struct Runner {
     /// How long a connection that is let go politely may take.
     patience: Duration,
     dial: Option<Dial>,
+    /// Begins when the mailbox has room for what comes of it.
+    held_dial: Option<DialOrder>,
     /// Waits for its event.
     opening: Option<Box<Opening>>,
     /// The session's next deadline, and tokio's timer for it.
@@ -59,6 +69,7 @@ impl Runner {
             asking: before_dial.map(Asking::new),
             patience,
             dial: None,
+            held_dial: None,
             opening: None,
             alarm: None,
             sleeps: 0,
@@ -77,12 +88,13 @@ impl Runner {
                     journal::note(self.task.number, &event);
                     let is_open = matches!(event, Event::Open { .. });
                     let opening = if is_open { self.opening.take() } else { None };
-                    notices.push(Notice::Event { event, opening });
+                    notices.push(Notice::of(event, opening));
                 }
                 Output::Dial { epoch, dial, attempt, last_failure } => {
-                    self.begin_dial(epoch, dial, attempt, last_failure);
+                    self.held_dial = Some(DialOrder { epoch, dial, attempt, last_failure });
                 }
                 Output::Abort { epoch } => {
+                    self.held_dial = None;
                     self.dial.take_if(|dial| dial.epoch == epoch);
                     if let Some(connection) = self.take_connection(epoch) {
                         connection.abort();
@@ -97,7 +109,7 @@ impl Runner {
         }
         if !notices.is_empty() || standing != self.standing {
             self.standing = standing;
-            self.task.mailbox.push(notices, standing);
+            self.task.mailbox.push(notices, standing, false);
         }
         any
     }
@@ -106,7 +118,19 @@ impl Runner {
         self.task.connection().take_if(|connection| connection.epoch == epoch)
     }
 
-    fn begin_dial(&mut self, epoch: u64, number: u64, attempt: u32, last_failure: Option<Failure>) {
+    /// Begins the dial that is held, unless the app has not heard enough of the ones before:
+    /// refusals carry headers, which must not pile up. True: it began.
+    fn release_dial(&mut self) -> bool {
+        if self.held_dial.is_none() || !self.task.mailbox.has_room_to_dial() {
+            return false;
+        }
+        let Some(order) = self.held_dial.take() else { return false };
+        self.begin_dial(order);
+        true
+    }
+
+    fn begin_dial(&mut self, order: DialOrder) {
+        let DialOrder { epoch, dial: number, attempt, last_failure } = order;
         let options = self.options.clone();
         log::debug!(
             "socket {}, connection {epoch}, attempt {attempt}: dialling {}:{}",
@@ -168,7 +192,10 @@ impl Runner {
         let mut guard = self.task.connection();
         let Some(connection) = guard.as_mut() else { return false };
         let epoch = connection.epoch;
-        let room = self.task.mailbox.room();
+        // A task that is closing hears the server out, or the server's answer to the close frame
+        // would never come; what the app has no room for is discarded and counted.
+        let lossy = self.standing.phase == Phase::Closing;
+        let room = if lossy { TURN } else { self.task.mailbox.room() };
         let paused = room == 0;
         if paused != self.read_paused {
             self.read_paused = paused;
@@ -182,7 +209,7 @@ impl Runner {
         }
         let notices = self.hear(epoch, heard);
         if !notices.is_empty() {
-            self.task.mailbox.push(notices, self.standing);
+            self.task.mailbox.push(notices, self.standing, lossy);
         }
         true
     }
@@ -202,8 +229,7 @@ impl Runner {
                 }
                 Heard::Message(message) => {
                     if session.receive(epoch, message.data(), now) {
-                        let event = Event::Message { epoch, message };
-                        notices.push(Notice::Event { event, opening: None });
+                        notices.push(Notice::Message { epoch, message });
                     }
                 }
                 Heard::Input(input) => session.handle(input, now),
@@ -216,27 +242,27 @@ impl Runner {
         let task = &self.task;
         let mut guard = task.connection();
         let Some(connection) = guard.as_mut() else { return false };
-        match connection.poll_write(cx, || task.session().poll_transmit()) {
-            Poll::Ready(written) => {
-                if written {
-                    task.tell(Input::Flushed);
-                }
-                written
-            }
-            Poll::Pending => false,
-        }
+        let result = connection.poll_write(cx, || task.session().poll_transmit());
+        let flushed = result == Poll::Ready(true);
+        task.wrote(connection, flushed);
+        flushed
     }
 
     /// Handles the session's next deadline if it is due, or keeps a timer at it. True: it was
     /// due.
     fn tick(&mut self, cx: &mut Context<'_>) -> bool {
-        let (mut session, now) = self.task.session_now();
+        let (session, now) = self.task.session_now();
         let due = session.next_timeout();
+        drop(session);
         let is_due = due.is_some_and(|due| due <= now);
         if is_due {
+            // What the peer has acknowledged by now may be a sign of life.
+            if let Some(connection) = self.task.connection().as_ref() {
+                self.task.wrote(connection, false);
+            }
+            let (mut session, now) = self.task.session_now();
             session.handle_timeout(now);
         }
-        drop(session);
         let sleeps = self.task.watch.sleeps();
         if std::mem::replace(&mut self.sleeps, sleeps) != sleeps {
             log::debug!("socket {}: the device slept", self.task.number);
@@ -274,6 +300,7 @@ impl Future for Runner {
             if over {
                 return Poll::Ready(());
             }
+            moved |= this.release_dial();
             if this.poll_dial(cx) {
                 // The open comes before the messages, which go to the app directly.
                 moved = true;

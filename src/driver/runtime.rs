@@ -3,7 +3,7 @@
 use once_cell::sync::Lazy;
 use tokio::runtime::{Builder, Handle};
 
-/// Name lookups and TLS handshakes block; more than this many at a time wait their turn.
+/// Only the checks of certificates block, and `net` asks for no more threads than this at a time.
 const BLOCKING_THREADS: usize = 16;
 
 /// Never shut down: the runtime stays on the thread that drives it, because dropping one on

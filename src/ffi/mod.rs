@@ -4,6 +4,8 @@
 mod bytes;
 mod clock;
 mod hot;
+mod kernel;
 
 pub(crate) use clock::since_boot;
 pub(crate) use hot::take_dropped;
+pub(crate) use kernel::{limit_unsent, unacknowledged};

@@ -13,6 +13,9 @@ pub struct Config {
     pub heartbeat: Option<Heartbeat>,
     /// What is kept while the connection is not open.
     pub queue: QueueLimits,
+    /// What `send` accepts while the connection is open and not yet written, in bytes: each
+    /// message counts 64 beside its payload. A message is always taken when nothing is buffered.
+    pub max_buffered_bytes: usize,
     /// How long `close()` waits for the peer before it aborts.
     pub close_timeout: Duration,
     /// How long a connection survives in the background; `None`: for ever.
@@ -125,7 +128,8 @@ pub enum ReplyMatch {
     },
 }
 
-/// What is kept while the connection is not open, and what happens when it is too much.
+/// What `send` keeps while the connection is not open, and what happens when it is too much.
+/// Messages that an open connection accepted and did not write before it ended count too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueLimits {
     /// Messages; 0 means that nothing is accepted while the connection is not open.
@@ -136,8 +140,6 @@ pub struct QueueLimits {
     pub max_age: Option<Duration>,
     /// What gives way.
     pub overflow: OverflowPolicy,
-    /// Bytes that may wait for an open connection whose peer reads slowly.
-    pub open_bytes: usize,
 }
 
 /// What gives way when the queue is full. Nothing is dropped silently.

@@ -2,6 +2,7 @@
 
 use super::config::{Heartbeat, HeartbeatPayload};
 use super::io::{Data, Message, Transmit};
+use super::progress::Progress;
 use super::timers::{Timer, TimerTable};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
@@ -38,6 +39,8 @@ pub(super) struct Pulse {
     forgiven: bool,
     /// A probe was sent, and no sign of life has come since.
     probing: bool,
+    /// How far it and our other bytes have come.
+    pub(super) progress: Progress,
     rtt: Option<Duration>,
     smoothed_rtt: Option<Duration>,
 }
@@ -59,6 +62,7 @@ impl Pulse {
         self.measuring = None;
         self.forgiven = false;
         self.probing = false;
+        self.progress = Progress::default();
         if let Some(heartbeat) = heartbeat {
             timers.set(Timer::Heartbeat, now + heartbeat.interval);
         }
@@ -95,13 +99,25 @@ impl Pulse {
 
     fn sent(&mut self, timers: &mut TimerTable, now: Instant, patience: Duration) {
         self.sent_at = Some(now);
+        self.progress.expects(patience);
         timers.stop(Timer::Heartbeat);
         timers.set(Timer::Answer, now + patience);
     }
 
-    /// What to send, so that the peer answers.
-    pub(super) fn question(&mut self, heartbeat: Option<&Heartbeat>, now: Instant) -> Transmit {
+    /// Everything that was handed out is in the kernel. If the heartbeat is part of it, the time
+    /// for its answer begins, and so does the round trip.
+    pub(super) fn flushed(&mut self, timers: &mut TimerTable, now: Instant) {
+        let Some(patience) = self.progress.flushed() else { return };
         self.measuring = Some(now);
+        if timers.is_set(Timer::Answer) {
+            timers.set(Timer::Answer, now + patience);
+        }
+    }
+
+    /// What to send, so that the peer answers.
+    pub(super) fn question(&mut self, heartbeat: Option<&Heartbeat>) -> Transmit {
+        self.measuring = None;
+        self.progress.asked();
         match heartbeat.map_or(&HeartbeatPayload::Ping, |heartbeat| &heartbeat.payload) {
             HeartbeatPayload::Text(text) => Transmit::Message(Message::text(text.clone())),
             HeartbeatPayload::Binary(bytes) => Transmit::Message(Message::binary(bytes.clone())),

@@ -167,14 +167,30 @@ pub enum Input {
         /// What is known of it.
         failure: Failure,
     },
-    /// Everything handed out by [`poll_transmit`](super::Session::poll_transmit) is written.
+    /// Everything handed out by [`poll_transmit`](super::Session::poll_transmit) is written: the
+    /// kernel has it.
     Flushed,
+    /// How far our bytes have come. Of use while an answer is awaited
+    /// ([`watches_progress`](super::Session::watches_progress)): at each attempt to write, before
+    /// [`Flushed`](Self::Flushed), and before
+    /// [`handle_timeout`](super::Session::handle_timeout).
+    Progress {
+        /// The connection.
+        epoch: u64,
+        /// Bytes of the connection that our kernel has taken, those of the handshake included.
+        written: u64,
+        /// How many of them the peer's kernel has acknowledged; `None`: the system does not tell.
+        acknowledged: Option<u64>,
+    },
     /// Reading has stopped because the listener is slow (true), or goes on (false).
     ReadPaused(bool),
     /// The operating system has (true) or has not (false) a network.
     Network(bool),
     /// The app came to the foreground (true) or left it (false).
     Foreground(bool),
+    /// The operating system suspends the app soon: the grace in the background, if it is
+    /// running, ends now.
+    GraceOver,
     /// Hang up and stay away until [`Resume`](Self::Resume).
     Pause,
     /// Undo [`Pause`](Self::Pause).

@@ -14,6 +14,9 @@
 //! *epoch*. An input of an older one is ignored, which is how nothing of an old connection is
 //! ever heard after a new one began. One epoch may take several dials: a dial that is given up
 //! for another one, because the network changed, ends no connection.
+//!
+//! After a heartbeat `poll_transmit` gives nothing until [`Input::Flushed`]: the time for its
+//! answer begins then.
 
 mod close;
 mod config;
@@ -23,6 +26,7 @@ mod heartbeat;
 mod io;
 mod life;
 mod outbox;
+mod progress;
 mod reconnect;
 mod reply;
 mod signals;
@@ -88,7 +92,7 @@ struct ClosingState {
 impl Session {
     /// A task that has not begun; [`Input::Connect`] begins it.
     pub fn new(config: Config, jitter: Jitter) -> Self {
-        let outbox = Outbox::new(config.queue.clone());
+        let outbox = Outbox::new(config.queue.clone(), config.max_buffered_bytes);
         Self {
             config,
             jitter,
@@ -187,7 +191,13 @@ impl Session {
         if self.closing.as_ref().is_some_and(|closing| closing.said) {
             return None;
         }
+        if self.pulse.progress.is_handed_out() {
+            return None;
+        }
         if let Some(next) = self.outbox.next() {
+            if !self.outbox.has_question() {
+                self.pulse.progress.handed_out(&next);
+            }
             return Some(next);
         }
         let closing = self.closing.as_mut()?;
@@ -195,13 +205,26 @@ impl Session {
         Some(Transmit::Close { code: closing.code, reason: closing.reason.clone() })
     }
 
+    /// As [`poll_transmit`](Self::poll_transmit) if one message of the app waits, of at most so
+    /// many bytes, and nothing else does.
+    pub fn poll_only_transmit(&mut self, max_bytes: usize) -> Option<Transmit> {
+        let is_alone = matches!(self.phase, Phase::Open { .. }) && self.outbox.has_only(max_bytes);
+        if is_alone { self.poll_transmit() } else { None }
+    }
+
     /// Is there anything for [`poll_transmit`](Self::poll_transmit)?
     pub fn wants_transmit(&self) -> bool {
         match self.phase {
+            _ if self.pulse.progress.is_handed_out() => false,
             Phase::Open { .. } => self.outbox.has_next(),
             Phase::Closing => self.closing.as_ref().is_some_and(|closing| !closing.said),
             _ => false,
         }
+    }
+
+    /// Does it want to be told of [`Input::Progress`]? It does while an answer is awaited.
+    pub fn watches_progress(&self) -> bool {
+        self.timers.is_set(Timer::Answer)
     }
 
     /// A data message arrived; whoever has it tells the app. True: it is for the app, after
@@ -234,10 +257,24 @@ impl Session {
                 self.close_received(code, reason, now);
             }
             Input::Failed { epoch, failure } if self.is_current(epoch) => self.failed(failure, now),
-            Input::Flushed => self.outbox.flushed(),
+            Input::Flushed => {
+                self.outbox.flushed();
+                self.pulse.flushed(&mut self.timers, now);
+            }
+            Input::Progress { epoch, written, acknowledged } if self.is_current(epoch) => {
+                let heartbeat = self.config.heartbeat.as_ref();
+                let progress = &mut self.pulse.progress;
+                progress.told(written, acknowledged, heartbeat, &mut self.timers, now);
+            }
             Input::ReadPaused(paused) => self.read(paused, now),
             Input::Network(available) => self.network(available, now),
             Input::Foreground(foreground) => self.foreground(foreground, now),
+            Input::GraceOver => {
+                if self.timers.is_set(Timer::Grace) {
+                    self.timers.stop(Timer::Grace);
+                    self.grace_over(now);
+                }
+            }
             Input::Pause => self.pause(now),
             Input::Resume if self.holds.paused => {
                 self.holds.paused = false;
@@ -255,6 +292,7 @@ impl Session {
             | Input::DialFailed { .. }
             | Input::GiveUp { .. }
             | Input::Alive { .. }
+            | Input::Progress { .. }
             | Input::Ponged { .. }
             | Input::CloseReceived { .. }
             | Input::Failed { .. } => {}

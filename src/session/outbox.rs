@@ -6,9 +6,13 @@ use super::io::{Message, SendRefused, Transmit};
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// Empty messages cost memory too, so the number that may wait for an open connection is
-/// bounded as well as their bytes.
-const OPEN_MESSAGES: usize = 1 << 20;
+/// The largest message that is taken, in bytes: 1 GiB. Lengths cross the FFI as 32-bit numbers.
+const MAX_MESSAGE: usize = 1 << 30;
+
+/// What each message counts towards `max_buffered_bytes` beside its payload, in bytes. An empty
+/// message needs memory too: its place in the queue, and the header of its frame.
+const MESSAGE_OVERHEAD: usize = 64;
+const _: () = assert!(size_of::<(Message, Instant)>() <= MESSAGE_OVERHEAD);
 
 /// What became of a message that was offered.
 pub(super) enum Kept {
@@ -20,7 +24,10 @@ pub(super) enum Kept {
 
 #[derive(Debug)]
 pub(super) struct Outbox {
+    /// What `send` keeps while the connection is not open.
     limits: QueueLimits,
+    /// What `send` keeps while it is open.
+    max_buffered_bytes: usize,
     /// The first message of the connection.
     greeting: Option<Message>,
     /// A heartbeat or a probe. It goes ahead of the app's messages, so that a full queue never
@@ -32,18 +39,22 @@ pub(super) struct Outbox {
     bytes: usize,
     /// Bytes of the app's messages that were handed out and are not yet known to be written.
     in_flight: usize,
+    /// How many messages that is.
+    in_flight_messages: usize,
 }
 
 impl Outbox {
-    pub(super) fn new(limits: QueueLimits) -> Self {
+    pub(super) fn new(limits: QueueLimits, max_buffered_bytes: usize) -> Self {
         Self {
             limits,
+            max_buffered_bytes,
             greeting: None,
             question: None,
             asking: false,
             waiting: VecDeque::new(),
             bytes: 0,
             in_flight: 0,
+            in_flight_messages: 0,
         }
     }
 
@@ -53,35 +64,56 @@ impl Outbox {
         open: bool,
         now: Instant,
     ) -> Result<Kept, SendRefused> {
-        let (max_messages, max_bytes) = if open {
-            (OPEN_MESSAGES, self.limits.open_bytes)
-        } else {
-            (self.limits.messages, self.limits.bytes)
-        };
         let size = message.len();
-        if size > max_bytes {
-            return Err(SendRefused::QueueFull);
-        }
         // How many of the oldest have to go is settled first, so that a refusal changes nothing.
-        let mut gone = self.count_expired(now);
-        let mut freed: usize = self.waiting.iter().take(gone).map(|(old, _)| old.len()).sum();
-        let in_flight = if open { self.in_flight } else { 0 };
-        while self.waiting.len() - gone >= max_messages
-            || self.bytes - freed + in_flight + size > max_bytes
-        {
-            match (self.limits.overflow, self.waiting.get(gone)) {
-                (OverflowPolicy::DropOldest, Some((oldest, _))) => {
-                    freed += oldest.len();
-                    gone += 1;
-                }
-                (OverflowPolicy::DropNewest, _) => return Ok(Kept::No),
-                _ => return Err(SendRefused::QueueFull),
-            }
-        }
+        let gone = if open { self.make_room_open(size, now) } else { self.make_room(size, now) };
+        let Some(gone) = gone? else { return Ok(Kept::No) };
         let dropped = self.pop_many(gone);
         self.bytes += size;
         self.waiting.push_back((message, now));
         Ok(Kept::Yes(dropped))
+    }
+
+    /// How many of the oldest leave an open connection's buffer for a message of this size: only
+    /// those that are too old. Beyond the bound the new message is refused, whatever the policy
+    /// of the queue says. A message that finds nothing buffered is taken even if it is larger
+    /// than the bound: it could never be sent otherwise.
+    fn make_room_open(&self, size: usize, now: Instant) -> Result<Option<usize>, SendRefused> {
+        let gone = self.count_expired(now);
+        let messages = self.waiting.len() - gone + self.in_flight_messages;
+        let bytes = self.bytes - self.size_of_oldest(gone) + self.in_flight;
+        let cost = (messages + 1) * MESSAGE_OVERHEAD + bytes + size;
+        let fits = size <= MAX_MESSAGE && (messages == 0 || cost <= self.max_buffered_bytes);
+        if fits { Ok(Some(gone)) } else { Err(SendRefused::QueueFull) }
+    }
+
+    /// How many of the oldest leave the queue for a message of this size; `None`: the policy is
+    /// to drop the new message. What an open connection accepted and could not send counts too.
+    fn make_room(&self, size: usize, now: Instant) -> Result<Option<usize>, SendRefused> {
+        let limits = &self.limits;
+        if size > limits.bytes {
+            return Err(SendRefused::QueueFull);
+        }
+        let mut gone = self.count_expired(now);
+        let mut freed = self.size_of_oldest(gone);
+        while self.waiting.len() - gone >= limits.messages
+            || self.bytes - freed + size > limits.bytes
+        {
+            match (limits.overflow, self.waiting.get(gone)) {
+                (OverflowPolicy::DropOldest, Some((oldest, _))) => {
+                    freed += oldest.len();
+                    gone += 1;
+                }
+                (OverflowPolicy::DropNewest, _) => return Ok(None),
+                _ => return Err(SendRefused::QueueFull),
+            }
+        }
+        Ok(Some(gone))
+    }
+
+    /// The payload of the oldest messages, in bytes.
+    fn size_of_oldest(&self, count: usize) -> usize {
+        self.waiting.iter().take(count).map(|(old, _)| old.len()).sum()
     }
 
     fn count_expired(&self, now: Instant) -> usize {
@@ -136,7 +168,22 @@ impl Outbox {
         }
         let message = self.pop()?;
         self.in_flight += message.len();
+        self.in_flight_messages += 1;
         Some(Transmit::Message(message))
+    }
+
+    /// One message of the app waits, of at most so many bytes, and nothing else does.
+    pub(super) fn has_only(&self, max_bytes: usize) -> bool {
+        let is_small = |(message, _): &(Message, Instant)| message.len() <= max_bytes;
+        self.greeting.is_none()
+            && self.question.is_none()
+            && self.waiting.len() == 1
+            && self.waiting.iter().all(is_small)
+    }
+
+    /// A question waits to be handed out.
+    pub(super) fn has_question(&self) -> bool {
+        self.question.is_some()
     }
 
     pub(super) fn has_next(&self) -> bool {
@@ -146,6 +193,7 @@ impl Outbox {
     pub(super) fn flushed(&mut self) {
         self.asking = false;
         self.in_flight = 0;
+        self.in_flight_messages = 0;
     }
 
     /// The connection is gone: what the machine had to say is void, what was handed out
@@ -153,8 +201,7 @@ impl Outbox {
     pub(super) fn disconnected(&mut self) {
         self.greeting = None;
         self.question = None;
-        self.asking = false;
-        self.in_flight = 0;
+        self.flushed();
     }
 
     /// Gives back everything that was never handed out.

@@ -38,18 +38,18 @@ impl Session {
     pub(super) fn beat(&mut self, now: Instant) {
         if let (Phase::Open { .. }, Some(heartbeat)) = (self.phase, &self.config.heartbeat) {
             self.pulse.beat(heartbeat, &mut self.timers, now);
-            self.ask(now);
+            self.ask();
         }
     }
 
     fn probe(&mut self, now: Instant) {
         self.pulse.probe(self.config.heartbeat.as_ref(), &mut self.timers, now);
-        self.ask(now);
+        self.ask();
     }
 
-    fn ask(&mut self, now: Instant) {
+    fn ask(&mut self) {
         if !self.outbox.is_asking() {
-            let question = self.pulse.question(self.config.heartbeat.as_ref(), now);
+            let question = self.pulse.question(self.config.heartbeat.as_ref());
             self.outbox.ask(question);
         }
     }

@@ -120,7 +120,7 @@ func ourSend(_ bytes: Int, _ count: Int) async throws -> Double {
     let server = try ScriptedServer(script: #"[{"echo": false}]"#)
     let task = try connectSocket(server.url()) {
         $0.heartbeat.enabled = false
-        $0.queue.openBytes = 1 << 30
+        $0.maxBufferedBytes = 1 << 30
     }
     try await task.opened()
     let text = String(repeating: "x", count: bytes)

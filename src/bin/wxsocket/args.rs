@@ -34,20 +34,22 @@ pub(crate) enum Command {
 
 const CONNECT_HELP: &str = "\
 Standard input: each line is sent as one text message, without its line end (LF or CR LF); an
-empty line is an empty message. What is sent while the connection is down is queued; when the queue
-is full, a line is rejected, and the program says so. At the end of the input the program waits
-until the connection has been open and everything accepted is written, then for --linger, and then
-closes with 1000. To see the answers, give --linger some time.
+empty line is an empty message. It is read only as fast as the connection takes it: what is sent
+while the connection is down is queued, and when the queue is full, the input waits. At the end of
+the input the program waits until the connection has been open and everything accepted is written,
+then for --linger, and then closes with 1000. To see the answers, give --linger some time.
 
-Messages from the server go to standard output, one a line (binary ones in hex). Everything else,
-the timeline, goes to standard error. With --json all events go to standard output:
+Messages from the server go to standard output, one a line (binary ones in hex; on a terminal `< `
+stands before a text and `<bin ` before bytes). Everything else, the timeline, goes to standard
+error. With --json all events go to standard output:
   {\"event\":\"open\",\"t_ms\":12,\"epoch\":1,\"attempt\":0,\"protocol\":null,\"headers\":[…],\"profile\":{…}}
   {\"event\":\"message\",\"t_ms\":20,\"epoch\":1,\"kind\":\"text\",\"data\":\"hi\"}
   {\"event\":\"message\",\"t_ms\":21,\"epoch\":1,\"kind\":\"binary\",\"hex\":\"00ff\"}
   {\"event\":\"error\",\"t_ms\":31,\"epoch\":1,\"err_code\":600003,\"err_msg\":\"…\",\"detail\":\"…\",\"http_status\":null}
   {\"event\":\"close\",\"t_ms\":31,\"epoch\":1,\"code\":1006,\"reason\":\"\",\"was_clean\":false,\"retry\":{\"attempt\":1,\"max\":12,\"delay_ms\":5000}}
   {\"event\":\"send\",\"t_ms\":40,\"outcome\":\"sent\",\"err_code\":null}
-A close with \"retry\":null is the end. An outcome is sent, queued or rejected.
+A close with \"retry\":null is the end; its \"unsent\" counts messages that were accepted and never
+sent. An outcome is sent, queued or rejected.
 
 Ctrl-C closes politely with 1000; a second one ends the program at once.
 
@@ -64,6 +66,9 @@ Exit codes:
   2    bad arguments
   3    the limit of reconnect attempts was reached
   4    the connection ended for good without us: a final close code or status, --no-reconnect
+  5    after a close that we asked for, but a part of the input was not delivered (a line that is no
+       hex or no UTF-8, or too long; input that cannot be read; lines left in the queue), or
+       standard output cannot be written
   130  Ctrl-C twice
 
 Examples:

@@ -98,8 +98,8 @@ pub(super) fn every_message_exactly_once_in_order(trace: &Trace<'_>) -> Verdict 
     Ok(ledger.settled)
 }
 
-/// The bound of the queue holds for what is accepted while nothing is open. What was accepted
-/// for an open connection that broke has a bound of its own.
+/// The bound of the queue holds for what is accepted while nothing is open. What is accepted for
+/// an open connection has a bound of its own, which one message alone may exceed.
 pub(super) fn queue_keeps_its_bounds(trace: &Trace<'_>) -> Verdict {
     let (mut ledger, mut judged) = (Ledger::new(trace), 0);
     let limits = &trace.config.queue;
@@ -114,7 +114,9 @@ pub(super) fn queue_keeps_its_bounds(trace: &Trace<'_>) -> Verdict {
         };
         let (count, bytes) = (ledger.waiting.len(), ledger.bytes());
         let fits = match step.phase {
-            Phase::Open { .. } => bytes <= limits.open_bytes,
+            Phase::Open { .. } => {
+                count == 1 || bytes + 64 * count <= trace.config.max_buffered_bytes
+            }
             _ => count <= limits.messages && bytes <= limits.bytes,
         };
         if !fits {

@@ -11,6 +11,7 @@ mod heartbeat;
 mod outbox;
 mod patience;
 mod presets;
+mod progress;
 mod properties;
 mod reconnect;
 mod script;

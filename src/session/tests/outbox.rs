@@ -9,11 +9,20 @@ use crate::session::{
 
 /// Three messages or ten bytes.
 fn small(overflow: OverflowPolicy) -> QueueLimits {
-    QueueLimits { messages: 3, bytes: 10, max_age: None, overflow, open_bytes: 20 }
+    QueueLimits { messages: 3, bytes: 10, max_age: None, overflow }
 }
 
 fn with(queue: QueueLimits) -> Config {
     Config { queue, ..plain() }
+}
+
+/// A connection that is open from 0 ms on. Its buffer has room for two messages of ten bytes,
+/// each of which counts 64 bytes more, and for an empty one.
+fn with_small_buffer(overflow: OverflowPolicy) -> Sim {
+    let config = Config { max_buffered_bytes: 3 * 64 + 20, ..with(small(overflow)) };
+    let mut sim = Sim::new(config).always(Connection::opens(0)).connected();
+    sim.run_until(0);
+    sim
 }
 
 fn queued(dropped: &[&str]) -> Result<SendOutcome, SendRefused> {
@@ -268,21 +277,94 @@ fn greetings_and_heartbeats_are_not_buffered() {
     assert_eq!(machine.buffered_amount(), 0);
 }
 
-/// A peer that reads slowly: bytes on their way count, until they are known to be written.
+/// A peer that reads slowly. The policy of the queue is of no importance while open.
 #[test]
 fn an_open_connection_has_a_bound_of_its_own() {
-    let mut sim =
-        Sim::new(with(small(OverflowPolicy::Reject))).always(Connection::opens(0)).connected();
-    sim.run_until(0);
+    for overflow in [OverflowPolicy::Reject, OverflowPolicy::DropOldest, OverflowPolicy::DropNewest]
+    {
+        let mut sim = with_small_buffer(overflow);
+        sim.set_writable(false);
+        let ten = || text("0123456789");
+        assert_eq!(sim.send(ten()), Ok(SendOutcome::Sent));
+        assert_eq!(sim.send(ten()), Ok(SendOutcome::Sent));
+        assert_eq!(sim.send(text("x")), Err(SendRefused::QueueFull), "{overflow:?}");
+        assert_eq!(sim.send(text("")), Ok(SendOutcome::Sent));
+        assert_eq!(sim.send(text("")), Err(SendRefused::QueueFull), "{overflow:?}");
+        sim.set_writable(true);
+        assert_eq!(sim.send(ten()), Ok(SendOutcome::Sent));
+        assert_eq!(sim.written().len(), 4);
+    }
+}
+
+/// Each empty message needs memory too: 16 MiB are enough for 262,144 of them and no more.
+#[test]
+fn a_million_empty_messages_are_bounded_as_memory() {
+    let mut machine = crate::session::Session::new(plain(), super::sim::fixed(0.5));
+    let now = std::time::Instant::now();
+    machine.handle(Input::Connect, now);
+    machine.handle(Input::Opened { dial: 1 }, now);
+    let taken = (0..1_000_000).take_while(|_| machine.send(text(""), now).is_ok()).count();
+    assert_eq!(taken, (16 << 20) / 64);
+    assert_eq!(machine.buffered_amount(), 0);
+}
+
+/// Otherwise it could never be sent.
+#[test]
+fn a_message_larger_than_the_bound_is_taken_when_nothing_is_buffered() {
+    let mut sim = with_small_buffer(OverflowPolicy::Reject);
+    let large = || text(&"x".repeat(10_000));
+    assert_eq!(sim.send(large()), Ok(SendOutcome::Sent));
     sim.set_writable(false);
-    let ten = || text("0123456789");
-    assert_eq!(sim.send(ten()), Ok(SendOutcome::Sent));
-    assert_eq!(sim.send(ten()), Ok(SendOutcome::Sent));
-    assert_eq!(sim.send(text("x")), Err(SendRefused::QueueFull));
-    assert_eq!(sim.send(text("")), Ok(SendOutcome::Sent));
+    assert_eq!(sim.send(large()), Ok(SendOutcome::Sent));
+    assert_eq!(sim.send(large()), Err(SendRefused::QueueFull));
+    assert_eq!(sim.send(text("")), Err(SendRefused::QueueFull));
     sim.set_writable(true);
-    assert_eq!(sim.send(ten()), Ok(SendOutcome::Sent));
-    assert_eq!(sim.written().len(), 4);
+    assert_eq!(sim.written().len(), 2);
+}
+
+/// Even an empty message on its way means that something is buffered.
+#[test]
+fn what_is_handed_out_and_not_written_is_buffered() {
+    let now = std::time::Instant::now();
+    let config = Config { max_buffered_bytes: 200, ..plain() };
+    let mut machine = crate::session::Session::new(config, super::sim::fixed(0.5));
+    machine.handle(Input::Connect, now);
+    machine.handle(Input::Opened { dial: 1 }, now);
+    machine.send(text(""), now).expect("nothing is buffered");
+    assert!(machine.poll_transmit().is_some());
+    let large = || text(&"x".repeat(201));
+    assert_eq!(machine.send(large(), now), Err(SendRefused::QueueFull));
+    machine.handle(Input::Flushed, now);
+    assert_eq!(machine.send(large(), now), Ok(SendOutcome::Sent));
+}
+
+/// Nothing that was accepted is lost with the connection. It counts towards the queue: nothing
+/// more is accepted until there is room.
+#[test]
+fn what_an_open_connection_did_not_write_waits_for_the_next_one_and_fills_the_queue() {
+    let cases = [
+        (OverflowPolicy::Reject, Err(SendRefused::QueueFull), vec!["1", "2", "3", "4", "5"]),
+        (OverflowPolicy::DropNewest, Ok(SendOutcome::Dropped), vec!["1", "2", "3", "4", "5"]),
+        (OverflowPolicy::DropOldest, queued(&["1", "2", "3"]), vec!["4", "5", "new"]),
+    ];
+    for (overflow, outcome, next) in cases {
+        let mut sim = Sim::new(with(small(overflow)))
+            .then(Connection::opens(0).dropping(100))
+            .always(Connection::opens(0))
+            .connected();
+        sim.run_until(50);
+        sim.set_writable(false);
+        for message in ["1", "2", "3", "4", "5"] {
+            assert_eq!(sim.send(text(message)), Ok(SendOutcome::Sent));
+        }
+        sim.run_until(500);
+        assert_eq!(sim.machine.buffered_amount(), 5);
+        assert_eq!(sim.send(text("new")), outcome, "{overflow:?}");
+        sim.set_writable(true);
+        sim.run_until(1_100);
+        assert_eq!(sim.written(), next, "{overflow:?}");
+        assert_eq!(sim.send(text("later")), Ok(SendOutcome::Sent));
+    }
 }
 
 /// Written is written, waiting is waiting: the next connection gets the rest, once.
@@ -354,7 +436,7 @@ fn whatever_ends_the_task_gives_back_what_was_never_sent() {
 #[test]
 fn bytes_on_their_way_count_towards_the_bound() {
     let now = std::time::Instant::now();
-    let config = with(small(OverflowPolicy::Reject));
+    let config = Config { max_buffered_bytes: 2 * 64 + 20, ..plain() };
     let mut machine = crate::session::Session::new(config, super::sim::fixed(0.5));
     machine.handle(Input::Connect, now);
     machine.handle(Input::Opened { dial: 1 }, now);

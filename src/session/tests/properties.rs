@@ -28,12 +28,15 @@ enum Move {
     Sleep(u64),
     Network(bool),
     Foreground(bool),
+    GraceOver,
     Pause,
     Resume,
     ReconnectNow,
     Woke,
     ReadPaused(bool),
     Writable(bool),
+    /// So many bytes have been acknowledged, or are said to have been written.
+    Progress(u64, bool),
     /// A timer that fires for no reason.
     Timeout,
     /// The server, or the dial, speaks up: of this connection or an older one.
@@ -77,12 +80,14 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         2 => (0..20_000_u64).prop_map(Move::Sleep),
         4 => any::<bool>().prop_map(Move::Network),
         4 => any::<bool>().prop_map(Move::Foreground),
+        1 => Just(Move::GraceOver),
         1 => Just(Move::Pause),
         2 => Just(Move::Resume),
         1 => Just(Move::ReconnectNow),
         2 => Just(Move::Woke),
         2 => any::<bool>().prop_map(Move::ReadPaused),
         6 => any::<bool>().prop_map(Move::Writable),
+        4 => (0..2_000_u64, any::<bool>()).prop_map(|(bytes, told)| Move::Progress(bytes, told)),
         2 => Just(Move::Timeout),
         10 => (heard, prop_oneof![5 => Just(0), 1 => 1..3_u64])
             .prop_map(|(heard, older)| Move::Hear(heard, older)),
@@ -144,24 +149,25 @@ fn queues() -> impl Strategy<Value = QueueLimits> {
         Just(OverflowPolicy::DropOldest),
         Just(OverflowPolicy::DropNewest),
     ];
-    (overflow, 0..6_usize, 0..60_usize, prop::option::of(0..800_u64), 0..200_usize).prop_map(
-        |(overflow, messages, bytes, age, open_bytes)| QueueLimits {
+    (overflow, 0..6_usize, 0..60_usize, prop::option::of(0..800_u64)).prop_map(
+        |(overflow, messages, bytes, age)| QueueLimits {
             messages,
             bytes,
             max_age: age.map(ms),
             overflow,
-            open_bytes,
         },
     )
 }
 
 fn configs() -> impl Strategy<Value = Config> {
     let grace = prop::option::of(0..500_u64);
-    (policies(), heartbeats(), queues(), 1..400_u64, grace, any::<bool>()).prop_map(
-        |(reconnect, heartbeat, queue, close_timeout, grace, greets)| Config {
+    let buffered = 0..600_usize;
+    (policies(), heartbeats(), queues(), buffered, 1..400_u64, grace, any::<bool>()).prop_map(
+        |(reconnect, heartbeat, queue, max_buffered_bytes, close_timeout, grace, greets)| Config {
             reconnect,
             heartbeat,
             queue,
+            max_buffered_bytes,
             close_timeout: ms(close_timeout),
             background_grace: grace.map(ms),
             greeting: greets.then(|| Message::text("hello")),
@@ -203,12 +209,17 @@ fn play<M: Machine>(sim: &mut Sim<M>, one: &Move, number: usize) {
         Move::Sleep(time) => sim.sleep(*time),
         Move::Network(available) => sim.input(Input::Network(*available)),
         Move::Foreground(foreground) => sim.input(Input::Foreground(*foreground)),
+        Move::GraceOver => sim.input(Input::GraceOver),
         Move::Pause => sim.input(Input::Pause),
         Move::Resume => sim.input(Input::Resume),
         Move::ReconnectNow => sim.input(Input::ReconnectNow),
         Move::Woke => sim.input(Input::Woke),
         Move::ReadPaused(paused) => sim.input(Input::ReadPaused(*paused)),
         Move::Writable(writable) => sim.set_writable(*writable),
+        Move::Progress(bytes, told) => {
+            let (epoch, acknowledged) = (sim.machine.epoch(), told.then_some(*bytes));
+            sim.input(Input::Progress { epoch, written: 1_000 + bytes, acknowledged });
+        }
         Move::Timeout => sim.timeout(),
         Move::Hear(heard, older) => {
             let epoch = sim.machine.epoch().saturating_sub(*older);

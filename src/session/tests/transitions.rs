@@ -440,6 +440,49 @@ fn a_close_that_was_due_in_sleep_is_due_at_once() {
     assert_eq!(sim.only(&["close"]), [r#"61000 close 2 3000 "first" final"#]);
 }
 
+/// The operating system gave the app less time than the grace.
+#[test]
+fn the_grace_ends_early_when_the_app_is_about_to_be_suspended() {
+    let mut open = in_state(State::Open);
+    open.input(Input::Foreground(false));
+    open.run_for(2_000);
+    open.input(Input::GraceOver);
+    open.input(Input::GraceOver);
+    open.run_for(10_000);
+    assert_eq!(open.times("hang up"), [3_000]);
+    assert_eq!(name(open.machine.phase()), "Suspended");
+    open.input(Input::Foreground(true));
+    assert_eq!(open.times("dial"), [13_000]);
+
+    let mut waiting = in_state(State::Waiting);
+    waiting.input(Input::Foreground(false));
+    waiting.input(Input::GraceOver);
+    assert_eq!(name(waiting.machine.phase()), "Suspended");
+    assert_eq!(waiting.next_timeout(), None);
+}
+
+/// In the foreground, and in a task that keeps its connection, no grace is running.
+#[test]
+fn a_grace_that_does_not_run_cannot_end() {
+    let mut front = in_state(State::Open);
+    front.input(Input::GraceOver);
+    front.expect(&[]);
+    front.input(Input::Foreground(false));
+    front.input(Input::Foreground(true));
+    front.forget();
+    front.input(Input::GraceOver);
+    front.expect(&[]);
+
+    let keeps = Config { background_grace: None, ..config() };
+    let mut sim = Sim::new(keeps).always(Connection::opens(0));
+    sim.input(Input::Connect);
+    sim.run_for(0);
+    sim.forget();
+    sim.input(Input::Foreground(false));
+    sim.input(Input::GraceOver);
+    sim.expect(&[]);
+}
+
 #[test]
 fn back_within_the_grace_keeps_the_connection() {
     let mut sim = in_state(State::Open);

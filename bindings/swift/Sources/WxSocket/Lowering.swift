@@ -20,6 +20,7 @@ extension ConnectOptions {
             tls: .init(caPem: trustedCertificates),
             greeting: greeting?.lowered,
             maxMessageBytes: maxMessageBytes.map(Int64.init),
+            maxBufferedBytes: maxBufferedBytes.map(Int64.init),
             closeTimeoutMs: closeTimeout?.milliseconds,
             background: background.map {
                 switch $0 {
@@ -105,7 +106,7 @@ extension QueueOptions {
     fileprivate var lowered: WxSocketBindings.QueueOptions {
         .init(
             enabled: enabled, messages: messages.map(Int64.init), bytes: bytes.map(Int64.init),
-            maxAgeMs: maxAge?.milliseconds, overflow: overflow, openBytes: openBytes.map(Int64.init))
+            maxAgeMs: maxAge?.milliseconds, overflow: overflow)
     }
 }
 

@@ -36,6 +36,11 @@ public struct ConnectOptions: Sendable {
     public var greeting: Message?
     /// The largest message accepted from the server, in bytes. Default: 16 MiB; at most 1 GiB.
     public var maxMessageBytes: Int?
+    /// What may wait for an *open* connection that takes messages more slowly than the app sends them, in bytes. Each
+    /// message counts its payload and 64 bytes more. A message that finds nothing buffered is always taken, up to
+    /// 1 GiB; beyond the bound `send` throws `queueFull`. If the connection is lost, what it has not written waits for
+    /// the next one. Default: 16 MiB; at most 1 GiB.
+    public var maxBufferedBytes: Int?
     /// How long ``SocketTask/close(code:reason:)`` waits for the server before it aborts. Default: 3 s.
     public var closeTimeout: Duration?
     /// What to do when the app leaves the foreground. Default: `wx` interrupts after 5 s, `resilient` after 30 s,
@@ -129,7 +134,8 @@ public enum ReplyMatch: Sendable, Equatable {
     case jsonField(String, value: String? = nil)
 }
 
-/// What is kept while the connection is not open.
+/// What `send` keeps while the connection is not open. What an open connection had accepted and could not write before
+/// it was lost (``ConnectOptions/maxBufferedBytes``) waits for the next one and counts here too.
 public struct QueueOptions: Sendable {
     /// False: `send` is refused while the connection is not open, as in the wx API.
     public var enabled: Bool?
@@ -139,10 +145,9 @@ public struct QueueOptions: Sendable {
     public var bytes: Int?
     /// A message older than this is handed back instead of sent. Default: no limit.
     public var maxAge: Duration?
-    /// What gives way when it is full. Default: the new message is refused.
+    /// What gives way when it is full. Default: the new message is refused. It does not apply while the connection
+    /// is open.
     public var overflow: OverflowPolicy?
-    /// Bytes that may wait for an *open* connection whose peer reads slowly. Default: 16 MiB; at most 1 GiB.
-    public var openBytes: Int?
 }
 
 /// What to do when the app leaves the foreground.

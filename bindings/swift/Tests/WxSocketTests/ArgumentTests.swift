@@ -31,6 +31,7 @@ struct Bad: Sendable, CustomTestStringConvertible {
         Bad(field: "timeout") { $0.timeout = .seconds(Int64.min) },
         Bad(field: "closeTimeout") { $0.closeTimeout = .seconds(-1) },
         Bad(field: "maxMessageBytes") { $0.maxMessageBytes = 0 },
+        Bad(field: "maxBufferedBytes") { $0.maxBufferedBytes = .max },
         Bad(field: "background") { $0.background = .interrupt(after: .seconds(-1)) },
         Bad(field: "reconnect.delay") { $0.reconnect.delay = .fixed(.seconds(-1)) },
         Bad(field: "reconnect.delay.max") {
@@ -51,7 +52,6 @@ struct Bad: Sendable, CustomTestStringConvertible {
         Bad(field: "queue.messages") { $0.queue.messages = 0 },
         Bad(field: "queue.bytes") { $0.queue.bytes = -1 },
         Bad(field: "queue.maxAge") { $0.queue.maxAge = .zero },
-        Bad(field: "queue.openBytes") { $0.queue.openBytes = .max },
         Bad(field: "trustedCertificates") { $0.trustedCertificates = "no certificate" },
     ]
 

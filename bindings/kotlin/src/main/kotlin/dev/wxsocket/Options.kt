@@ -38,6 +38,14 @@ public class ConnectOptions internal constructor() {
     /** The largest message accepted from the server, in bytes; a larger one closes with 1009. Default: 16 MiB. */
     public var maxMessageBytes: Long? = null
 
+    /**
+     * What may wait for an *open* connection that takes messages more slowly than the app sends them, in
+     * bytes. Each message counts its payload and 64 bytes more. A message that finds nothing buffered is
+     * always taken, up to 1 GiB; beyond the bound `send` throws [WxException.QueueFull]. If the connection is
+     * lost, what it has not written waits for the next one. Default: 16 MiB; at most 1 GiB.
+     */
+    public var maxBufferedBytes: Long? = null
+
     /** How long `close` waits for the server before it aborts. Default: 3 s. */
     public var closeTimeout: Duration? = null
 
@@ -138,6 +146,7 @@ public class ConnectOptions internal constructor() {
         tls = dev.wxsocket.ffi.TlsOptions(tls.caPem?.scalar()),
         greeting = greeting?.lower(),
         maxMessageBytes = maxMessageBytes,
+        maxBufferedBytes = maxBufferedBytes,
         closeTimeoutMs = closeTimeout?.wholeMs,
         background = background,
     )
@@ -266,7 +275,10 @@ private fun ReplyMatch.lower(): dev.wxsocket.ffi.ReplyMatch =
         is ReplyMatch.JsonField -> dev.wxsocket.ffi.ReplyMatch.JsonField(name.scalar(), value?.scalar())
     }
 
-/** What is kept while the connection is not open. */
+/**
+ * What `send` keeps while the connection is not open. What an open connection had accepted and could not write
+ * before it was lost ([ConnectOptions.maxBufferedBytes]) waits for the next one and counts here too.
+ */
 @SocketDsl
 public class QueueOptions internal constructor() {
     /** False: `send` is refused while the connection is not open, as in the wx API. */
@@ -281,15 +293,13 @@ public class QueueOptions internal constructor() {
     /** A message older than this is handed back instead of sent. Default: no limit. */
     public var maxAge: Duration? = null
 
-    /** What gives way when it is full. Default: the new message is refused. */
+    /**
+     * What gives way when it is full. Default: the new message is refused. It does not apply while the
+     * connection is open.
+     */
     public var overflow: OverflowPolicy? = null
 
-    /** Bytes that may wait for an *open* connection whose peer reads slowly. Default: 16 MiB. */
-    public var openBytes: Long? = null
-
-    internal fun lower() = dev.wxsocket.ffi.QueueOptions(
-        enabled, messages, bytes, maxAge?.wholeMs, overflow, openBytes,
-    )
+    internal fun lower() = dev.wxsocket.ffi.QueueOptions(enabled, messages, bytes, maxAge?.wholeMs, overflow)
 }
 
 /** Whom to trust on `wss://`. The operating system's authorities always count. */

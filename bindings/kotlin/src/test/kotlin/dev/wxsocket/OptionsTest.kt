@@ -35,6 +35,7 @@ class OptionsTest {
         case("timeout", "infinite") { timeout = Duration.INFINITE },
         case("closeTimeout") { closeTimeout = 25.days },
         case("maxMessageBytes") { maxMessageBytes = 0 },
+        case("maxBufferedBytes") { maxBufferedBytes = 0 },
         case("background.grace") { interruptInBackground((-5).milliseconds) },
         case("reconnect.delay.delay", "a little below zero") { reconnect { fixedDelay((-500).microseconds) } },
         case("reconnect.delay.delay") { reconnect { fixedDelay((-1).milliseconds) } },
@@ -52,7 +53,6 @@ class OptionsTest {
         case("queue.messages") { queue { messages = 0 } },
         case("queue.bytes") { queue { bytes = -1 } },
         case("queue.maxAge") { queue { maxAge = Duration.ZERO } },
-        case("queue.openBytes") { queue { openBytes = 0 } },
         case("tls.caPem") { tls { caPem = "no certificate" } },
     )
 
@@ -95,11 +95,12 @@ class OptionsTest {
             tcpNoDelay = true
             greeting = Message.Binary(byteArrayOf(1))
             maxMessageBytes = 1024
+            maxBufferedBytes = 10
             closeTimeout = 500.microseconds
             keepInBackground()
             reconnect { unlimited(); honourRetryAfter = false; fullJitter(1.seconds, 1.seconds, 2.seconds, 9.seconds, 9.seconds) }
             heartbeat { ping(); idleDriven = true }
-            queue { bytes = 10; openBytes = 10 }
+            queue { bytes = 10 }
         },
         "binary heartbeat" to { heartbeat { binary(byteArrayOf(1)); reply = ReplyMatch.Binary(byteArrayOf(2)) } },
     ).map { (name, block) ->

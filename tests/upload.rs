@@ -1,0 +1,189 @@
+//! Large messages on slow lines: what is still on its way is no silence, and a line that is dead
+//! is found all the same. The servers are plain sockets that read as slowly as a test wants.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+use rustls::pki_types::PrivateKeyDer;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+use support::*;
+use tokio_tungstenite::tungstenite::{self, Message as Frame};
+use wxsocket::*;
+
+/// Bytes per second that a slow server reads.
+const RATE: f64 = 600_000.0;
+
+/// Five seconds at that rate.
+const LARGE: usize = 3_000_000;
+
+/// Reads slowly, and stops for ever after so many bytes.
+struct Slow {
+    tcp: TcpStream,
+    left: usize,
+}
+
+impl Read for Slow {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            loop {
+                std::thread::park();
+            }
+        }
+        let most = buf.len().min(4096).min(self.left);
+        let read = self.tcp.read(&mut buf[..most])?;
+        self.left -= read;
+        std::thread::sleep(Duration::from_secs_f64(read as f64 / RATE));
+        Ok(read)
+    }
+}
+
+impl Write for Slow {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.tcp.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tcp.flush()
+    }
+}
+
+/// A server of one connection that reads no more than so many bytes of it, answers every `ping`,
+/// and tells the size of every other message. `receive_buffer` is its kernel's, if not the usual.
+fn serve_slowly(
+    most: usize,
+    receive_buffer: Option<usize>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+) -> (u16, Receiver<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    if let Some(bytes) = receive_buffer {
+        socket2::SockRef::from(&listener).set_recv_buffer_size(bytes).unwrap();
+    }
+    let port = listener.local_addr().unwrap().port();
+    let (told, sizes) = channel();
+    std::thread::spawn(move || {
+        let slow = Slow { tcp: listener.accept().unwrap().0, left: most };
+        let tell = move |size| {
+            let _ = told.send(size);
+        };
+        match tls {
+            None => answer(slow, tell),
+            Some(config) => {
+                let tls = rustls::ServerConnection::new(config).unwrap();
+                answer(rustls::StreamOwned::new(tls, slow), tell);
+            }
+        }
+    });
+    (port, sizes)
+}
+
+fn answer(stream: impl Read + Write, tell: impl Fn(usize)) {
+    let mut socket = tungstenite::accept(stream).unwrap();
+    // Until the client is gone.
+    while let Ok(frame) = socket.read() {
+        match frame {
+            Frame::Text(text) if text.as_str() == "ping" => drop(socket.send(Frame::text("pong"))),
+            frame if frame.is_text() || frame.is_binary() => tell(frame.len()),
+            _ => {}
+        }
+    }
+}
+
+/// `ping` every 300 ms, and so long to answer.
+fn beating(url: String, timeout_ms: i64) -> ConnectOptions {
+    let mut options = once(url);
+    options.heartbeat = HeartbeatOptions {
+        enabled: Some(true),
+        interval_ms: Some(300),
+        timeout_ms: Some(timeout_ms),
+        ..Default::default()
+    };
+    options
+}
+
+/// The upload takes more than twice as long as interval and timeout together.
+#[track_caller]
+fn arrives_whole(mut client: Client, sizes: &Receiver<usize>) {
+    client.open();
+    client.send(vec![7; LARGE]);
+    client.send("behind it");
+    assert_eq!(sizes.recv_timeout(PATIENCE * 2).unwrap(), LARGE);
+    assert_eq!(sizes.recv_timeout(PATIENCE).unwrap(), "behind it".len());
+    let heard = client.finish();
+    assert_eq!(heard.len(), 2, "an open and a close: {heard:?}");
+}
+
+#[test]
+fn a_slow_upload_is_not_taken_for_silence() {
+    let (port, sizes) = serve_slowly(usize::MAX, Some(16 << 10), None);
+    arrives_whole(Client::connect(beating(format!("ws://127.0.0.1:{port}"), 2_000)), &sizes);
+}
+
+#[test]
+fn a_slow_upload_over_tls_is_not_taken_for_silence() {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let server = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = server.signed_by(&key, &authority).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+        )
+        .unwrap();
+    let (port, sizes) = serve_slowly(usize::MAX, Some(16 << 10), Some(Arc::new(config)));
+    let mut options = beating(format!("wss://localhost:{port}"), 2_000);
+    options.tls.ca_pem = Some(authority.pem());
+    arrives_whole(Client::connect(options), &sizes);
+}
+
+#[track_caller]
+fn found_dead(client: &mut Client) {
+    let error = client.error();
+    assert_eq!(error.kind, ErrorKind::HeartbeatTimeout, "{error:?}");
+    assert_eq!(client.end().code, 1006);
+}
+
+/// The window is full: the heartbeat cannot even be written.
+#[test]
+fn a_black_hole_in_the_middle_of_an_upload_is_found() {
+    let (port, _sizes) = serve_slowly(200_000, Some(16 << 10), None);
+    let mut client = Client::connect(beating(format!("ws://127.0.0.1:{port}"), 600));
+    client.open();
+    client.send(vec![7; LARGE]);
+    found_dead(&mut client);
+}
+
+/// Its kernel takes and acknowledges megabytes, the heartbeat among them.
+#[test]
+fn a_server_that_hangs_is_found_while_its_kernel_still_acknowledges() {
+    let (port, _sizes) = serve_slowly(1_000, None, None);
+    let mut client = Client::connect(beating(format!("ws://127.0.0.1:{port}"), 600));
+    client.open();
+    let task = client.task().clone();
+    let (done, stop) = channel::<()>();
+    let chatter = std::thread::spawn(move || {
+        let mut sent = 0;
+        while stop.recv_timeout(Duration::from_millis(5)).is_err()
+            && task.send("are you listening").is_ok()
+        {
+            sent += 1;
+            assert!(sent < 4_000, "20 s of talking to a server that hangs");
+        }
+    });
+    found_dead(&mut client);
+    let _ = done.send(());
+    chatter.join().unwrap();
+}
