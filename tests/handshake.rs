@@ -6,6 +6,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 use support::*;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use wxsocket::testing::{
@@ -211,13 +212,13 @@ fn an_answer_that_is_no_upgrade_is_a_bad_upgrade() {
     }
 }
 
-/// A server that writes whatever `answer` makes of the right `Sec-WebSocket-Accept`, to one
-/// client, and keeps the connection until that client has ended it.
-fn answering<T: Into<Vec<u8>>>(answer: impl FnOnce(&str) -> T + Send + 'static) -> String {
+/// A server for one client: has `answer` write what it likes, given the right
+/// `Sec-WebSocket-Accept`, and keeps the connection until the client has ended it.
+fn serving(answer: impl FnOnce(&mut TcpStream, &str) + Send + 'static) -> String {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}", server.local_addr().unwrap());
     std::thread::spawn(move || {
-        let (mut stream, _): (TcpStream, _) = server.accept().unwrap();
+        let (mut stream, _) = server.accept().unwrap();
         let mut request = String::new();
         let mut byte = [0];
         while !request.ends_with("\r\n\r\n") {
@@ -225,13 +226,20 @@ fn answering<T: Into<Vec<u8>>>(answer: impl FnOnce(&str) -> T + Send + 'static) 
             request.push(byte[0].into());
         }
         let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
-        let accept = derive_accept_key(key.unwrap().as_bytes());
-        let answer: Vec<u8> = answer(&accept).into();
-        stream.write_all(&answer).unwrap();
+        answer(&mut stream, &derive_accept_key(key.unwrap().as_bytes()));
         // What the client says no longer matters.
         while stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
     });
     url
+}
+
+/// A server that writes this answer.
+fn answering<T: Into<Vec<u8>>>(answer: impl FnOnce(&str) -> T + Send + 'static) -> String {
+    serving(move |stream, accept| {
+        let answer: Vec<u8> = answer(accept).into();
+        // A client that has read enough may be gone.
+        let _ = stream.write_all(&answer);
+    })
 }
 
 const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\n";
@@ -384,6 +392,75 @@ fn lists_of_headers_are_read_as_lists() {
     let mut client = Client::connect(once(url));
     client.open();
     client.task().close(1000, String::new()).unwrap();
+}
+
+#[test]
+fn a_head_of_16_kib_is_the_longest() {
+    for (length, opens) in [(16 * 1024, true), (16 * 1024 + 1, false)] {
+        let url = answering(move |accept| {
+            let head = format!("{SWITCHING}{UPGRADE}Sec-WebSocket-Accept: {accept}\r\nX-Own: ");
+            let padding = length - head.len() - "\r\n\r\n".len();
+            head + &"x".repeat(padding) + "\r\n\r\n"
+        });
+        let mut client = Client::connect(once(url));
+        if opens {
+            client.open();
+            client.task().close(1000, String::new()).unwrap();
+        } else {
+            let error = client.error();
+            assert_eq!(error.kind, ErrorKind::BadUpgrade);
+            assert!(error.detail.contains("longer than 16 KiB"), "{error:?}");
+            client.end();
+        }
+    }
+}
+
+#[test]
+fn the_body_of_a_refusal_may_come_after_its_head() {
+    for (head, body, expected) in [
+        ("HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\n", "later", "later"),
+        // It says more than it has: what came in half a second is what there is.
+        ("HTTP/1.1 403 Forbidden\r\nContent-Length: 500\r\n\r\n", "later", "later"),
+        ("HTTP/1.1 403 Forbidden\r\n\r\n", "later", "later"),
+        (
+            "HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "2\r\nla\r\n3\r\nter\r\n0\r\n\r\n",
+            "later",
+        ),
+    ] {
+        let url = serving(move |stream, _| {
+            stream.write_all(head.as_bytes()).unwrap();
+            // Most likely the client reads the head alone. It must not matter if it does not.
+            std::thread::sleep(Duration::from_millis(50));
+            stream.write_all(body.as_bytes()).unwrap();
+        });
+        let mut client = Client::connect(once(url));
+        let error = client.error();
+        assert_eq!((error.kind, error.http_status), (ErrorKind::HttpStatus, Some(403)));
+        assert_eq!(error.http_body, expected.as_bytes(), "{head:?}");
+        client.end();
+    }
+}
+
+#[test]
+fn a_body_that_is_complete_is_not_waited_for() {
+    const DIALS: u32 = 20;
+    let start = Instant::now();
+    for _ in 0..DIALS {
+        for body in [
+            "Content-Length: 5\r\n\r\nready",
+            "Content-Length: 0\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n5\r\nready\r\n0\r\n\r\n",
+        ] {
+            // The connection stays open, as it does behind a proxy that keeps it for others.
+            let url = answering(move |_| format!("HTTP/1.1 403 Forbidden\r\n{body}"));
+            let mut client = Client::connect(once(url));
+            assert_eq!(client.error().http_status, Some(403));
+            client.end();
+        }
+    }
+    // One kind alone that is waited for takes half a second each time: ten seconds.
+    assert!(start.elapsed() < Duration::from_millis(500) * DIALS, "{:?}", start.elapsed());
 }
 
 #[test]

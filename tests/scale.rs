@@ -10,6 +10,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use support::*;
 use wxsocket::*;
 
@@ -135,6 +136,48 @@ fn a_thousand_tasks_survive_a_restart_on_the_threads_of_one_and_leave_nothing() 
     clients.into_iter().for_each(|client| drop(client.finish()));
     assert!(server.wait_for(|seen| seen.open == 0, PATIENCE));
     eventually("all sockets are given back", || open_files() <= files);
+}
+
+/// Nobody else waits for them longer than it takes to start as many threads, which are given back
+/// when they are idle.
+#[test]
+fn listeners_that_block_all_at_once_delay_no_other_task() {
+    let _alone = alone();
+    let server = echo();
+    let gate = Arc::new(Mutex::new(()));
+    let closed = gate.lock().unwrap();
+    let mut blocked: Vec<_> = (0..250)
+        .map(|_| {
+            let gate = gate.clone();
+            Client::hooked(fast(server.url()), move |_, event| {
+                if let SocketEvent::Message { .. } = event {
+                    drop(gate.lock());
+                }
+            })
+        })
+        .collect();
+    let mut innocent = Client::connect(fast(server.url()));
+    innocent.open();
+    blocked.iter_mut().for_each(|client| drop(client.open()));
+
+    blocked.iter().for_each(|client| drop(client.send("block")));
+    let all_heard = || blocked.iter().all(|client| client.task().stats().messages_in == 1);
+    eventually("each has its message", all_heard);
+    let start = Instant::now();
+    innocent.send("x");
+    assert_eq!(innocent.text(), "x");
+    // Some 50 ms, and this machine may be busy with other things. One thread after the other
+    // would take 2.5 s.
+    let waited = start.elapsed();
+    assert!(waited < Duration::from_secs(1), "{waited:?} for a task whose listener is free");
+
+    drop(closed);
+    for mut client in blocked {
+        assert_eq!(client.text(), "block");
+        client.finish();
+    }
+    innocent.finish();
+    eventually("the threads are given back", || threads()["wxsocket-events"] <= 2);
 }
 
 #[test]

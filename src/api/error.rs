@@ -1,6 +1,6 @@
 //! What a call can answer instead of doing what it was asked.
 
-use crate::session::SendRefused;
+use crate::session::{ErrorKind, SendRefused};
 
 /// A call was refused; nothing was sent, nothing was lost, nothing changed.
 ///
@@ -35,6 +35,17 @@ pub enum WxError {
         /// The text.
         err_msg: String,
     },
+    /// The library cannot work: the operating system refuses a thread or an event queue, or this
+    /// process was forked from one that had used the library.
+    #[error("{err_msg}: {reason}")]
+    Unavailable {
+        /// What was refused; for people, not for programs.
+        reason: String,
+        /// 600000.
+        err_code: i32,
+        /// The text.
+        err_msg: String,
+    },
 }
 
 impl WxError {
@@ -43,8 +54,14 @@ impl WxError {
         match self {
             Self::InvalidArgument { err_code, .. }
             | Self::NotConnected { err_code, .. }
-            | Self::QueueFull { err_code, .. } => *err_code,
+            | Self::QueueFull { err_code, .. }
+            | Self::Unavailable { err_code, .. } => *err_code,
         }
+    }
+
+    pub(crate) fn unavailable(reason: String) -> Self {
+        let kind = ErrorKind::Unknown;
+        Self::Unavailable { reason, err_code: kind.code(), err_msg: kind.message().to_owned() }
     }
 
     pub(crate) fn invalid(api: &str, field: &str, reason: impl Into<String>) -> Self {

@@ -8,7 +8,8 @@ use super::options::ConnectOptions;
 use super::resolve;
 use super::turn::SocketState;
 use crate::driver::{
-    BeforeDial, DialRefused, Interest, Mailbox, Notice, Received, Receiver, Task, guarded, turns,
+    BeforeDial, DialRefused, Interest, Mailbox, Notice, Received, Receiver, Task, guarded,
+    is_forked, turns,
 };
 use crate::net::DialOptions;
 use crate::session::{
@@ -25,7 +26,13 @@ use std::time::Duration;
 /// `listener` hears everything from the first event on. Without one, events wait (and in the
 /// end the server does) until one is set or [`SocketTask::events`] takes them.
 ///
-/// Fails with [`WxError::InvalidArgument`] when an option is not valid; then nothing is made.
+/// Fails with [`WxError::InvalidArgument`] when an option is not valid, and with
+/// [`WxError::Unavailable`] when the operating system refuses the thread or the event queue that
+/// the library needs once per process; then nothing is made, and a later call may succeed.
+///
+/// After `fork` the library cannot be used in the child of a process that has used it, unless the
+/// child calls `exec`: this function fails there with [`WxError::Unavailable`], and nothing comes
+/// of the tasks that the child has inherited.
 #[uniffi::export(default(listener = None, before_connect = None))]
 pub fn connect_socket(
     options: ConnectOptions,
@@ -36,7 +43,7 @@ pub fn connect_socket(
     rules.config.can_refresh = before_connect.is_some();
     let before_dial = before_connect.map(|app| Arc::new(Hook(app)) as Arc<dyn BeforeDial>);
     let background_grace = rules.config.background_grace;
-    let task = Task::start(rules.config, rules.dial, before_dial);
+    let task = Task::start(rules.config, rules.dial, before_dial).map_err(WxError::unavailable)?;
     let task = Arc::new(SocketTask { task, background_grace });
     if let Some(listener) = listener {
         task.set_listener(listener);
@@ -315,6 +322,10 @@ impl EventStream {
     /// Waits until there is something and takes it, at most `max` events. Empty: the task is
     /// over and everything was taken, or it has a listener, which gets everything.
     pub fn next_events(&self, max: u32) -> Vec<SocketEvent> {
+        if is_forked() {
+            // Nobody would ever end the wait.
+            return Vec::new();
+        }
         let mut events = Vec::new();
         for notice in self.mailbox.take(max as usize) {
             match notice {

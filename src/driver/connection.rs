@@ -330,3 +330,29 @@ fn detail(error: &Error) -> String {
         error => error.to_string(),
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::ConnectOptions;
+    use crate::api::resolve::resolve;
+    use crate::testing::{Script, ScriptedServer};
+    use std::sync::atomic::AtomicU32;
+
+    #[test]
+    fn an_apps_thread_does_not_write_while_something_else_is_on_its_way() {
+        let server = ScriptedServer::start(Script::default()).expect("starts");
+        let rules = resolve(ConnectOptions::new(server.url())).expect("valid");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let opened =
+                crate::net::dial(&rules.dial, &AtomicU32::new(0)).await.ok().expect("it listens");
+            let mut connection = Connection::new(1, opened.socket);
+            connection.dirty = true;
+            assert!(!connection.write_through(|| panic!("a large message may be half written")));
+            connection.dirty = false;
+            assert!(connection.write_through(|| Some(Transmit::Message(Message::text("x")))));
+            assert!(!connection.write_through(|| panic!("once per thing heard")));
+        });
+    }
+}

@@ -11,6 +11,7 @@ mod mailbox;
 mod notice;
 mod packed;
 mod pool;
+mod receiver;
 mod run;
 mod runtime;
 pub(crate) mod turns;
@@ -19,8 +20,10 @@ pub(crate) use backlog::Interest;
 #[cfg(feature = "testing")]
 pub use clock::device_sleep;
 pub(crate) use clock::now;
-pub(crate) use mailbox::{Bulletin, Mailbox, Received, Receiver, Watcher, guarded};
+pub(crate) use mailbox::{Bulletin, Mailbox};
 pub(crate) use notice::{News, Notice, Standing, Step};
+pub(crate) use receiver::{Received, Receiver, Watcher, guarded};
+pub(crate) use runtime::is_forked;
 pub(crate) use turns::Taken;
 
 use crate::net::DialOptions;
@@ -32,7 +35,7 @@ use connection::Connection;
 use futures_util::task::AtomicWaker;
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 /// A larger message is masked, copied and written by the run loop: `send` is to return at
@@ -74,12 +77,14 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// Starts a task; it dials in the background at once.
+    /// Starts a task; it dials in the background at once. The error says why the system does not
+    /// let it.
     pub(crate) fn start(
         config: Config,
         dial: DialOptions,
         before_dial: Option<Arc<dyn BeforeDial>>,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, String> {
+        runtime::start()?;
         let close_timeout = config.close_timeout;
         let mut session = Session::new(config, Box::new(jitter));
         session.handle(Input::Connect, now());
@@ -95,7 +100,7 @@ impl Task {
         });
         let runner = run::Runner::new(task.clone(), dial, before_dial, close_timeout);
         runtime::handle().spawn(runner);
-        task
+        Ok(task)
     }
 
     /// Where the events arrive.
@@ -132,6 +137,10 @@ impl Task {
         // Held by the run loop, which is about to write anyhow.
         let Ok(mut connection) = self.connection.try_lock() else { return false };
         let Some(connection) = connection.as_mut() else { return false };
+        if runtime::is_forked() {
+            // The connection is the parent's, whose bytes these would come between.
+            return false;
+        }
         let written = connection.write_through(|| self.session().poll_only_transmit(WRITE_THROUGH));
         if written {
             self.wrote(connection, true);
@@ -152,6 +161,9 @@ impl Task {
     }
 
     pub(crate) fn handle(&self, input: Input) {
+        if runtime::is_forked() {
+            return;
+        }
         self.tell(input);
         self.waker.wake();
     }
@@ -209,6 +221,17 @@ impl Task {
 
     /// Held only for as long as a decision takes, never across I/O or a call to the app.
     fn session(&self) -> MutexGuard<'_, Session> {
+        match self.session.try_lock() {
+            Ok(session) => return session,
+            // Whoever holds it may be a thread that this process does not have.
+            Err(TryLockError::WouldBlock) => {
+                assert!(
+                    !runtime::is_forked(),
+                    "a task of the process that this one was forked from"
+                );
+            }
+            Err(TryLockError::Poisoned(_)) => {}
+        }
         // A panic while deciding is a bug, but not one that should multiply.
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -230,10 +253,8 @@ mod tests {
     use super::*;
     use crate::ConnectOptions;
     use crate::api::resolve::resolve;
-    use crate::session::Transmit;
     use crate::testing::{Script, ScriptedServer};
     use std::sync::mpsc::channel;
-    use std::task::{Context, Waker};
 
     /// Calls `work` while the thread of all run loops is held up: what happens meanwhile is done
     /// by this thread.
@@ -262,7 +283,7 @@ mod tests {
     fn send_writes_its_own_message_and_only_if_nothing_else_waits() {
         let server = ScriptedServer::start(Script::default()).expect("starts");
         let rules = resolve(ConnectOptions::new(server.url())).expect("valid");
-        let task = Task::start(rules.config, rules.dial, None);
+        let task = Task::start(rules.config, rules.dial, None).expect("a runtime");
         let hear = |what: &str| assert_eq!(task.mailbox().take(1).len(), 1, "{what}");
         hear("the open");
 
@@ -285,29 +306,6 @@ mod tests {
         hear("the large one");
         hear("the small one");
 
-        task.handle(Input::Close { code: 1000, reason: String::new() });
-    }
-
-    #[test]
-    fn send_leaves_a_message_that_is_half_written_to_the_run_loop() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        socket2::SockRef::from(&listener).set_recv_buffer_size(64 << 10).expect("a small buffer");
-        let url = format!("ws://{}", listener.local_addr().expect("bound"));
-        let rules = resolve(ConnectOptions::new(url)).expect("valid");
-        let task = Task::start(rules.config, rules.dial, None);
-        let peer = listener.accept().expect("a dial").0;
-        let _peer = tokio_tungstenite::tungstenite::accept(peer).expect("an upgrade");
-        assert_eq!(task.mailbox().take(1).len(), 1, "the open");
-
-        without_run_loops(|| {
-            let mut connection = task.connection();
-            let connection = connection.as_mut().expect("it is open");
-            // The peer does not read.
-            let mut large = Some(Transmit::Message(Message::binary(vec![7; 16 << 20])));
-            let mut context = Context::from_waker(Waker::noop());
-            assert!(connection.poll_write(&mut context, || large.take()).is_pending());
-            assert!(!connection.write_through(|| panic!("there is more to write already")));
-        });
         task.handle(Input::Close { code: 1000, reason: String::new() });
     }
 }

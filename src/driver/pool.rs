@@ -1,15 +1,16 @@
 //! The threads that call listeners.
 //!
 //! Two of them serve every task of the process. A listener may block for as long as it likes,
-//! and other tasks must not notice: when all threads are stuck while something waits, another
-//! one is added, and goes away when it has been idle for a while.
+//! and other tasks must not notice: when all threads are stuck while something waits, their
+//! number doubles, and does so again every few milliseconds until nothing waits. Those that were
+//! added go away when they have been idle for a while.
 
 use super::mailbox::{Lane, Mailbox};
 use super::runtime;
 use once_cell::sync::Lazy;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Always there once needed.
 const THREADS: usize = 2;
@@ -17,9 +18,13 @@ const THREADS: usize = 2;
 /// With this many listeners blocked at once, the next task waits after all.
 const MAX_THREADS: usize = 256;
 
-/// Nothing was begun for this long although something waits: all threads are stuck. Longer
-/// than a turn of any honest listener takes, shorter than a person notices.
-const STUCK: Duration = Duration::from_millis(20);
+/// A thread whose turn lasts this long is stuck: twice as long as a long turn of a listener that
+/// does not block (see [`Mailbox::deliver`]).
+const STUCK: Duration = Duration::from_millis(4);
+
+/// How often the threads are looked at, as long as something waits. From 2 threads to 256 are
+/// seven looks: with 250 listeners that block at once, another one waits some 40 ms.
+const TICK: Duration = Duration::from_millis(5);
 
 /// How long an added thread waits for more work.
 const IDLE: Duration = Duration::from_secs(5);
@@ -27,10 +32,13 @@ const IDLE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 struct State {
     waiting: VecDeque<(Arc<Mailbox>, Lane)>,
+    /// Those that are being started included.
     threads: usize,
     idle: usize,
-    /// Turns begun so far; standing still means stuck.
-    turns: u64,
+    /// The turns that threads are in, each by the number of its thread, and when it began.
+    turns: Vec<(u64, Instant)>,
+    /// The number of the thread that was started last.
+    last: u64,
     watched: bool,
 }
 
@@ -54,11 +62,14 @@ pub(super) fn schedule(mailbox: Arc<Mailbox>, lane: Lane) {
     if state.idle > 0 {
         POOL.work.notify_one();
     }
-    if state.threads < THREADS {
-        add_thread(&mut state);
-    } else if !state.watched {
-        state.watched = true;
-        drop(state);
+    let is_new = state.threads < THREADS;
+    state.threads += usize::from(is_new);
+    let watch_now = !std::mem::replace(&mut state.watched, true);
+    drop(state);
+    if is_new {
+        start(1);
+    }
+    if watch_now {
         runtime::handle().spawn(watch());
     }
 }
@@ -69,46 +80,74 @@ impl Pool {
     }
 }
 
-/// Adds threads as long as work waits and none is begun.
+/// Adds threads as long as something waits and all threads are stuck.
 async fn watch() {
-    let mut turns = POOL.state().turns;
     loop {
-        tokio::time::sleep(STUCK).await;
-        let mut state = POOL.state();
-        if state.waiting.is_empty() {
-            state.watched = false;
-            return;
+        tokio::time::sleep(TICK).await;
+        let more = {
+            let mut state = POOL.state();
+            if state.waiting.is_empty() {
+                state.watched = false;
+                return;
+            }
+            let now = Instant::now();
+            let is_stuck = |begun: Instant| now.saturating_duration_since(begun) >= STUCK;
+            let stuck = state.turns.iter().filter(|(_, begun)| is_stuck(*begun)).count();
+            let more = threads_to_add(state.threads, stuck, state.waiting.len());
+            state.threads += more;
+            more
+        };
+        if more > 0 {
+            start(more);
         }
-        if state.turns == turns && state.idle == 0 && state.threads < MAX_THREADS {
-            add_thread(&mut state);
-        }
-        turns = state.turns;
     }
 }
 
-fn add_thread(state: &mut State) {
-    let thread = std::thread::Builder::new().name("wxsocket-events".to_owned()).spawn(serve);
-    match thread {
-        Ok(_) => state.threads += 1,
-        // Whatever waits is served by the threads there are, if later.
-        Err(error) => log::error!("no thread to deliver events: {error}"),
+/// As many again as there are, but no more than there is work for. None while a thread is idle,
+/// about to begin, or in a turn that has not lasted long: it will take what waits.
+fn threads_to_add(threads: usize, stuck: usize, waiting: usize) -> usize {
+    if stuck < threads {
+        return 0;
+    }
+    threads.max(1).min(waiting).min(MAX_THREADS.saturating_sub(threads))
+}
+
+/// Starts threads that are counted already. The first one starts the others, because that takes
+/// milliseconds which neither the I/O thread nor a caller has.
+fn start(count: usize) {
+    let thread = std::thread::Builder::new().name("wxsocket-events".to_owned());
+    let begin = move || {
+        (1..count).for_each(|_| start(1));
+        serve();
+    };
+    if let Err(error) = thread.spawn(begin) {
+        POOL.state().threads -= count;
+        // Whatever waits is served by the threads there are, or at a later look.
+        log::error!("no thread to deliver events: {error}");
     }
 }
 
 fn serve() {
-    while let Some((mailbox, lane)) = next() {
+    let number = {
+        let mut state = POOL.state();
+        state.last += 1;
+        state.last
+    };
+    while let Some((mailbox, lane)) = next(number) {
         if mailbox.deliver(lane) {
             POOL.state().waiting.push_back((mailbox, lane));
         }
     }
 }
 
-/// The next mailbox with something in it; `None`: this thread is one too many.
-fn next() -> Option<(Arc<Mailbox>, Lane)> {
+/// Ends the turn of this thread and begins the next one, of whatever mailbox has something in it;
+/// `None`: this thread is one too many.
+fn next(number: u64) -> Option<(Arc<Mailbox>, Lane)> {
     let mut state = POOL.state();
+    state.turns.retain(|(of, _)| *of != number);
     loop {
         if let Some(work) = state.waiting.pop_front() {
-            state.turns += 1;
+            state.turns.push((number, Instant::now()));
             return Some(work);
         }
         state.idle += 1;
@@ -125,5 +164,41 @@ fn next() -> Option<(Arc<Mailbox>, Lane)> {
             state.threads -= 1;
             return None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_added_only_when_all_are_stuck() {
+        for (threads, stuck, waiting, more) in [
+            (2, 0, 9, 0),
+            (2, 1, 9, 0),
+            (2, 2, 9, 2),
+            (4, 4, 9, 4),
+            (8, 7, 9, 0),
+            (2, 2, 1, 1),
+            (200, 200, 100, 56),
+            (256, 256, 100, 0),
+            (0, 0, 3, 1),
+        ] {
+            let added = threads_to_add(threads, stuck, waiting);
+            assert_eq!(added, more, "{threads} threads, {stuck} stuck, {waiting} waiting");
+        }
+    }
+
+    /// 250 listeners block at once, and another task has something to tell.
+    #[test]
+    fn seven_looks_are_enough_for_250_that_block() {
+        let (mut threads, mut waiting, mut looks) = (2, 249, 0);
+        while waiting > 0 {
+            let more = threads_to_add(threads, threads, waiting);
+            assert!(more > 0, "it comes to a halt at {threads}");
+            (threads, waiting, looks) = (threads + more, waiting - more, looks + 1);
+        }
+        assert_eq!((threads, looks), (251, 7));
+        assert!(TICK * looks < Duration::from_millis(50) && STUCK < TICK);
     }
 }

@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_rustls::TlsConnector;
 
 /// Whom to trust, and the configuration made of it at the first handshake: reading the
@@ -158,51 +158,53 @@ pub(super) async fn handshake(
         let config = settings.client_config().map_err(io::Error::other)?;
         TlsConnector::from(config).connect(name, Counted::from(tcp)).await
     };
-    match poll_on_threads(Box::pin(connecting)).await {
-        Ok(Ok(stream)) => Ok(Transport::from(stream)),
-        Ok(Err(error)) => Err(failure(&error)),
-        Err(error) => Err(Failure::new(ErrorKind::Unknown, error.to_string())),
-    }
+    let result = poll_on_threads(Box::pin(connecting)).await;
+    result.map(Transport::from).map_err(|error| failure(&error))
 }
 
 /// So many handshakes are processed at a time; further ones wait for their turn, within the time
 /// limit of their dial. It is reached only when that many certificate checks block at once.
 const PROCESSED_AT_ONCE: usize = 16;
 
-/// A permit is taken before a thread is asked for: a dial that is given up while it waits leaves
-/// the queue with its connection. The runtime would keep it in a queue without a bound.
 static TURNS: Semaphore = Semaphore::const_new(PROCESSED_AT_ONCE);
 
 /// Wakes the dial when its handshake can go on.
 #[derive(Default)]
-struct Progress(Notify);
+struct Wakeup(Notify);
 
-impl Wake for Progress {
+impl Wake for Wakeup {
     fn wake(self: Arc<Self>) {
         self.0.notify_one();
     }
 }
 
 /// Polls a future on threads that may block. While it waits it holds none of them.
+///
+/// Each poll has a new thread, which costs far less than the handshake itself, and can fail:
+/// tokio's pool for blocking work panics instead when the system refuses a thread.
 async fn poll_on_threads<T: Send + 'static>(
-    mut future: BoxFuture<'static, T>,
-) -> Result<T, tokio::task::JoinError> {
-    let progress = Arc::new(Progress::default());
+    mut future: BoxFuture<'static, io::Result<T>>,
+) -> io::Result<T> {
+    let wakeup = Arc::new(Wakeup::default());
     loop {
         // Never closed, so there is always a permit in the end.
         let turn = TURNS.acquire().await;
-        let waker = Waker::from(progress.clone());
+        let waker = Waker::from(wakeup.clone());
+        let (done, polled) = oneshot::channel();
         let poll = move || {
-            let _turn = turn;
             let result = future.as_mut().poll(&mut Context::from_waker(&waker));
-            (future, result)
+            // If the dial was given up in the meantime, its connection ends here.
+            let _ = done.send((future, result));
+            drop(turn);
         };
-        let (polled, result) = tokio::task::spawn_blocking(poll).await?;
+        std::thread::Builder::new().name("wxsocket-tls".to_owned()).spawn(poll)?;
+        let panicked = |_| io::Error::other(rustls::Error::General("the check panicked".into()));
+        let (unfinished, result) = polled.await.map_err(panicked)?;
         if let Poll::Ready(output) = result {
-            return Ok(output);
+            return output;
         }
-        future = polled;
-        progress.0.notified().await;
+        future = unfinished;
+        wakeup.0.notified().await;
     }
 }
 

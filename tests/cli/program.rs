@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use wxsocket::testing::{Script, ScriptedServer};
@@ -126,8 +126,12 @@ impl Program {
         let stderr = self.stderr.take().expect("not finished yet");
         let mut lines = Vec::new();
         // The end of the program is the end of its output.
-        while let Ok(line) = self.lines.recv_timeout(LONG) {
-            lines.push(line);
+        loop {
+            match self.lines.recv_timeout(LONG) {
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end: {lines:#?}"),
+            }
         }
         let status = self.child.wait().expect("a child");
         drop(stdin);

@@ -82,6 +82,8 @@ fn judged() -> (TlsSettings, Receiver<String>, Sender<Verdict>) {
 enum Seen {
     /// The client gave up in the middle of the handshake, and why.
     Alert(rustls::AlertDescription),
+    /// The client left in the middle of the handshake without a word.
+    Lost,
     /// The handshake was completed; whether by the session of an earlier one.
     Completed { resumed: bool },
 }
@@ -119,10 +121,10 @@ fn serve(mut tcp: std::net::TcpStream, config: Arc<ServerConfig>) -> Seen {
     while tls.is_handshaking() {
         if let Err(error) = tls.complete_io(&mut tcp) {
             let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            let Some(rustls::Error::AlertReceived(alert)) = inner else {
-                panic!("no alert, but {error}");
+            return match inner {
+                Some(rustls::Error::AlertReceived(alert)) => Seen::Alert(*alert),
+                _ => Seen::Lost,
             };
-            return Seen::Alert(*alert);
         }
     }
     let resumed = tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
@@ -142,8 +144,7 @@ async fn dial(address: SocketAddr, settings: TlsSettings) -> Result<(), Failure>
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    let builder = &mut tokio::runtime::Builder::new_current_thread();
-    builder.thread_name("may-block").enable_all().build().expect("a runtime")
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
 /// The next thing that comes; the runtime goes on meanwhile.
@@ -167,7 +168,7 @@ fn a_check_that_blocks_holds_up_only_its_own_dial_and_nothing_goes_out_before_it
         runtime().block_on(async {
             let dial = tokio::spawn(dial(address, settings));
             // The runtime has one thread, and it is free.
-            assert_eq!(next(&asks).await, "may-block");
+            assert_eq!(next(&asks).await, "wxsocket-tls");
             assert!(seen.try_recv().is_err(), "the server waits for the client's last word");
             verdict.send(Err(CertificateError::UnknownIssuer)).expect("it waits");
             let failure = dial.await.expect("no panic").expect_err("refused");
@@ -199,6 +200,17 @@ fn only_the_session_of_a_peer_that_passed_the_check_is_resumed() {
         assert_eq!(dial(Some(Ok(()))), (true, Seen::Completed { resumed: false }), "{version:?}");
         assert_eq!(dial(None), (true, Seen::Completed { resumed: true }), "{version:?}");
     }
+}
+
+#[test]
+fn a_check_that_panics_fails_its_dial() {
+    let (address, seen) = server(&rustls::version::TLS13);
+    let (settings, _asks, verdict) = judged();
+    // No verdict will ever come, which makes the judge panic.
+    drop(verdict);
+    let failure = runtime().block_on(dial(address, settings)).expect_err("no verdict");
+    assert_eq!(failure, Failure::new(ErrorKind::Tls, "unexpected error: the check panicked"));
+    assert_eq!(seen.recv_timeout(PATIENCE), Ok(Seen::Lost));
 }
 
 #[test]

@@ -10,6 +10,9 @@ public struct WxError: LocalizedError, CustomStringConvertible, Sendable, Equata
         case notConnected
         /// The queue has no room for the message.
         case queueFull
+        /// The library cannot work: the operating system refuses a thread or an event queue. `reason` is for people. A
+        /// later call may succeed.
+        case unavailable
         /// A bug of the library; please report it.
         case unknown
     }
@@ -26,7 +29,9 @@ public struct WxError: LocalizedError, CustomStringConvertible, Sendable, Equata
 
     public var errorDescription: String? { description }
     // `errMsg` says everything, but of what no app should ever see.
-    public var description: String { kind == .unknown ? "\(errMsg): \(reason ?? "")" : errMsg }
+    public var description: String {
+        kind == .unknown || kind == .unavailable ? "\(errMsg): \(reason ?? "")" : errMsg
+    }
 }
 
 extension WxError {
@@ -57,6 +62,8 @@ extension WxError {
             self.init(kind: .notConnected, errCode: Int(errCode), errMsg: errMsg, field: nil, reason: nil)
         case WxSocketBindings.WxError.QueueFull(let errCode, let errMsg):
             self.init(kind: .queueFull, errCode: Int(errCode), errMsg: errMsg, field: nil, reason: nil)
+        case WxSocketBindings.WxError.Unavailable(let reason, let errCode, let errMsg):
+            self.init(kind: .unavailable, errCode: Int(errCode), errMsg: errMsg, field: nil, reason: reason)
         default:
             // A panic of Rust, which UniFFI hands over as an error that it keeps private.
             self.init(

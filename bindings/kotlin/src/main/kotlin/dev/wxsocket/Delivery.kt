@@ -197,10 +197,10 @@ internal class Delivery(
     /** Carries the turn out. False: it goes on later, when there is room; it has not ended. */
     fun carryOut(): Boolean =
         try {
-            run()
+            patiently(::run)
         } catch (e: Throwable) {
             // Nothing of the app's gets here; a turn that does not end would be the last of its task.
-            complain(Level.SEVERE, "a turn failed", e)
+            complain(Level.SEVERE, e) { "a turn failed" }
             true
         }
 
@@ -246,7 +246,7 @@ internal class Delivery(
             subscriber.offer(event)
         } catch (e: Throwable) {
             failures.incrementAndGet()
-            complain(Level.WARNING, "a listener failed", e)
+            complain(Level.WARNING, e) { "a listener failed" }
             true
         }
 

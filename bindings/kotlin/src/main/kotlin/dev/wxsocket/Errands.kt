@@ -65,7 +65,7 @@ internal object Errands {
             // It may have done it all the same, or be about to.
             val isOurs = errand.claim()
             // It was shut down, or is broken. Those who wait for the end must hear of it all the same.
-            complain(Level.WARNING, "the app's executor takes no more events", e)
+            complain(Level.WARNING, e) { "the app's executor takes no more events" }
             return !isOurs
         }
     }
@@ -80,7 +80,7 @@ internal object Errands {
             try {
                 waiting.forEach { it.look() }
             } catch (e: Throwable) {
-                complain(Level.SEVERE, "the app's executors cannot be watched", e)
+                complain(Level.SEVERE, e) { "the app's executors cannot be watched" }
             }
         }
     }
@@ -101,7 +101,7 @@ internal object Errands {
             if (isLost) return endTurn(delivery.number, true)
             if (patience >= WORTH_A_LINE_NS) {
                 val seconds = patience / 1_000_000_000
-                complain(Level.WARNING, "the app's executor has not begun to tell the events of a socket for $seconds s", null)
+                complain(Level.WARNING, null) { "the app's executor has not begun to tell the events of a socket for $seconds s" }
             }
             delivery.notBegun++
             // The turn goes on: no more events are taken out of the engine for one that is stuck.

@@ -11,6 +11,9 @@ internal open class Turn {
     /** The task that it is of; 0: not known yet. */
     var task = 0L
         private set
+
+    /** The task whose turn is over for this thread, which ends with the next one taken; 0: none. */
+    var owed = 0L
     lateinit var state: SocketState
         private set
 
@@ -23,10 +26,11 @@ internal open class Turn {
     /** The newest message that was skipped because the heap had no room for it. */
     val lost: Lost? get() = reader.lost
 
-    /** Ends the turn of [done], then waits for the next one. False: there was none in time. */
-    open fun take(done: Long, maxEvents: Int, waitMs: Long): Boolean {
+    /** Ends the turn that is [owed], then waits for the next one. False: there was none in time. */
+    open fun take(maxEvents: Int, waitMs: Long): Boolean {
         task = 0
-        len = Engine.wxsocket_next_turn(done, maxEvents, waitMs, scratch.address, scratch.room)
+        len = Engine.wxsocket_next_turn(owed, maxEvents, waitMs, scratch.address, scratch.room)
+        owed = 0
         check(len > 0) { "the engine failed" }
         // What does not fit is something. Nothing is a turn of task 0.
         return len > scratch.room || scratch.buffer.getLong(0) != 0L
@@ -56,6 +60,8 @@ internal open class Turn {
     private fun read(from: ByteBuffer, find: (Long) -> Delivery?): Delivery? {
         (from as Buffer).clear()
         task = from.getLong()
+        // Whatever happens from here on, it ends.
+        owed = task
         val delivery = patiently { find(task) } ?: return null
         state = reader.state(from)
         reader.read(from, delivery.refused)

@@ -87,7 +87,7 @@ internal class TurnReader {
             val isText = from.getInt() == TEXT_MESSAGE
             val size = from.getInt()
             val payload = payload(from, isText, size)
-            if (payload != null) add(payload) else complain(Level.SEVERE, "an unsent message of $size bytes is lost: no memory", null)
+            if (payload != null) add(payload) else complain(Level.SEVERE, null) { "an unsent message of $size bytes is lost: no memory" }
         }
     }
 

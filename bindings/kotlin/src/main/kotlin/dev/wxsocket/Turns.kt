@@ -12,10 +12,13 @@ import java.util.logging.Logger
 
 internal val log: Logger = Logger.getLogger("dev.wxsocket")
 
-/** Logs. It never throws: a thread that all tasks need has no other place to tell of a failure. */
-internal fun complain(level: Level, what: String, e: Throwable?) {
+/**
+ * Logs. It never throws: a thread that all tasks need has no other place to tell of a failure, and
+ * without memory not even the text can be made.
+ */
+internal inline fun complain(level: Level, e: Throwable?, what: () -> String) {
     try {
-        log.log(level, what, e)
+        log.log(level, what(), e)
     } catch (_: Throwable) {
         // Without memory there is no line either.
     }
@@ -107,30 +110,48 @@ internal object Turns {
     }
 
     private fun serve(turn: Turn) {
-        var done = 0L
         while (true) {
-            val spare = threads.get() > KEPT
-            waiting.incrementAndGet()
-            val hasOne = try {
-                turn.take(done, BATCH, if (spare) SPARE_MS else Long.MAX_VALUE)
+            try {
+                if (!serveOnce(turn)) return
             } catch (e: Throwable) {
-                complain(Level.SEVERE, "no events can be taken out of the engine", e)
-                waiting.decrementAndGet()
-                done = 0
-                // What fails at once and for ever must not keep a core busy.
+                // Nothing of the app's gets here. One task's bug must not be every task's, and what
+                // fails at once and for ever must not keep a core busy.
+                complain(Level.SEVERE, e) { "a turn failed" }
                 pause()
-                continue
-            }
-            if (waiting.decrementAndGet() == 0 && hasOne) addSpare()
-            done = 0
-            if (hasOne) {
-                done = carry(turn)
-            } else {
-                val left = threads.decrementAndGet()
-                if (left >= KEPT) return
-                threads.incrementAndGet()
+                again(turn)
             }
         }
+    }
+
+    /** Ends a turn that failed, and asks for another one, for what it has not told yet. */
+    private fun again(turn: Turn) {
+        if (turn.owed == 0L) return
+        try {
+            endTurn(turn.owed, true)
+            turn.owed = 0
+        } catch (_: Throwable) {
+            // Then it ends when this thread takes the next one, which needs no memory.
+        }
+    }
+
+    /** False: there is nothing to do for this thread. */
+    private fun serveOnce(turn: Turn): Boolean {
+        val spare = threads.get() > KEPT
+        val isLast: Boolean
+        waiting.incrementAndGet()
+        val hasOne = try {
+            turn.take(BATCH, if (spare) SPARE_MS else Long.MAX_VALUE)
+        } finally {
+            isLast = waiting.decrementAndGet() == 0
+        }
+        if (hasOne) {
+            if (isLast) addSpare()
+            carry(turn)
+            return true
+        }
+        if (threads.decrementAndGet() >= KEPT) return false
+        threads.incrementAndGet()
+        return true
     }
 
     private fun addSpare() {
@@ -138,29 +159,23 @@ internal object Turns {
             addThread()
         } catch (e: Throwable) {
             // The system has none to give; the next turn waits for this one, if it takes long.
-            complain(Level.SEVERE, "no thread for the events of sockets", e)
+            complain(Level.SEVERE, e) { "no thread for the events of sockets" }
         }
     }
 
-    /** Reads a turn and has it carried out. The task whose turn is over, or 0. */
-    private fun carry(turn: Turn): Long {
-        try {
-            val delivery = turn.read { deliveries[it] } ?: return turn.task
-            turn.lost?.let { refuse(delivery, it) }
-            patiently { delivery.enter(turn) }
-            turn.forget()
-            return run(delivery)
-        } catch (e: Throwable) {
-            // Nothing of the app's gets here; one task's bug must not be every task's.
-            complain(Level.SEVERE, "a turn failed", e)
-            return turn.task
-        }
+    /** Reads a turn and has it carried out. */
+    private fun carry(turn: Turn) {
+        val delivery = turn.read { deliveries[it] } ?: return
+        turn.lost?.let { refuse(delivery, it) }
+        patiently { delivery.enter(turn) }
+        turn.forget()
+        turn.owed = run(delivery)
     }
 
     /** A message did not fit the heap: its connection ends there, as with one that is too big. */
     private fun refuse(delivery: Delivery, lost: Lost) {
         delivery.refused = lost.epoch
-        complain(Level.SEVERE, "a socket's message of ${lost.size} bytes is lost: no memory", null)
+        complain(Level.SEVERE, null) { "a socket's message of ${lost.size} bytes is lost: no memory" }
         patiently {
             refuseMessage(delivery.number, lost.epoch, "no room in the heap for a message of ${lost.size} bytes")
         }

@@ -28,6 +28,13 @@ public sealed class WxException(
     /** The queue has no room for the message. */
     public class QueueFull internal constructor(errCode: Int, errMsg: String) : WxException(errCode, errMsg)
 
+    /**
+     * The library cannot work: the operating system refuses a thread or an event queue. [reason] is for people. A
+     * later call may succeed.
+     */
+    public class Unavailable internal constructor(public val reason: String, errCode: Int, errMsg: String) :
+        WxException(errCode, errMsg)
+
     /** What was waited for will not happen: the task ended with [close], if it failed for [error]. */
     public class Ended internal constructor(
         public val close: CloseEvent,
@@ -53,6 +60,7 @@ internal inline fun <T> engine(call: () -> T): T =
             is dev.wxsocket.ffi.WxException.InvalidArgument -> e.lift()
             is dev.wxsocket.ffi.WxException.NotConnected -> WxException.NotConnected(e.errCode, e.errMsg)
             is dev.wxsocket.ffi.WxException.QueueFull -> WxException.QueueFull(e.errCode, e.errMsg)
+            is dev.wxsocket.ffi.WxException.Unavailable -> WxException.Unavailable(e.reason, e.errCode, e.errMsg)
         }
     } catch (e: dev.wxsocket.ffi.InternalException) {
         throw WxException.Internal(e)
