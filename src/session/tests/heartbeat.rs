@@ -2,13 +2,11 @@
 
 use super::script::{Act, Connection, binary, ms, text};
 use super::sim::{Sim, plain};
-use crate::session::{
-    Config, ErrorKind, Failure, Heartbeat, HeartbeatPayload, Input, Message, ReplyMatch,
-};
+use crate::session::{Config, Heartbeat, HeartbeatPayload, Input, Message, ReplyMatch};
 use bytes::Bytes;
 
 /// A Ping after 10 s, 4 s to answer.
-fn pinging() -> Heartbeat {
+pub(super) fn pinging() -> Heartbeat {
     Heartbeat {
         payload: HeartbeatPayload::Ping,
         interval: ms(10_000),
@@ -33,7 +31,7 @@ fn with(heartbeat: Heartbeat) -> Config {
 }
 
 /// Connected to this server since 0 ms.
-fn open(heartbeat: Heartbeat, server: Connection) -> Sim {
+pub(super) fn open(heartbeat: Heartbeat, server: Connection) -> Sim {
     let mut sim = Sim::new(with(heartbeat)).then(server).connected();
     sim.run_for(0);
     sim
@@ -285,105 +283,6 @@ fn nothing_ticks_while_suspended() {
     sim.expect(&[]);
 }
 
-/// An hour late is one heartbeat and one deadline, not three hundred and sixty.
-#[test]
-fn an_interval_slept_through_is_one_question() {
-    let mut sim = open(pinging(), Connection::opens(0));
-    sim.forget();
-    sim.sleep(60 * 60 * 1_000);
-    sim.timeout();
-    sim.timeout();
-    sim.expect(&["3600000 write Ping 1"]);
-    assert_eq!(sim.next_timeout(), Some(ms(3_604_000)));
-    sim.run_for(4_000);
-    assert_eq!(sim.times("error 1 HeartbeatTimeout"), [3_604_000]);
-}
-
-/// Nobody was awake to hear the answer: ask once more, briefly. A second miss is death.
-#[test]
-fn a_deadline_slept_through_is_one_more_question() {
-    let mut sim = open(pinging(), Connection::opens(0));
-    sim.run_until(10_000);
-    sim.forget();
-    sim.sleep(60 * 60 * 1_000);
-    sim.timeout();
-    sim.timeout();
-    sim.expect(&["3610000 write Ping 2"]);
-    assert_eq!(sim.next_timeout(), Some(ms(3_612_500)));
-    sim.run_for(60_000);
-    assert_eq!(sim.times("error 1 HeartbeatTimeout"), [3_612_500]);
-}
-
-/// The driver says so before it handles any deadline: one question, with the whole time of a
-/// probe, however little was left of the time for the older one.
-#[test]
-fn a_sleep_with_a_question_under_way_is_one_more_question() {
-    for asleep in [3_900, 4_000, 3_600_000] {
-        let mut sim = open(pinging(), Connection::opens(0));
-        sim.run_until(10_000);
-        sim.forget();
-        sim.sleep(asleep);
-        sim.input(Input::Woke);
-        sim.timeout();
-        let woke = 10_000 + asleep;
-        sim.expect(&[&format!("{woke} write Ping 2")]);
-        sim.run_for(60_000);
-        assert_eq!(sim.times("error 1 HeartbeatTimeout"), [woke + 2_500]);
-        assert_eq!(sim.times("dial 2"), [woke + 2_500]);
-    }
-}
-
-#[test]
-fn a_sleep_without_a_heartbeat_is_a_question_too() {
-    let mut sim = Sim::new(plain()).then(Connection::opens(0).ponging(50)).connected();
-    sim.run_until(1_000);
-    sim.sleep(3_600_000);
-    sim.input(Input::Woke);
-    sim.run_for(60_000);
-    assert_eq!(sim.times("write Ping 1"), [3_601_000]);
-    sim.never("error");
-}
-
-#[test]
-fn a_second_deadline_slept_through_is_death() {
-    let mut sim = open(pinging(), Connection::opens(0));
-    sim.run_until(10_000);
-    sim.sleep(60_000);
-    sim.timeout();
-    sim.never("error");
-    sim.sleep(60_000);
-    sim.timeout();
-    assert_eq!(sim.times("error 1 HeartbeatTimeout"), [130_000]);
-}
-
-/// Whoever was heard in between has the same grace again.
-#[test]
-fn life_after_a_deadline_slept_through_is_a_fresh_start() {
-    let mut sim = open(pinging(), Connection::opens(0).ponging(50));
-    for _ in 0..5 {
-        // Asleep between the Ping and the answer, which is lost.
-        let due = sim.next_timeout().expect("the next Ping");
-        sim.run_for((due - sim.now()).as_millis() as u64);
-        sim.sleep(30_000);
-        sim.timeout();
-        sim.run_for(50);
-    }
-    sim.never("error");
-    assert_eq!(sim.times("write Ping").len(), 10);
-}
-
-/// A timer that is a little late is no sleep.
-#[test]
-fn a_deadline_missed_by_less_than_two_seconds_is_death() {
-    for (late, dead) in [(1_999, true), (2_000, false)] {
-        let mut sim = open(pinging(), Connection::opens(0));
-        sim.run_until(10_000);
-        sim.sleep(4_000 + late);
-        sim.timeout();
-        assert_eq!(!sim.times("error").is_empty(), dead, "{late}");
-    }
-}
-
 fn signals() -> [Input; 4] {
     [Input::Network(true), Input::Foreground(true), Input::Woke, Input::ReconnectNow]
 }
@@ -528,20 +427,6 @@ fn strict_and_idle_driven_is_not_put_off_by_other_messages() {
     sim.run_until(26_000);
     assert_eq!(sim.times("write Ping"), [11_000]);
     assert_eq!(sim.times("error 1 HeartbeatTimeout"), [26_000]);
-}
-
-/// What was forgiven to one connection is not held against the next.
-#[test]
-fn every_connection_is_forgiven_once() {
-    let mut sim = open(pinging(), Connection::opens(0)).always(Connection::opens(0));
-    for epoch in 1..=2 {
-        sim.run_for(10_000);
-        sim.sleep(60_000);
-        sim.timeout();
-        sim.never(&format!("error {epoch}"));
-        sim.input(Input::Failed { epoch, failure: Failure::new(ErrorKind::ConnectionLost, "") });
-        sim.run_for(1_000);
-    }
 }
 
 #[test]

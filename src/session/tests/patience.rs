@@ -38,6 +38,17 @@ fn who_has_just_begun_to_listen_listens_for_a_while() {
     assert_eq!(sim.only(&["error"]).len(), 1, "dead all the same");
 }
 
+/// Only someone who did not listen needs time to catch up.
+#[test]
+fn who_goes_on_listening_or_stops_gets_no_more_time() {
+    for paused in [false, true] {
+        let mut sim = open(beating(true));
+        sim.run_until(13_000);
+        sim.input(Input::ReadPaused(paused));
+        assert_eq!(sim.next_timeout(), Some(ms(14_000)), "{paused}");
+    }
+}
+
 #[test]
 fn resuming_what_is_not_paused_changes_nothing() {
     let mut sim = open(beating(true));

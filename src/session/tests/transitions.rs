@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 /// The ways to be. Suspended has three reasons, and each ends differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Idle,
     Connecting,
     Waiting,
@@ -176,7 +176,7 @@ fn config() -> Config {
 
 /// A task in the given state whose first connection, if it had one, failed: an attempt has
 /// been used, and there is an older epoch. A phase with a connection has epoch 2.
-fn in_state(state: State) -> Sim {
+pub(super) fn in_state(state: State) -> Sim {
     let mut sim = Sim::new(config())
         .then(Connection::fails(0, ErrorKind::Refused))
         .always(Connection::hangs().deaf());
@@ -447,40 +447,6 @@ fn a_grace_that_does_not_run_cannot_end() {
     sim.input(Input::Foreground(false));
     sim.input(Input::GraceOver);
     sim.expect(&[]);
-}
-
-/// Nothing is begun that would be interrupted at once.
-#[test]
-fn a_grace_that_ended_in_sleep_comes_first() {
-    for (state, said) in [
-        (State::Waiting, vec![]),
-        (State::Connecting, vec!["abort 2", "error 2 Interrupted", "close 2 1006"]),
-        (State::Open, vec!["hang up 2", "close 2 1006"]),
-    ] {
-        let mut sim = in_state(state);
-        sim.input(Input::Foreground(false));
-        sim.sleep(60_000);
-        sim.input(Input::Woke);
-        sim.timeout();
-        let lines = sim.timeline();
-        assert_eq!(lines.len(), said.len(), "{state:?}: {lines:?}");
-        for (line, said) in lines.iter().zip(said) {
-            assert!(line.contains(said), "{state:?}: {lines:?}");
-        }
-        assert_eq!(name(sim.machine.phase()), "Suspended");
-        assert_eq!(sim.next_timeout(), None);
-    }
-}
-
-/// The time to close is over when the device wakes up.
-#[test]
-fn a_close_that_was_due_in_sleep_is_due_at_once() {
-    let mut sim = in_state(State::Closing);
-    sim.sleep(60_000);
-    sim.input(Input::Woke);
-    sim.expect(&[]);
-    sim.timeout();
-    assert_eq!(sim.only(&["close"]), [r#"61000 close 2 3000 "first" final"#]);
 }
 
 #[test]
