@@ -148,6 +148,58 @@ fn stop_ends_the_task() {
 }
 
 #[test]
+fn a_refused_token_is_asked_for_once_more() {
+    // The second 401 comes after an open, and is news; the one after it is final.
+    let server = serve(&format!(
+        r#"[{{"handshake": {{"status": 401}}}}, {DROP_ON_OPEN}, {{"handshake": {{"status": 403}}}},
+            {{"handshake": {{"status": 401}}}}]"#
+    ));
+    let mut options = fast(server.url());
+    options.reconnect.stop_statuses = Some(vec![401, 403]);
+    let provider = ask(|attempt, last| {
+        let refused = last.and_then(|last| last.http_status).unwrap_or(0);
+        let token = format!("{attempt} after {refused}");
+        let header = Some(vec![Header::new("Authorization", token)]);
+        Ok(ConnectDecision::Change { url: None, header, protocols: None })
+    });
+    let mut client = Client::asking(options, provider);
+    assert_eq!(client.lost(ErrorKind::HttpStatus).http_status, Some(401));
+    assert_eq!(client.open().attempt, 1);
+    client.lost(ErrorKind::ConnectionLost);
+    assert_eq!(client.lost(ErrorKind::HttpStatus).http_status, Some(403));
+    assert_eq!(client.error().http_status, Some(401));
+    assert_eq!(client.end().code, 1006);
+    let tokens: Vec<_> = server
+        .connections()
+        .iter()
+        .map(|one| one.header("Authorization").unwrap_or_default())
+        .collect();
+    assert_eq!(tokens, ["0 after 0", "1 after 401", "2 after 0", "3 after 403"]);
+}
+
+#[test]
+fn it_is_asked_again_when_a_new_network_begins_a_dial_again() {
+    let server = serve(r#"[{"handshake": "hang"}, {}]"#);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let list = asked.clone();
+    let provider = ask(move |attempt, last| {
+        list.lock().unwrap().push((attempt, last));
+        let token = format!("{}", list.lock().unwrap().len());
+        let header = Some(vec![Header::new("Authorization", token)]);
+        Ok(ConnectDecision::Change { url: None, header, protocols: None })
+    });
+    let mut options = patient(server.url());
+    options.timeout_ms = Some(NEVER_MS);
+    let mut client = Client::asking(options, provider);
+    assert!(server.wait_connections(1, PATIENCE));
+    client.task().set_network(true);
+    assert_eq!(client.open().epoch, 1);
+    assert_eq!(*asked.lock().unwrap(), [(0, None), (0, None)]);
+    assert_eq!(server.connection(2).unwrap().header("Authorization").as_deref(), Some("2"));
+    client.finish();
+}
+
+#[test]
 fn an_error_a_panic_and_a_bad_answer_are_failed_attempts() {
     let server = echo();
     let provider = ask(|attempt, _| match attempt {

@@ -229,9 +229,11 @@ fn a_late_listener_hears_everything_from_the_start() {
         .collect();
     assert_eq!(kinds, ["open", "a", "error", "close", "open", "b"]);
 
-    // Another one takes over; what is told once is not told again.
+    // Another one takes over: it hears that the connection is open, and nothing older.
     let (second, its_events) = telling(|_| Ok(()));
     task.set_listener(second);
+    let present = its_events.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(&present, SocketEvent::Open { event } if event.epoch == 2), "{present:?}");
     task.send("c").unwrap();
     assert_eq!(text_of(&its_events.recv_timeout(PATIENCE).unwrap()), "c");
     assert!(events.recv().is_err(), "the first one is let go");
@@ -284,6 +286,8 @@ fn a_listener_may_do_anything_to_its_own_task() {
     }
     assert!(matches!(&next, SocketEvent::Close { event } if event.reason == "paused"), "{next:?}");
     assert_eq!(client.open().epoch, 2);
+    let present = events.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(&present, SocketEvent::Open { event } if event.epoch == 2), "{present:?}");
     loop {
         let event = events.recv_timeout(PATIENCE).unwrap();
         if text_of(&event) == "heard by the second" {
@@ -368,6 +372,106 @@ fn a_pull_ends_when_a_listener_takes_over() {
     let (listener, events) = telling(|_| Ok(()));
     task.set_listener(listener);
     assert_eq!(result.recv_timeout(PATIENCE).unwrap(), vec![]);
+    let present = events.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(present, SocketEvent::Open { .. }), "{present:?}");
     task.send("x").unwrap();
     assert_eq!(text_of(&events.recv_timeout(PATIENCE).unwrap()), "x");
+}
+
+#[test]
+fn a_listener_that_is_replaced_is_not_called_again() {
+    let server = serve(
+        r#"[{"rules": [{"on": "open", "do": [{"flood": {"count": 500, "bytes": 10}}, {"send": "end"}]}]}]"#,
+    );
+    let replaced = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let late_calls = Arc::new(AtomicUsize::new(0));
+    let gate = Arc::new(Gate::default());
+    let _opened = Opened(gate.clone());
+    let (inside, seen, count) = (gate.clone(), replaced.clone(), late_calls.clone());
+    let (first, heard_first) = telling(move |event| {
+        if let SocketEvent::Message { .. } = event {
+            if seen.load(Ordering::SeqCst) {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            inside.pass();
+        }
+        Ok(())
+    });
+    let task = connect_socket(fast(server.url()), Some(first), None).unwrap();
+    // The first listener is in the middle of a run of messages.
+    gate.wait_for(1);
+    eventually("the rest has come", || task.stats().messages_in == 501);
+    let (second, heard) = telling(|_| Ok(()));
+    task.set_listener(second);
+    replaced.store(true, Ordering::SeqCst);
+    gate.open();
+    let present = heard.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(present, SocketEvent::Open { .. }), "{present:?}");
+    for _ in 1..500 {
+        assert_eq!(text_of(&heard.recv_timeout(PATIENCE).unwrap()).len(), 10);
+    }
+    assert_eq!(text_of(&heard.recv_timeout(PATIENCE).unwrap()), "end");
+    assert_eq!(late_calls.load(Ordering::SeqCst), 0);
+    // The open and the one message that was under way.
+    assert_eq!(heard_first.iter().count(), 2);
+}
+
+#[test]
+fn close_behind_a_full_mailbox_is_answered_at_once_and_clean() {
+    let server = serve(
+        r#"[{"rules": [{"on": "open", "do": [{"flood": {"count": 20000, "bytes": 1000}}]}]}]"#,
+    );
+    let gate = Arc::new(Gate::default());
+    let _opened = Opened(gate.clone());
+    let inside = gate.clone();
+    let (listener, events) = telling(move |event| {
+        if let SocketEvent::Message { .. } = event {
+            inside.pass();
+        }
+        Ok(())
+    });
+    let mut options = once(server.url());
+    // Longer than the test waits: only the server's answer ends it.
+    options.close_timeout_ms = Some(NEVER_MS);
+    let task = connect_socket(options, Some(listener), None).unwrap();
+    gate.wait_for(1);
+    eventually("the mailbox is full", || task.stats().messages_in >= 1_000);
+    task.close(4000, "enough".into()).unwrap();
+    eventually("the server has answered", || task.ready_state() == ReadyState::Closed);
+    let stats = task.stats();
+    assert!(stats.messages_discarded > 0, "{stats:?}");
+    gate.open();
+    let heard: Vec<_> = events.iter().collect();
+    assert_rules(&heard);
+    let messages = heard.iter().filter(|event| matches!(event, SocketEvent::Message { .. }));
+    assert_eq!(messages.count() as i64 + stats.messages_discarded, stats.messages_in);
+    let Some(SocketEvent::Close { event }) = heard.last() else { panic!("{heard:?}") };
+    assert_eq!((event.code, event.was_clean), (4000, true));
+}
+
+#[test]
+fn refusals_that_nobody_hears_do_not_pile_up() {
+    // Each refusal carries 12 KB of headers.
+    let long = "x".repeat(4_000);
+    let server = serve(&format!(
+        r#"[{{"handshake": {{"status": 503, "headers": [["A", "{long}"], ["B", "{long}"], ["C", "{long}"]]}}}}]"#
+    ));
+    let mut options = fast(server.url());
+    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay_ms: 0 });
+    let task = connect_socket(options, None, None).unwrap();
+    let dials = || task.stats().epoch;
+    eventually("it dials no more", || {
+        let before = dials();
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        before > 10 && dials() == before
+    });
+    let held = dials();
+    assert!(held < 100, "{held} refusals of 12 KB wait in memory");
+    assert!(matches!(task.state(), SocketState::Connecting { .. }), "{:?}", task.state());
+    // It goes on when somebody listens.
+    let (listener, events) = telling(|_| Ok(()));
+    task.set_listener(listener);
+    eventually("it dials again", || task.stats().epoch > held + 10);
+    task.close(1000, String::new()).unwrap();
+    assert_rules(&events.iter().collect::<Vec<_>>());
 }

@@ -195,15 +195,30 @@ fn a_captive_portal_does_not_end_a_resilient_session() {
 #[test]
 fn retry_after_is_honoured_unless_told_otherwise() {
     let script = r#"[{"handshake": {"status": 503, "headers": [["Retry-After", "7"]]}}]"#;
-    for (honour, delay_ms) in [(None, 7_000), (Some(true), 7_000), (Some(false), 30)] {
+    // Up to 5 s more keep the clients of a server apart.
+    for (honour, delays_ms) in
+        [(None, 7_000..=12_000), (Some(true), 7_000..=12_000), (Some(false), 30..=30)]
+    {
         let server = serve(script);
         let mut options = fast(server.url());
         options.reconnect.honour_retry_after = honour;
         let mut client = Client::connect(options);
         assert_eq!(client.error().http_status, Some(503));
-        assert_eq!(client.close().retry.unwrap().delay_ms, Some(delay_ms), "{honour:?}");
+        let delay_ms = client.close().retry.unwrap().delay_ms.unwrap();
+        assert!(delays_ms.contains(&delay_ms), "{honour:?}: {delay_ms}");
         client.task().close(1000, String::new()).unwrap();
     }
+}
+
+/// Plain HTTP is whatever the network makes of it.
+#[test]
+fn retry_after_without_tls_does_not_silence_an_app_for_an_hour() {
+    let server = serve(r#"[{"handshake": {"status": 503, "headers": [["Retry-After", "3600"]]}}]"#);
+    let mut client = Client::connect(fast(server.url()));
+    assert_eq!(client.error().http_status, Some(503));
+    let delay_ms = client.close().retry.unwrap().delay_ms.unwrap();
+    assert!((60_000..=75_000).contains(&delay_ms), "{delay_ms}");
+    client.task().close(1000, String::new()).unwrap();
 }
 
 #[test]
@@ -245,10 +260,57 @@ fn reconnect_now_leaves_a_dial_under_way_and_a_live_connection_alone() {
     assert_eq!(server.connections().len(), 1);
 }
 
+/// A dial that hangs on the old network would hang for a minute. Nothing has ended, so nothing
+/// is told, and no attempt is used up.
+#[test]
+fn a_new_network_begins_a_dial_again_that_hangs() {
+    let server = serve(r#"[{"handshake": "hang"}, {"handshake": "hang"}, {}]"#);
+    let mut options = patient(server.url());
+    options.reconnect.max_attempts = Some(AttemptLimit::Attempts { count: 1 });
+    options.timeout_ms = Some(NEVER_MS);
+    let mut client = Client::connect(options);
+    for dial in 1..=2 {
+        assert!(server.wait_connections(dial, PATIENCE));
+        client.task().set_network(true);
+        ended(&server, dial);
+    }
+    let open = client.open();
+    assert_eq!((open.epoch, open.attempt), (1, 0));
+    client.send("back");
+    assert_eq!(client.text(), "back");
+    client.finish();
+    assert_eq!(server.connections().len(), 3);
+}
+
+#[test]
+fn the_impatient_begin_a_dial_again_that_hangs() {
+    let hurries: [fn(&SocketTask); 2] =
+        [SocketTask::reconnect_now, |task| task.set_foreground(true)];
+    for hurry in hurries {
+        let server = serve(r#"[{"handshake": "hang"}, {}]"#);
+        let mut options = patient(server.url());
+        options.timeout_ms = Some(NEVER_MS);
+        let began = std::time::Instant::now();
+        let mut client = Client::connect(options);
+        assert!(server.wait_connections(1, PATIENCE));
+        // Not before two seconds without progress.
+        eventually("the dial is begun again", || {
+            hurry(client.task());
+            server.connection(1).unwrap().ended.is_some()
+        });
+        assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+        let open = client.open();
+        assert_eq!((open.epoch, open.attempt), (1, 0));
+        client.finish();
+        assert_eq!(server.connections().len(), 2);
+    }
+}
+
 #[test]
 fn a_new_network_finds_out_at_once_that_the_old_connection_is_dead() {
     let server = serve(r#"[{"rules": [{"on": "open", "do": [{"send": "hi"}, "silence"]}]}, {}]"#);
-    let mut options = fast(server.url());
+    // Its delay is ten minutes: the failed probe is what makes it dial.
+    let mut options = patient(server.url());
     // The next heartbeat is far away, but its timeout bounds how long a probe waits.
     options.heartbeat = HeartbeatOptions {
         enabled: Some(true),
@@ -262,7 +324,9 @@ fn a_new_network_finds_out_at_once_that_the_old_connection_is_dead() {
     client.task().set_network(true);
     let error = client.error();
     assert_eq!((error.kind, error.err_code), (ErrorKind::HeartbeatTimeout, 690_040));
-    assert_eq!(client.close().reason, "heartbeat timeout");
+    let close = client.close();
+    assert_eq!(close.reason, "heartbeat timeout");
+    assert_eq!(close.retry, Some(RetryInfo { attempt: 1, max: None, delay_ms: Some(0) }));
     assert_eq!(client.open().epoch, 2);
     client.finish();
 }
@@ -348,6 +412,43 @@ fn the_background_interrupts_an_open_connection_after_its_grace() {
     client.task().set_network(true);
     client.task().set_foreground(true);
     assert_eq!(client.open().epoch, 2, "back at once, and the network alone did not do it");
+    client.finish();
+}
+
+#[test]
+fn an_app_that_is_about_to_be_suspended_hangs_up_before_its_grace() {
+    let server = echo();
+    let mut options = patient(server.url());
+    options.background = Some(BackgroundPolicy::Interrupt { grace_ms: NEVER_MS });
+    let mut client = Client::connect(options);
+    client.open();
+    assert_eq!(client.task().background_grace_ms(), Some(NEVER_MS));
+    // In the foreground it changes nothing.
+    client.task().end_background_grace();
+    client.send("still here");
+    assert_eq!(client.text(), "still here");
+    client.task().set_foreground(false);
+    client.task().end_background_grace();
+    let close = client.close();
+    assert_eq!((close.code, close.reason.as_str()), (1006, "interrupted"));
+    assert_eq!(ended(&server, 1).frames.last().unwrap().close_code, Some(1001));
+    client.task().set_foreground(true);
+    assert_eq!(client.open().epoch, 2);
+    client.finish();
+}
+
+#[test]
+fn a_task_that_keeps_its_connection_has_no_grace() {
+    let server = echo();
+    let mut options = patient(server.url());
+    options.background = Some(BackgroundPolicy::Keep);
+    let mut client = Client::connect(options);
+    client.open();
+    assert_eq!(client.task().background_grace_ms(), None);
+    client.task().set_foreground(false);
+    client.task().end_background_grace();
+    client.send("still here");
+    assert_eq!(client.text(), "still here");
     client.finish();
 }
 

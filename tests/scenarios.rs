@@ -1,45 +1,99 @@
 //! Plays every file of `tests/scenarios/`: the same contract that Kotlin and Swift play.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use bytes::Bytes;
+use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
+use std::time::{Duration, Instant};
 use wxsocket::testing::ScriptedServer;
-use wxsocket::testing::scenario::{Scenario, Step, line, send_line};
+use wxsocket::testing::scenario::{Kind, Scenario, Step, line, send_line, state_word};
 use wxsocket::{
-    CloseEvent, ErrorEvent, ListenerError, MessageEvent, OpenEvent, SocketEvent, SocketListener,
-    SocketTask, connect_socket,
+    BatchListener, ListenerError, Message, MessageEvent, SocketEvent, SocketTask, connect_socket,
 };
 
 /// Far longer than any step takes, even on a machine that does three other things.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Lines(mpsc::Sender<String>);
+/// What the layers of Kotlin and Swift do with the engine's calls, as short as it can be:
+/// listeners that come and go.
+struct Hub {
+    lines: Mutex<Listeners>,
+    task: OnceLock<Weak<SocketTask>>,
+}
 
-impl Lines {
-    fn add(&self, event: SocketEvent) -> Result<(), ListenerError> {
-        self.0
-            .send(line(&event))
-            .map_err(|error| ListenerError::Failed { reason: error.to_string() })
+struct Listeners {
+    heard: mpsc::Sender<String>,
+    kinds: Vec<Kind>,
+    /// They come in between two events.
+    coming: Vec<Kind>,
+}
+
+impl Hub {
+    fn tell(&self, event: SocketEvent) {
+        let hub = self.lines.lock().unwrap();
+        if hub.kinds.contains(&Kind::of(&event)) {
+            // The test may be over.
+            let _ = hub.heard.send(line(&event));
+        }
+    }
+
+    fn add(&self, kind: Kind) {
+        self.lines.lock().unwrap().coming.push(kind);
+        if self.task().is_some_and(|task| !task.wake_listener()) {
+            self.admit();
+        }
+    }
+
+    fn admit(&self) {
+        let Some(task) = self.task() else { return };
+        let mut hub = self.lines.lock().unwrap();
+        let coming = std::mem::take(&mut hub.coming);
+        if coming.is_empty() {
+            return;
+        }
+        for event in task.present_state() {
+            if coming.contains(&Kind::of(&event)) {
+                let _ = hub.heard.send(line(&event));
+            }
+        }
+        task.listen(coming.contains(&Kind::Message));
+        hub.kinds.extend(coming);
+    }
+
+    fn task(&self) -> Option<Arc<SocketTask>> {
+        self.task.get().and_then(Weak::upgrade)
     }
 }
 
-impl SocketListener for Lines {
-    fn on_open(&self, event: OpenEvent) -> Result<(), ListenerError> {
-        self.add(SocketEvent::Open { event })
+impl BatchListener for Hub {
+    fn on_messages(&self, epoch: i64, packed: Bytes) -> Result<bool, ListenerError> {
+        let mut rest = &packed[..];
+        while let [kind, a, b, c, d, tail @ ..] = rest {
+            let length = u32::from_be_bytes([*a, *b, *c, *d]).try_into().unwrap();
+            let (payload, tail) = tail.split_at(length);
+            let data = match kind {
+                0 => Message::text(std::str::from_utf8(payload).unwrap()),
+                _ => Message::from(payload),
+            };
+            self.tell(SocketEvent::Message { event: MessageEvent { epoch, data } });
+            rest = tail;
+        }
+        Ok(true)
     }
-    fn on_message(&self, event: MessageEvent) -> Result<(), ListenerError> {
-        self.add(SocketEvent::Message { event })
+
+    fn on_event(&self, event: SocketEvent) -> Result<bool, ListenerError> {
+        self.tell(event);
+        Ok(true)
     }
-    fn on_error(&self, event: ErrorEvent) -> Result<(), ListenerError> {
-        self.add(SocketEvent::Error { event })
-    }
-    fn on_close(&self, event: CloseEvent) -> Result<(), ListenerError> {
-        self.add(SocketEvent::Close { event })
+
+    fn on_wake(&self) -> Result<(), ListenerError> {
+        self.admit();
+        Ok(())
     }
 }
 
 struct Run {
     server: Arc<ScriptedServer>,
+    hub: Arc<Hub>,
     task: Arc<SocketTask>,
     arriving: mpsc::Receiver<String>,
     lines: Vec<String>,
@@ -52,16 +106,17 @@ impl Run {
         match step {
             Step::Wait(word) => self.wait(word),
             Step::Send(text) => {
-                let answer = send_line(&self.task.send(text.as_str()));
-                self.say(answer);
+                self.catch_up();
+                self.lines.push(send_line(&self.task.send(text.as_str())));
             }
             Step::SendHex(hex) => {
-                let answer = send_line(&self.task.send(bytes(hex)));
-                self.say(answer);
+                self.catch_up();
+                self.lines.push(send_line(&self.task.send(bytes(hex))));
             }
             Step::Close { code, reason } => {
+                self.catch_up();
                 if let Err(error) = self.task.close(*code, reason.clone()) {
-                    self.say(format!("refused {}", error.err_code()));
+                    self.lines.push(format!("refused {}", error.err_code()));
                 }
             }
             Step::Pause => self.task.pause(),
@@ -69,6 +124,12 @@ impl Run {
             Step::ReconnectNow => self.task.reconnect_now(),
             Step::Network(available) => self.task.set_network(*available),
             Step::Foreground(foreground) => self.task.set_foreground(*foreground),
+            Step::Listen(kind) => self.hub.add(*kind),
+            Step::Off(kind) => self.hub.lines.lock().unwrap().kinds.retain(|other| other != kind),
+            Step::State(word) => self.until(word, |task| state_word(task.state()) == word),
+            Step::Received(count) => {
+                self.until("messages", |task| task.stats().messages_in >= *count);
+            }
             server => self.server_step(server),
         }
     }
@@ -86,10 +147,18 @@ impl Run {
         }
     }
 
-    fn say(&mut self, line: String) {
-        // Behind whatever has arrived before.
+    fn until(&self, what: &str, is_so: impl Fn(&SocketTask) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(&self.task) {
+            assert!(Instant::now() < deadline, "no {what}; {:?}", self.task.stats());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Takes what has arrived, before a call whose answer is a line of its own: what comes of
+    /// the call comes behind that line.
+    fn catch_up(&mut self) {
         self.lines.extend(self.arriving.try_iter());
-        self.lines.push(line);
     }
 
     fn wait(&mut self, word: &str) {
@@ -115,16 +184,24 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 fn play(scenario: &Scenario) -> Vec<String> {
     let server = ScriptedServer::start(scenario.server.clone()).unwrap();
-    let (lines, arriving) = mpsc::channel();
+    let (heard, arriving) = mpsc::channel();
     let options = scenario.options(&server.url());
-    let task = connect_socket(options, Some(Arc::new(Lines(lines))), None).unwrap();
-    let mut run = Run { server, task, arriving, lines: Vec::new(), seen: 0 };
+    let task = connect_socket(options, None, None).unwrap();
+    let listeners = Listeners { heard, kinds: Vec::new(), coming: Vec::new() };
+    let hub = Arc::new(Hub { lines: Mutex::new(listeners), task: OnceLock::new() });
+    hub.task.set(Arc::downgrade(&task)).unwrap();
+    task.set_batch_listener(hub.clone());
+    for kind in &scenario.listen {
+        hub.add(*kind);
+    }
+    let mut run = Run { server, hub, task, arriving, lines: Vec::new(), seen: 0 };
     for step in &scenario.steps {
         run.step(step);
     }
     // What still arrives is too much; the listener is let go after the final close, which
     // ends the channel.
     drop(run.task);
+    drop(run.hub);
     run.lines.extend(run.arriving.iter());
     run.lines
 }

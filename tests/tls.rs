@@ -9,7 +9,10 @@ use rcgen::{
     date_time_ymd,
 };
 use rustls::pki_types::PrivateKeyDer;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use support::*;
 use wxsocket::testing::{Script, ScriptedServer, SeenEnd};
 use wxsocket::*;
@@ -186,4 +189,46 @@ fn statuses_on_the_stop_list_of_resilient_count_over_tls() {
     assert_eq!(client.error().http_status, Some(403));
     client.end();
     assert_eq!(server.connections().len(), 1);
+}
+
+#[test]
+fn peers_that_say_nothing_hold_up_nobody() {
+    // More of them than there are threads that check certificates.
+    const SILENT: usize = 40;
+    let hole = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("wss://{}", hole.local_addr().unwrap());
+    let (greeted, greetings) = channel::<TcpStream>();
+    std::thread::spawn(move || {
+        for stream in hole.incoming() {
+            let (mut stream, greeted) = (stream.unwrap(), greeted.clone());
+            std::thread::spawn(move || {
+                // The first byte of the client's greeting: its handshake has begun.
+                if stream.read_exact(&mut [0]).is_ok() {
+                    let _ = greeted.send(stream);
+                }
+            });
+        }
+    });
+    let mut options = once(url);
+    // Far longer than the test has patience.
+    options.timeout_ms = Some(NEVER_MS);
+    let silent: Vec<_> = (0..SILENT).map(|_| Client::connect(options.clone())).collect();
+    let hung: Vec<_> = (0..SILENT).map(|_| greetings.recv_timeout(PATIENCE).unwrap()).collect();
+
+    // A lookup, and another handshake.
+    let server = echo();
+    let mut plain = Client::connect(once(format!("ws://localhost:{}", server.port())));
+    plain.open();
+    let authority = authority();
+    let secure = tls_server(&authority, "localhost", |_| {});
+    let mut client = Client::connect(trusting(secure.url(), &authority));
+    client.open();
+
+    // All of them are still waiting.
+    for task in silent.iter().map(Client::task) {
+        assert_eq!((task.ready_state(), task.stats().epoch), (ReadyState::Connecting, 1));
+    }
+    drop(hung);
+    plain.finish();
+    client.finish();
 }

@@ -5,45 +5,74 @@
 //! FFI as one run of bytes, which a few lines of the layer above read in place.
 
 use super::error::ListenerError;
-use super::event::{SocketEvent, epoch_number, socket_event};
-use super::turn::SocketState;
-use crate::driver::{Notice, Receiver, Standing, guarded};
+use super::event::{SocketEvent, epoch_number, message_event, socket_event};
+use super::turn::{SocketState, TaskNews};
+use crate::driver::{Bulletin, Notice, Received, Receiver, Watcher, guarded};
 use bytes::Bytes;
+use std::cell::Cell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Hears everything that happens to a task, as a `SocketListener` does, with runs of small
 /// messages in one call.
+///
+/// Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
+/// have told everybody, and false when that goes on after they return: then no other call comes
+/// until `SocketTask::resume_delivery`. Either way no thread of the library waits.
 #[uniffi::export(foreign)]
 pub trait BatchListener: Send + Sync {
     /// Messages arrived on connection `epoch`. For each, in order: a byte (0: text, 1: binary),
     /// the length of the payload as a big-endian 32-bit number, the payload.
-    fn on_messages(&self, epoch: i64, packed: Bytes) -> Result<(), ListenerError>;
+    fn on_messages(&self, epoch: i64, packed: Bytes) -> Result<bool, ListenerError>;
     /// Anything else happened, or a message of more than 4 KiB arrived.
-    fn on_event(&self, event: SocketEvent) -> Result<(), ListenerError>;
+    fn on_event(&self, event: SocketEvent) -> Result<bool, ListenerError>;
+    /// `SocketTask::wake_listener` was called. No event is under way: what
+    /// `SocketTask::present_state` says holds until this returns.
+    fn on_wake(&self) -> Result<(), ListenerError>;
+}
+
+/// Hears where a task is in its life, whatever its listeners do in the meantime.
+#[uniffi::export(foreign)]
+pub trait SocketWatcher: Send + Sync {
     /// The task is elsewhere in its life, perhaps ahead of the events that led there. A state
     /// that is over by the time it would be told is not told.
-    fn on_state(&self, state: SocketState) -> Result<(), ListenerError>;
+    fn on_news(&self, state: SocketState, news: TaskNews) -> Result<(), ListenerError>;
 }
 
 pub(super) struct ToBatchListener(pub(super) Arc<dyn BatchListener>);
 
 impl Receiver for ToBatchListener {
-    fn receive(&self, notices: Vec<Notice>) -> u64 {
+    fn receive(&self, notices: &mut VecDeque<Notice>, is_wanted: &dyn Fn() -> bool) -> Received {
         let tell = |notice| match notice {
             Notice::Packed(packed) => {
                 self.0.on_messages(epoch_number(packed.epoch), packed.into_bytes())
             }
-            Notice::Event { event, opening } => self.0.on_event(socket_event(event, opening)),
+            Notice::Message { epoch, message } => self.0.on_event(message_event(epoch, message)),
+            Notice::Step(step) => self.0.on_event(socket_event(&step)),
         };
-        notices.into_iter().map(|notice| guarded(|| told(tell(notice)))).sum()
+        let mut received = Received::default();
+        while !received.is_busy
+            && is_wanted()
+            && let Some(notice) = notices.pop_front()
+        {
+            // A call that fails is over.
+            let is_done = Cell::new(true);
+            received.failures += guarded(|| told(tell(notice).map(|done| is_done.set(done))));
+            received.is_busy = !is_done.get();
+        }
+        received
     }
 
-    fn watches(&self) -> bool {
-        true
+    fn woken(&self) -> u64 {
+        guarded(|| told(self.0.on_wake()))
     }
+}
 
-    fn stands(&self, standing: Standing) -> Result<(), String> {
-        told(self.0.on_state(standing.into()))
+pub(super) struct ToWatcher(pub(super) Arc<dyn SocketWatcher>);
+
+impl Watcher for ToWatcher {
+    fn bulletin(&self, bulletin: Bulletin) -> Result<(), String> {
+        told(self.0.on_news(bulletin.standing.into(), bulletin.news.into()))
     }
 }
 
@@ -60,7 +89,7 @@ mod tests {
     struct Heard(Mutex<Vec<String>>);
 
     impl BatchListener for Heard {
-        fn on_messages(&self, epoch: i64, packed: Bytes) -> Result<(), ListenerError> {
+        fn on_messages(&self, epoch: i64, packed: Bytes) -> Result<bool, ListenerError> {
             let mut rest = &packed[..];
             let mut line = format!("run {epoch}:");
             while let [kind, a, b, c, d, tail @ ..] = rest {
@@ -74,10 +103,10 @@ mod tests {
             if packed.windows(3).any(|part| part == b"bad") {
                 return Err(ListenerError::Failed { reason: "bad".to_owned() });
             }
-            Ok(())
+            Ok(true)
         }
 
-        fn on_event(&self, event: SocketEvent) -> Result<(), ListenerError> {
+        fn on_event(&self, event: SocketEvent) -> Result<bool, ListenerError> {
             let line = match event {
                 SocketEvent::Message { event } => {
                     format!("message {} of {}", event.epoch, event.data.len())
@@ -87,10 +116,17 @@ mod tests {
                 SocketEvent::Open { .. } => panic!("as a listener may"),
             };
             self.0.lock().expect("no panic").push(line);
-            Ok(())
+            Ok(true)
         }
 
-        fn on_state(&self, state: SocketState) -> Result<(), ListenerError> {
+        fn on_wake(&self) -> Result<(), ListenerError> {
+            self.0.lock().expect("no panic").push("woken".to_owned());
+            Ok(())
+        }
+    }
+
+    impl SocketWatcher for Heard {
+        fn on_news(&self, state: SocketState, _: TaskNews) -> Result<(), ListenerError> {
             self.0.lock().expect("no panic").push(format!("{state:?}"));
             Ok(())
         }
@@ -108,7 +144,7 @@ mod tests {
         options.reconnect.delay = Some(crate::ReconnectDelay::Fixed { delay_ms: 1 });
         let heard = Arc::new(Heard::default());
         let task = connect_socket(options, None, None).expect("valid");
-        task.set_batch_listener(heard.clone());
+        task.set_watcher(heard.clone());
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         let has = |line: &str| {
             heard.0.lock().expect("no panic").iter().any(|heard| heard.starts_with(line))
@@ -136,6 +172,7 @@ mod tests {
         let task = connect_socket(options, None, None).expect("valid");
         let heard = Arc::new(Heard::default());
         task.set_batch_listener(heard.clone());
+        task.listen(true);
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         let lines = || heard.0.lock().expect("no panic").clone();
         while !lines().iter().any(|line| line == "close 1") {

@@ -3,7 +3,7 @@
 //! Per connection (`epoch`): at most one open, then messages, then at most one error, then
 //! exactly one close. A close whose `retry` is absent is the end of the task.
 
-use crate::driver::{Notice, Opening};
+use crate::driver::Step;
 use crate::net::SocketProfile;
 use crate::session::{ErrorKind, Event, Failure, Header, Message, Retry};
 use bytes::Bytes;
@@ -168,35 +168,20 @@ pub(crate) fn saturate(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// Gives the events of these notices, in order.
-pub(super) fn for_each_event(notices: Vec<Notice>, mut give: impl FnMut(SocketEvent)) {
-    for notice in notices {
-        match notice {
-            Notice::Event { event, opening } => give(socket_event(event, opening)),
-            Notice::Packed(packed) => {
-                let epoch = epoch_number(packed.epoch);
-                for data in packed.messages() {
-                    give(SocketEvent::Message { event: MessageEvent { epoch, data } });
-                }
-            }
-        }
-    }
-}
-
 /// One event as the app sees it.
-pub(super) fn socket_event(event: Event, opening: Option<Box<Opening>>) -> SocketEvent {
-    match event {
+pub(super) fn socket_event(step: &Step) -> SocketEvent {
+    match step.event.clone() {
         Event::Open { epoch, attempt, unsent } => {
-            let (header, protocol, profile) = opening
+            let (header, protocol, profile) = step
+                .opening
+                .clone()
                 .map(|opening| (opening.header, opening.protocol, opening.profile))
                 .unwrap_or_default();
             let (epoch, attempt) = (epoch_number(epoch), saturate(attempt));
             let event = OpenEvent { epoch, attempt, header, protocol, profile, unsent };
             SocketEvent::Open { event }
         }
-        Event::Message { epoch, message } => SocketEvent::Message {
-            event: MessageEvent { epoch: epoch_number(epoch), data: message },
-        },
+        Event::Message { epoch, message } => message_event(epoch, message),
         Event::Error { epoch, failure } => {
             SocketEvent::Error { event: ErrorEvent::new(epoch, failure) }
         }
@@ -208,4 +193,8 @@ pub(super) fn socket_event(event: Event, opening: Option<Box<Opening>>) -> Socke
             }
         }
     }
+}
+
+pub(super) fn message_event(epoch: u64, data: Message) -> SocketEvent {
+    SocketEvent::Message { event: MessageEvent { epoch: epoch_number(epoch), data } }
 }

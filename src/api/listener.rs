@@ -31,7 +31,8 @@ pub trait SocketListener: Send + Sync {
 #[uniffi::export(foreign)]
 pub trait BeforeConnect: Send + Sync {
     /// What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-    /// connection; `last_error` is what ended the previous connection, if it failed.
+    /// connection; `last_error` is what ended the previous connection, if it failed. When HTTP
+    /// 401 or 403 would end the task, this is called once more first: for a new token.
     ///
     /// It may block, though no longer than the dial's `timeout`: then the attempt has failed,
     /// as it has after an error, and what comes later is not heard. It is called on a thread of

@@ -11,7 +11,7 @@ pub(crate) mod resolve;
 mod task;
 mod turn;
 
-pub use batch::BatchListener;
+pub use batch::{BatchListener, SocketWatcher};
 pub use error::{ListenerError, WxError};
 pub use event::{CloseEvent, ErrorEvent, MessageEvent, OpenEvent, RetryInfo, SocketEvent};
 pub use listener::{BeforeConnect, ConnectDecision, SocketListener};
@@ -21,5 +21,7 @@ pub use options::{
     QueueOptions, ReconnectDelay, ReconnectOptions, TlsOptions,
 };
 pub use preset::Preset;
-pub use task::{EventStream, SocketStats, SocketTask, connect_socket};
-pub use turn::{SocketState, Turn, end_turn, next_turn, take_dropped, wake_task};
+pub use task::{EventStream, SocketStats, SocketTask, connect_socket, refuse_message};
+pub use turn::{
+    SocketState, TaskNews, Turn, TurnEvent, end_turn, next_turn, take_dropped, wake_task,
+};

@@ -103,10 +103,13 @@ pub struct ReconnectOptions {
     /// Close codes (1000 to 4999) after which there is no point in coming back.
     #[uniffi(default = None)]
     pub stop_codes: Option<Vec<i32>>,
-    /// HTTP statuses (100 to 599) after which there is no point in coming back.
+    /// HTTP statuses (100 to 599) after which there is no point in coming back. With a
+    /// `before_connect`, 401 and 403 lead to one more dial first, as it may have a new token.
     #[uniffi(default = None)]
     pub stop_statuses: Option<Vec<i32>>,
-    /// Wait at least as long as the server's `Retry-After` asks, up to an hour. Default: yes.
+    /// Wait at least as long as the server's `Retry-After` asks, up to an hour (a minute when
+    /// the answer did not come over TLS), and a random part longer: a quarter of it, but at
+    /// least 5 s and at most 60 s. Default: yes.
     #[uniffi(default = None)]
     pub honour_retry_after: Option<bool>,
 }
@@ -122,7 +125,8 @@ pub enum ReconnectDelay {
     /// Random between bounds that grow, so that a thousand clients of a restarting server do
     /// not come back in step. The first attempt waits 0 to `first_ms`; attempt n waits
     /// `min_ms` to min(`max_ms`, `min_ms` × 2ⁿ⁻¹); after `slow_after_ms` of failing each
-    /// waits `slow_ms` ± 20 %. After close codes 1012 and 1013 and HTTP 503, 5 to 20 s.
+    /// waits `slow_ms` ± 20 %. Before that, after close codes 1012 and 1013 and HTTP 503, 5 to
+    /// 20 s.
     FullJitter {
         /// Upper bound of the first delay; 0 is "at once".
         first_ms: i64,

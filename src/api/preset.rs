@@ -64,6 +64,7 @@ impl Preset {
                 _ => None,
             },
             greeting: None,
+            can_refresh: false,
         }
     }
 

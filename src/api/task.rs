@@ -1,19 +1,23 @@
 //! The task: the handle that an app holds.
 
-use super::batch::{BatchListener, ToBatchListener};
+use super::batch::{BatchListener, SocketWatcher, ToBatchListener, ToWatcher};
 use super::error::{ListenerError, WxError};
-use super::event::{ErrorEvent, SocketEvent, epoch_number, for_each_event, saturate};
+use super::event::{ErrorEvent, SocketEvent, epoch_number, message_event, saturate, socket_event};
 use super::listener::{BeforeConnect, ConnectDecision, SocketListener};
 use super::options::ConnectOptions;
 use super::resolve;
 use super::turn::SocketState;
-use crate::driver::{BeforeDial, DialRefused, Mailbox, Notice, Receiver, Task, guarded, is_forked};
+use crate::driver::{
+    BeforeDial, DialRefused, Interest, Mailbox, Notice, Received, Receiver, Task, guarded,
+    is_forked, turns,
+};
 use crate::net::DialOptions;
 use crate::session::{
     CloseRefused, ErrorKind, Failure, Input, MAX_REASON_BYTES, Message, ReadyState, SendOutcome,
     check_close,
 };
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,10 +39,12 @@ pub fn connect_socket(
     listener: Option<Arc<dyn SocketListener>>,
     before_connect: Option<Arc<dyn BeforeConnect>>,
 ) -> Result<Arc<SocketTask>, WxError> {
-    let rules = resolve::resolve(options)?;
+    let mut rules = resolve::resolve(options)?;
+    rules.config.can_refresh = before_connect.is_some();
     let before_dial = before_connect.map(|app| Arc::new(Hook(app)) as Arc<dyn BeforeDial>);
+    let background_grace = rules.config.background_grace;
     let task = Task::start(rules.config, rules.dial, before_dial).map_err(WxError::unavailable)?;
-    let task = Arc::new(SocketTask { task });
+    let task = Arc::new(SocketTask { task, background_grace });
     if let Some(listener) = listener {
         task.set_listener(listener);
     }
@@ -52,6 +58,20 @@ pub fn connect_socket(
 #[derive(uniffi::Object)]
 pub struct SocketTask {
     task: Arc<Task>,
+    /// As the options have it, for those who ask the operating system for that much time.
+    background_grace: Option<Duration>,
+}
+
+/// Ends connection `epoch` of the task with this number in the turns, because a message has
+/// arrived that the app's language has no memory for: `on_error` with 690032 and this `detail`,
+/// then `on_close` with 1009, and a retry as after any other failure. Messages that were read
+/// before are still told. Does nothing when that connection is over already.
+#[uniffi::export]
+pub fn refuse_message(task: i64, epoch: i64, detail: String) {
+    if let (Some(task), Ok(epoch)) = (turns::task(task), u64::try_from(epoch)) {
+        let failure = Failure::new(ErrorKind::TooBig, detail);
+        task.handle(Input::Failed { epoch, failure });
+    }
 }
 
 #[uniffi::export]
@@ -107,8 +127,9 @@ impl SocketTask {
     }
 
     /// Stops waiting: dials now, with a fresh counter of attempts, whatever holds the task
-    /// back. A dial under way goes on; an open connection is asked for a sign of life and
-    /// replaced only if it gives none.
+    /// back. A dial under way goes on, unless it has passed no step (name, TCP, TLS) for 2 s:
+    /// then it is begun again, which uses up no attempt. An open connection is asked for a sign
+    /// of life and, if it gives none, replaced at once.
     pub fn reconnect_now(&self) {
         self.task.handle(Input::ReconnectNow);
     }
@@ -125,16 +146,31 @@ impl SocketTask {
     }
 
     /// Tells what the operating system knows of the network. Without one nothing is dialled
-    /// and no attempt is used up; with one (or a new one) the task dials at once, or asks an
-    /// open connection for a sign of life.
+    /// and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
+    /// under way again, or asks an open connection for a sign of life and, if it gives none,
+    /// replaces it at once. To be called for each change and not more often: at most 5 dials of
+    /// a connection are begun again.
     pub fn set_network(&self, available: bool) {
         self.task.handle(Input::Network(available));
     }
 
     /// Tells whether the app is in the foreground; see `background` in the options. Coming
-    /// back dials at once, or asks an open connection for a sign of life.
+    /// back does what `reconnect_now` does, unless something else holds the task back.
     pub fn set_foreground(&self, foreground: bool) {
         self.task.handle(Input::Foreground(foreground));
+    }
+
+    /// Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+    /// connection in the background.
+    pub fn background_grace_ms(&self) -> Option<i64> {
+        self.background_grace.map(|grace| i64::try_from(grace.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Tells that the operating system suspends the app soon: a task that is in the background
+    /// and waits for the end of its grace hangs up now (1001 to the server, 1006 "interrupted"
+    /// to the app). Any other task is left as it is.
+    pub fn end_background_grace(&self) {
+        self.task.handle(Input::GraceOver);
     }
 
     /// What has happened so far.
@@ -153,6 +189,7 @@ impl SocketTask {
             last_rtt_ms: millis(counters.last_rtt),
             smoothed_rtt_ms: millis(counters.smoothed_rtt),
             listener_failures: number(self.task.mailbox().failures()),
+            messages_discarded: number(self.task.mailbox().discarded()),
             last_error: self
                 .task
                 .last_failure()
@@ -160,23 +197,65 @@ impl SocketTask {
         }
     }
 
-    /// Sets who is told from now on, beginning with whatever has not been told yet. A second
-    /// listener replaces the first.
+    /// Sets who is told from now on. The first listener hears everything from the first event
+    /// on. A later one takes the place of the one before; it hears the present state first (the
+    /// open, if the connection is open; else the last close, and its error if there was one),
+    /// then whatever has not been told yet. After this returns the one before is not called
+    /// again, but for a call that is under way.
     pub fn set_listener(&self, listener: Arc<dyn SocketListener>) {
-        self.task.mailbox().set_receiver(Arc::new(ToListener(listener)));
+        self.task.mailbox().set_receiver(Arc::new(ToListener(listener)), true);
     }
 
-    /// As `set_listener`, for a listener that takes many messages in one call.
+    /// As `set_listener`, for a listener that takes many messages in one call and serves others.
+    /// It hears nothing before `listen` says what those others want to hear.
     pub fn set_batch_listener(&self, listener: Arc<dyn BatchListener>) {
-        self.task.mailbox().set_receiver(Arc::new(ToBatchListener(listener)));
+        self.task.mailbox().set_receiver(Arc::new(ToBatchListener(listener)), false);
+    }
+
+    /// Sets who hears where the task is in its life, beginning with how things are now.
+    pub fn set_watcher(&self, watcher: Arc<dyn SocketWatcher>) {
+        self.task.mailbox().set_watcher(Arc::new(ToWatcher(watcher)));
     }
 
     /// Has its events come out of `next_turn` together with those of other tasks, and gives
     /// the number it goes by there. For a language that has its own threads for all tasks;
     /// it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-    /// ended with `end_turn` once the number is known to whoever takes turns.
+    /// ended with `end_turn` once the number is known to whoever takes turns. Events come once
+    /// `listen` says what is wanted.
     pub fn join_turns(&self) -> i64 {
         self.task.join_turns()
+    }
+
+    /// Says that somebody listens: to opens, errors and closes, and with `messages` to messages
+    /// too. For a batch listener and for turns, which serve many listeners; called from `on_wake`
+    /// or within a turn, once that listener is in its place.
+    ///
+    /// Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
+    /// is not read and no dial begins. While only opens, errors and closes are listened to, the
+    /// newest 256 messages of the present connection (at most 1 MiB) are kept for the first
+    /// listener of messages. Nobody can stop listening: what comes is then for those who stay.
+    pub fn listen(&self, messages: bool) {
+        let interest = if messages { Interest::Everything } else { Interest::Steps };
+        self.task.mailbox().listen(interest);
+    }
+
+    /// What somebody who begins to listen now hears first: the open if the connection is open;
+    /// else the last close, and before it the error that led there, if one did. As of the event
+    /// that the batch listener or the turn was given last; exact within `on_wake`, within a
+    /// turn, and while a call or a turn is being told to its listeners.
+    pub fn present_state(&self) -> Vec<SocketEvent> {
+        self.task.mailbox().present().iter().map(|step| socket_event(step)).collect()
+    }
+
+    /// Has the batch listener's `on_wake` called, between two events. False: it was told the end
+    /// and is let go; `present_state` holds for good.
+    pub fn wake_listener(&self) -> bool {
+        self.task.mailbox().wake()
+    }
+
+    /// The batch listener, which answered false, has told everybody: the next call may come.
+    pub fn resume_delivery(&self) {
+        self.task.mailbox().resume();
     }
 
     /// The events, for a thread that takes them itself instead of a listener.
@@ -197,6 +276,8 @@ impl SocketTask {
 impl Drop for SocketTask {
     fn drop(&mut self) {
         self.task.handle(Input::Close { code: 1000, reason: String::new() });
+        // Nobody can begin to listen any more: whoever serves listeners hears the end.
+        self.task.mailbox().listen(Interest::Everything);
     }
 }
 
@@ -223,6 +304,9 @@ pub struct SocketStats {
     pub smoothed_rtt_ms: Option<f64>,
     /// Errors and panics of the listener.
     pub listener_failures: i64,
+    /// Messages that were received and that nobody will hear: there was no room for them while
+    /// the task was closing, or nobody listened to messages.
+    pub messages_discarded: i64,
     /// What ended the last connection that failed.
     pub last_error: Option<ErrorEvent>,
 }
@@ -243,7 +327,16 @@ impl EventStream {
             return Vec::new();
         }
         let mut events = Vec::new();
-        for_each_event(self.mailbox.take(max as usize), |event| events.push(event));
+        for notice in self.mailbox.take(max as usize) {
+            match notice {
+                Notice::Packed(packed) => {
+                    let epoch = packed.epoch;
+                    events.extend(packed.messages().map(|data| message_event(epoch, data)));
+                }
+                Notice::Message { epoch, message } => events.push(message_event(epoch, message)),
+                Notice::Step(step) => events.push(socket_event(&step)),
+            }
+        }
         events
     }
 }
@@ -266,18 +359,44 @@ impl Iterator for &EventStream {
 
 struct ToListener(Arc<dyn SocketListener>);
 
-impl Receiver for ToListener {
-    fn receive(&self, notices: Vec<Notice>) -> u64 {
-        let tell = |event| match event {
+impl ToListener {
+    /// 1: the listener failed.
+    fn tell(&self, event: SocketEvent) -> u64 {
+        let tell = || match event {
             SocketEvent::Open { event } => self.0.on_open(event),
             SocketEvent::Message { event } => self.0.on_message(event),
             SocketEvent::Error { event } => self.0.on_error(event),
             SocketEvent::Close { event } => self.0.on_close(event),
         };
-        let told = |event| tell(event).map_err(|ListenerError::Failed { reason }| reason);
+        guarded(|| tell().map_err(|ListenerError::Failed { reason }| reason))
+    }
+}
+
+impl Receiver for ToListener {
+    fn receive(&self, notices: &mut VecDeque<Notice>, is_wanted: &dyn Fn() -> bool) -> Received {
         let mut failures = 0;
-        for_each_event(notices, |event| failures += guarded(|| told(event)));
-        failures
+        while is_wanted()
+            && let Some(notice) = notices.pop_front()
+        {
+            match notice {
+                Notice::Packed(mut packed) => {
+                    let (epoch, mut told) = (packed.epoch, 0);
+                    for data in packed.messages().take_while(|_| is_wanted()) {
+                        failures += self.tell(message_event(epoch, data));
+                        told += 1;
+                    }
+                    if told < packed.count() {
+                        packed.split_to(told);
+                        notices.push_front(Notice::Packed(packed));
+                    }
+                }
+                Notice::Message { epoch, message } => {
+                    failures += self.tell(message_event(epoch, message));
+                }
+                Notice::Step(step) => failures += self.tell(socket_event(&step)),
+            }
+        }
+        Received { failures, is_busy: false }
     }
 }
 

@@ -1,10 +1,13 @@
 //! The events of all tasks together, for a language that brings a few threads of its own.
 
-use super::event::{SocketEvent, epoch_number, saturate, socket_event};
-use crate::driver::{Notice, Standing, turns};
+use super::event::{
+    CloseEvent, ErrorEvent, OpenEvent, SocketEvent, epoch_number, message_event, saturate,
+    socket_event,
+};
+use crate::driver::{News, Notice, Standing, Taken, now, turns};
 use crate::session::{Message, Phase};
 use bytes::Bytes;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Where a task is in its life; finer than `readyState`, which it never contradicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
@@ -38,7 +41,7 @@ impl From<Standing> for SocketState {
             Phase::Idle | Phase::Suspended => Self::Suspended,
             Phase::Connecting => Self::Connecting { attempt },
             Phase::Waiting { due } => {
-                let left = due.saturating_duration_since(Instant::now()).as_millis();
+                let left = due.saturating_duration_since(now()).as_millis();
                 Self::Waiting { attempt, delay_ms: i64::try_from(left).unwrap_or(i64::MAX) }
             }
             Phase::Open { .. } => Self::Open,
@@ -48,15 +51,54 @@ impl From<Standing> for SocketState {
     }
 }
 
-/// One task's turn: what it has to tell, in order.
+/// One task's turn: what it has to tell, in order; or its news.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Turn {
     /// The task's number, as `join_turns` gave it; 0: there was nothing in time.
     pub task: i64,
+    /// Of two turns of a task, the state of the one with the larger version is newer.
+    pub version: i64,
     /// Where the task was when the turn began, which may be ahead of the events.
     pub state: SocketState,
-    /// Perhaps none: the state changed, or somebody asked for the turn.
+    /// Present: this is no turn but news, with nothing to end. It may come while another thread
+    /// has the task's turn.
+    pub news: Option<TaskNews>,
+    /// Perhaps none: somebody asked for the turn. At most one of them is an open, an error or a
+    /// close, and it comes first.
     pub events: Vec<TurnEvent>,
+}
+
+impl Turn {
+    fn without_events(task: i64, state: SocketState) -> Self {
+        Self { task, version: 0, state, news: None, events: Vec::new() }
+    }
+}
+
+/// The newest steps of a task as they happen, for those who wait for one of them. They may be
+/// ahead of what listeners have heard.
+#[derive(Clone, Debug, Default, PartialEq, uniffi::Record)]
+pub struct TaskNews {
+    /// The newest open, even if its connection is over.
+    pub open: Option<OpenEvent>,
+    /// The newest error.
+    pub error: Option<ErrorEvent>,
+    /// The newest close; without `retry` the task is over.
+    pub close: Option<CloseEvent>,
+}
+
+impl From<News> for TaskNews {
+    fn from(News { open, error, close }: News) -> Self {
+        let mut news = Self::default();
+        for step in [open, error, close].into_iter().flatten() {
+            match socket_event(&step) {
+                SocketEvent::Open { event } => news.open = Some(event),
+                SocketEvent::Error { event } => news.error = Some(event),
+                SocketEvent::Close { event } => news.close = Some(event),
+                SocketEvent::Message { .. } => {}
+            }
+        }
+        news
+    }
 }
 
 /// What a turn brings: small messages many at a time, anything else one by one.
@@ -82,7 +124,10 @@ impl From<Notice> for TurnEvent {
             Notice::Packed(packed) => {
                 Self::Messages { epoch: epoch_number(packed.epoch), packed: packed.into_bytes() }
             }
-            Notice::Event { event, opening } => Self::Event { event: socket_event(event, opening) },
+            Notice::Message { epoch, message } => {
+                Self::Event { event: message_event(epoch, message) }
+            }
+            Notice::Step(step) => Self::Event { event: socket_event(&step) },
         }
     }
 }
@@ -97,14 +142,27 @@ pub fn next_turn(done: i64, max_events: i32, wait_ms: i64) -> Turn {
     let max = usize::try_from(max_events).unwrap_or(1);
     let patience = Duration::from_millis(wait_ms.clamp(0, i32::MAX.into()).unsigned_abs());
     match turns::next(done, max, patience) {
-        Some((task, Some(turn))) => Turn {
+        Some((task, Taken::Turn(turn))) => Turn {
             task,
+            version: version_number(turn.version),
             state: turn.standing.into(),
+            news: None,
             events: turn.notices.into_iter().map(TurnEvent::from).collect(),
         },
-        Some((task, None)) => Turn { task, state: SocketState::Closed, events: Vec::new() },
-        None => Turn { task: 0, state: SocketState::Closed, events: Vec::new() },
+        Some((task, Taken::News(bulletin))) => Turn {
+            task,
+            version: version_number(bulletin.version),
+            state: bulletin.standing.into(),
+            news: Some(bulletin.news.into()),
+            events: Vec::new(),
+        },
+        Some((task, Taken::Over)) => Turn::without_events(task, SocketState::Closed),
+        None => Turn::without_events(0, SocketState::Closed),
     }
+}
+
+fn version_number(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
 }
 
 /// Ends a turn from another thread than the one that asks for the next; `again` asks for
@@ -140,8 +198,12 @@ mod tests {
         loop {
             let turn = next_turn(done, 4, 10_000);
             assert_eq!(turn.task, task, "no turn in time, or one of nobody");
-            done = turn.task;
             each(&turn);
+            if turn.news.is_some() {
+                done = 0;
+                continue;
+            }
+            done = turn.task;
             if matches!(turn.events.last(), Some(TurnEvent::Event { event }) if event.is_final()) {
                 break end_turn(done, false);
             }
@@ -159,13 +221,21 @@ mod tests {
         let task = connect_socket(options, None, None).expect("valid");
         let number = task.join_turns();
         assert_eq!(task.join_turns(), number, "joining twice changes nothing");
+        assert!(next_turn(0, 4, 0).news.is_some(), "where the task stands");
         assert_eq!(next_turn(0, 4, 0).task, 0, "the first turn is the caller's");
+        task.listen(true);
         end_turn(number, true);
 
         let (mut messages, mut states) = (0, Vec::new());
         follow(number, |turn| {
-            // The turn lasts: nobody else gets the task.
-            assert_eq!(next_turn(0, 4, 0).task, 0);
+            if turn.news.is_none() {
+                // The turn lasts: nobody else gets the task.
+                let other = next_turn(0, 4, 0);
+                assert!(other.task == 0 || other.news.is_some());
+                if other.news.is_some() {
+                    states.push(other.state);
+                }
+            }
             if states.last() != Some(&turn.state) {
                 states.push(turn.state);
             }

@@ -1,5 +1,6 @@
 //! The open WebSocket as the run loop sees it: frames in, frames out, errors as failures.
 
+use super::closing;
 use super::packed::{MAX_PACKED, Packed, Packer};
 use crate::net::Socket;
 use crate::session::{Data, ErrorKind, Failure, Input, Message, Transmit};
@@ -20,6 +21,9 @@ const WRITE_CHUNK: usize = 64 * 1024;
 /// One look at the socket brings no more payload than this and one message: it must not fill
 /// the memory that the mailbox's bound protects.
 const LOOK_BYTES: usize = 1 << 20;
+
+/// The peer ended its stream, which is not the same as a reset.
+const END_OF_STREAM: &str = "the stream ended without a close frame";
 
 /// What one look at the socket brings, in order.
 pub(super) enum Heard {
@@ -148,7 +152,7 @@ impl Connection {
                     return Poll::Ready(Said::Input(Input::Failed { epoch, failure }));
                 }
                 Poll::Ready(None) => {
-                    let failure = Failure::new(ErrorKind::ConnectionLost, "end of stream");
+                    let failure = Failure::new(ErrorKind::ConnectionLost, END_OF_STREAM);
                     return Poll::Ready(Said::Input(Input::Failed { epoch, failure }));
                 }
             };
@@ -164,11 +168,10 @@ impl Connection {
                 }
                 Frame::Pong(payload) => Input::Ponged { epoch, payload },
                 Frame::Close(close) => {
-                    let (code, reason) = match close {
-                        Some(close) => (Some(close.code.into()), close.reason.to_string()),
-                        None => (None, String::new()),
-                    };
-                    Input::CloseReceived { epoch, code, reason }
+                    match closing::check(close, self.socket.get_ref().last_read()) {
+                        Ok((code, reason)) => Input::CloseReceived { epoch, code, reason },
+                        Err(failure) => Input::Failed { epoch, failure },
+                    }
                 }
                 // Only ever given out by the raw-frame reader, which is not used.
                 Frame::Frame(_) => continue,
@@ -186,8 +189,8 @@ impl Connection {
         Poll::Ready(Said::Input(Input::Alive { epoch: self.epoch }))
     }
 
-    /// Writes as much of what `next` gives as the socket takes. `Ready(true)`: everything is
-    /// written, and something was.
+    /// Writes as much of what `next` gives as the socket takes. `Ready(true)`: everything that
+    /// was taken is written, and something was; there may be more to take.
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -218,11 +221,12 @@ impl Connection {
         cx: &mut Context<'_>,
         next: &mut dyn FnMut() -> Option<Transmit>,
     ) -> Poll<Result<bool, Error>> {
-        let mut flushed = false;
         loop {
             if self.unflushed >= WRITE_CHUNK {
                 std::task::ready!(self.poll_flush(cx))?;
-                flushed = true;
+                // At this moment everything is written, which the session must hear: while the
+                // app sends without a pause, the end of this loop may never be reached.
+                return Poll::Ready(Ok(true));
             }
             std::task::ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
             let Some(transmit) = next() else { break };
@@ -233,7 +237,7 @@ impl Connection {
             Pin::new(&mut self.socket).start_send(frame)?;
         }
         if !self.dirty {
-            return Poll::Ready(Ok(flushed));
+            return Poll::Ready(Ok(false));
         }
         std::task::ready!(self.poll_flush(cx))?;
         Poll::Ready(Ok(true))
@@ -259,7 +263,14 @@ impl Connection {
             match close {
                 Some((code, reason)) => {
                     let frame = CloseFrame { code: code.into(), reason: reason.into() };
-                    socket.close(Some(frame)).await?;
+                    match socket.close(Some(frame)).await {
+                        // The peer's close frame was illegal: the codec's answer, with 1002, is
+                        // ready and still to be written.
+                        Err(Error::Protocol(ProtocolError::SendAfterClosing)) => {
+                            socket.flush().await?;
+                        }
+                        closed => closed?,
+                    }
                 }
                 None => socket.flush().await?,
             }
@@ -305,7 +316,19 @@ fn failure(error: &Error) -> Failure {
         Error::Protocol(_) | Error::Capacity(_) => ErrorKind::Protocol,
         _ => ErrorKind::Unknown,
     };
-    Failure::new(kind, error.to_string())
+    Failure::new(kind, detail(error))
+}
+
+/// What is known of it beyond its kind. tungstenite calls an end of the stream a reset.
+fn detail(error: &Error) -> String {
+    match error {
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => END_OF_STREAM.to_owned(),
+        // The TLS layer says so when the peer did not end TLS either (RFC 8446, 6.1).
+        Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            format!("{END_OF_STREAM}, and without close_notify")
+        }
+        error => error.to_string(),
+    }
 }
 
 #[cfg(all(test, feature = "testing"))]
@@ -314,6 +337,7 @@ mod tests {
     use crate::ConnectOptions;
     use crate::api::resolve::resolve;
     use crate::testing::{Script, ScriptedServer};
+    use std::sync::atomic::AtomicU32;
 
     #[test]
     fn an_apps_thread_does_not_write_while_something_else_is_on_its_way() {
@@ -321,7 +345,8 @@ mod tests {
         let rules = resolve(ConnectOptions::new(server.url())).expect("valid");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(async {
-            let opened = crate::net::dial(&rules.dial).await.expect("it listens");
+            let opened = crate::net::dial(&rules.dial, &AtomicU32::new(0)).await;
+            let opened = opened.expect("it listens");
             let mut connection = Connection::new(1, opened.socket);
             connection.dirty = true;
             assert!(!connection.write_through(|| panic!("a large message may be half written")));

@@ -1,23 +1,21 @@
 //! What a task has to tell its app, in order: the place between the run loop, which never
 //! waits, and the app, which may.
 //!
-//! It is bounded: when it is full, the run loop stops reading the socket, TCP's window closes,
-//! and the server waits. Nothing is dropped.
+//! There are two lanes. *Events* go to one outlet, in order, at the app's pace; when the
+//! [`Backlog`] is full, the run loop stops reading the socket, TCP's window closes, and the
+//! server waits. *News* go to one watcher: the state of the task and its newest steps, as they
+//! happen. The lanes do not wait for each other, so whoever waits for the end of a task hears
+//! of it although a listener is busy.
 
-use super::packed::Packed;
+use super::backlog::{Backlog, Interest};
+use super::notice::{News, Notice, Standing, Step};
+use super::receiver::{Receiver, Watcher, guarded};
 use super::{Task, pool, turns};
-use crate::net::SocketProfile;
-use crate::session::{Event, Header, Phase};
 use futures_util::task::AtomicWaker;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
-
-/// Enough to keep a fast listener busy while the socket is read, little enough to be nothing
-/// on a phone.
-const MAX_EVENTS: usize = 1024;
-const MAX_BYTES: usize = 1 << 20;
 
 /// One turn of a delivery thread; then other tasks have theirs. It begins with few events and
 /// doubles as long as a turn takes less than [`LONG_TURN`]: a fast listener hears many at a
@@ -26,60 +24,21 @@ const MIN_BATCH: usize = 16;
 const MAX_BATCH: usize = 256;
 const LONG_TURN: Duration = Duration::from_millis(2);
 
-/// What the net knows of a connection that has opened.
+/// The state of a task and its newest steps.
 #[derive(Clone, Debug)]
-pub(crate) struct Opening {
-    pub(crate) header: Vec<Header>,
-    pub(crate) protocol: Option<String>,
-    pub(crate) profile: SocketProfile,
-}
-
-/// Something on its way to the app.
-pub(crate) enum Notice {
-    /// Small messages, many at a time.
-    Packed(Packed),
-    /// One event, with what belongs to it.
-    Event {
-        event: Event,
-        /// Present with [`Event::Open`].
-        opening: Option<Box<Opening>>,
-    },
-}
-
-impl Notice {
-    /// How many events.
-    fn count(&self) -> usize {
-        match self {
-            Self::Packed(packed) => packed.count(),
-            Self::Event { .. } => 1,
-        }
-    }
-
-    fn size(&self) -> usize {
-        match self {
-            Self::Packed(packed) => packed.len(),
-            Self::Event { event: Event::Message { message, .. }, .. } => message.len(),
-            Self::Event { .. } => 0,
-        }
-    }
-
-    fn is_final(&self) -> bool {
-        matches!(self, Self::Event { event: Event::Close { retry: None, .. }, .. })
-    }
-}
-
-/// Where a task is in its life, for those who watch it from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
-    pub(crate) phase: Phase,
-    /// Attempts used since the last stable connection.
-    pub(crate) attempt: u32,
+pub(crate) struct Bulletin {
+    /// Grows with every change: of two bulletins the one with the larger number is newer.
+    pub(crate) version: u64,
+    pub(crate) standing: Standing,
+    pub(crate) news: News,
 }
 
 /// What a thread of [`turns`] takes at once.
 pub(crate) struct Turn {
+    pub(crate) version: u64,
     pub(crate) standing: Standing,
-    pub(crate) notices: Vec<Notice>,
+    /// At most one step, which comes first, then messages.
+    pub(crate) notices: VecDeque<Notice>,
 }
 
 /// What follows a turn.
@@ -93,32 +52,11 @@ pub(super) enum TurnEnd {
     Over,
 }
 
-/// Who is told. It may block, fail or panic: only its own task notices.
-pub(crate) trait Receiver: Send + Sync {
-    /// Takes what there is, in order, each call of the app's code within [`guarded`]. How often
-    /// it failed.
-    fn receive(&self, notices: Vec<Notice>) -> u64;
-
-    /// Whether it wants to hear of each change of standing too.
-    fn watches(&self) -> bool {
-        false
-    }
-
-    /// The task stands elsewhere, which may be ahead of its events.
-    fn stands(&self, _standing: Standing) -> Result<(), String> {
-        Ok(())
-    }
-}
-
-/// Calls a receiver. It is the app's: whatever it does to itself, its task goes on. 1: it
-/// failed.
-pub(crate) fn guarded(call: impl FnOnce() -> Result<(), String>) -> u64 {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(())) => return 0,
-        Ok(Err(reason)) => log::warn!("a listener failed: {reason}"),
-        Err(_) => log::error!("a listener panicked"),
-    }
-    1
+/// The work of a delivery thread for one task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    Events,
+    News,
 }
 
 pub(crate) struct Mailbox {
@@ -127,6 +65,8 @@ pub(crate) struct Mailbox {
     arrived: Condvar,
     /// The run loop, which waits for room.
     reader: Arc<AtomicWaker>,
+    /// How often the outlet was replaced: whoever tells events looks before each call.
+    outlets: AtomicU64,
 }
 
 /// Who empties the mailbox. Without one, those who pull from it.
@@ -138,33 +78,38 @@ enum Outlet {
 }
 
 struct State {
-    queue: VecDeque<Notice>,
-    /// How many events that is.
-    events: usize,
-    bytes: usize,
+    backlog: Backlog,
     outlet: Option<Outlet>,
-    /// A delivery thread has it, or will.
+    /// A delivery thread has the events, or will; or the receiver is busy.
     scheduled: bool,
-    /// It wants a turn even if the queue is empty.
+    /// The receiver is busy, and `resume` puts the mailbox in line again.
+    parked: bool,
+    /// `resume` was called before the delivery thread could park.
+    resumed: bool,
+    /// The outlet wants a turn even if there is nothing to tell.
     again: bool,
+    /// A receiver that came late is to hear the present state first.
+    replays: bool,
     standing: Standing,
+    version: u64,
+    watcher: Option<Arc<dyn Watcher>>,
+    /// A delivery thread has the news, or will.
+    watched: bool,
+    /// There is a bulletin that the watcher has not been told.
+    is_news: bool,
     /// The run loop stopped reading for want of room.
     starved: bool,
-    /// The final event is in; nothing follows.
-    complete: bool,
     failures: u64,
     /// How many events the next turn of a delivery thread takes.
     batch: usize,
 }
 
 impl State {
-    /// Whether the receiver, if there is one, has something to hear.
+    /// Whether the outlet has something to do.
     fn has_work(&self) -> bool {
         match &self.outlet {
-            Some(Outlet::Receiver(receiver)) => {
-                !self.queue.is_empty() || self.again && receiver.watches()
-            }
-            _ => false,
+            Some(_) => self.again || self.backlog.has_some(),
+            None => false,
         }
     }
 }
@@ -172,50 +117,67 @@ impl State {
 impl Mailbox {
     pub(super) fn new(reader: Arc<AtomicWaker>, standing: Standing) -> Self {
         let state = State {
-            queue: VecDeque::new(),
-            events: 0,
-            bytes: 0,
+            backlog: Backlog::new(),
             outlet: None,
             scheduled: false,
+            parked: false,
+            resumed: false,
             again: false,
+            replays: false,
             standing,
+            version: 0,
+            watcher: None,
+            watched: false,
+            is_news: false,
             starved: false,
-            complete: false,
             failures: 0,
             batch: MIN_BATCH,
         };
-        Self { state: Mutex::new(state), arrived: Condvar::new(), reader }
+        Self {
+            state: Mutex::new(state),
+            arrived: Condvar::new(),
+            reader,
+            outlets: AtomicU64::new(0),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many messages the run loop may read; 0: none until it is woken.
+    /// How many messages the run loop may bring; 0: none until it is woken.
     pub(super) fn room(&self) -> usize {
         let mut state = self.state();
-        if state.events >= MAX_EVENTS || state.bytes >= MAX_BYTES {
-            state.starved = true;
-            return 0;
-        }
-        MAX_EVENTS - state.events
+        let room = state.backlog.room();
+        state.starved |= room == 0;
+        room
     }
 
+    /// Whether the run loop may dial; if not, it is woken when it may.
+    pub(super) fn has_room_to_dial(&self) -> bool {
+        let mut state = self.state();
+        let is_there = state.backlog.has_room_to_dial();
+        state.starved |= !is_there;
+        is_there
+    }
+
+    /// Adds what has happened. With `lossy`, messages for which there is no room are discarded
+    /// and counted.
     pub(super) fn push(
         self: &Arc<Self>,
         notices: impl IntoIterator<Item = Notice>,
         standing: Standing,
+        lossy: bool,
     ) {
         let mut state = self.state();
+        let mut is_news = state.standing != standing;
         for notice in notices {
-            state.events += notice.count();
-            state.bytes += notice.size();
-            state.complete |= notice.is_final();
-            state.queue.push_back(notice);
+            is_news |= state.backlog.push(notice, lossy);
         }
-        if state.standing != standing {
-            state.standing = standing;
-            state.again = true;
+        state.standing = standing;
+        if is_news {
+            state.version += 1;
+            state.is_news = true;
         }
         let pulled = state.outlet.is_none();
         self.schedule(state);
@@ -225,9 +187,21 @@ impl Mailbox {
         }
     }
 
-    /// Whom to tell from now on, beginning with whatever has not been told yet.
-    pub(crate) fn set_receiver(self: &Arc<Self>, receiver: Arc<dyn Receiver>) {
+    /// Whom to tell the events from now on. The first one hears them from the beginning; a
+    /// later one hears the present state, and then what has not been told yet. After this
+    /// returns the one before is not called again, but for a call that is under way.
+    pub(crate) fn set_receiver(self: &Arc<Self>, receiver: Arc<dyn Receiver>, all: bool) {
         let mut state = self.state();
+        self.outlets.fetch_add(1, Ordering::SeqCst);
+        state.replays = all && state.backlog.is_told();
+        if all {
+            state.backlog.listen(Interest::Everything);
+        }
+        if std::mem::take(&mut state.parked) {
+            // Whoever was busy is not waited for any more.
+            state.scheduled = false;
+        }
+        state.again |= state.replays;
         let before = state.outlet.replace(Outlet::Receiver(receiver));
         // Whoever pulls has nothing to wait for any more.
         self.arrived.notify_all();
@@ -244,12 +218,37 @@ impl Mailbox {
             return number;
         }
         let number = turns::join(self.clone(), task);
+        self.outlets.fetch_add(1, Ordering::SeqCst);
         let before = state.outlet.replace(Outlet::Turns(number));
         self.arrived.notify_all();
         state.scheduled = true;
-        drop(state);
+        // It is told where the task stands, too.
+        state.is_news = true;
+        self.schedule(state);
         drop(before);
         number
+    }
+
+    /// Whom to tell the news from now on, beginning with how things are.
+    pub(crate) fn set_watcher(self: &Arc<Self>, watcher: Arc<dyn Watcher>) {
+        let mut state = self.state();
+        let before = state.watcher.replace(watcher);
+        state.is_news = true;
+        self.schedule(state);
+        drop(before);
+    }
+
+    /// Somebody listens to these events, too.
+    pub(crate) fn listen(self: &Arc<Self>, interest: Interest) {
+        let mut state = self.state();
+        state.backlog.listen(interest);
+        self.make_room(state);
+        self.schedule(self.state());
+    }
+
+    /// What a listener that comes now hears first.
+    pub(crate) fn present(&self) -> Vec<Arc<Step>> {
+        self.state().backlog.present().to_vec()
     }
 
     /// Receivers' errors and panics so far.
@@ -257,140 +256,207 @@ impl Mailbox {
         self.state().failures
     }
 
+    /// Messages that were received and that nobody will hear.
+    pub(crate) fn discarded(&self) -> u64 {
+        self.state().backlog.discarded()
+    }
+
+    /// Puts each lane in line that has something to do and is not there yet.
     fn schedule(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
-        if state.scheduled {
-            return;
-        }
-        match &state.outlet {
-            Some(Outlet::Receiver(_)) if state.has_work() => {
-                state.scheduled = true;
-                drop(state);
-                pool::schedule(self.clone());
+        let turns = match &state.outlet {
+            Some(Outlet::Turns(number)) => Some(*number),
+            _ => None,
+        };
+        let news = state.is_news && !state.watched && (turns.is_some() || state.watcher.is_some());
+        state.watched |= news;
+        let events = !state.scheduled && state.has_work();
+        state.scheduled |= events;
+        drop(state);
+        for (lane, wanted) in [(Lane::News, news), (Lane::Events, events)] {
+            match turns {
+                _ if !wanted => {}
+                Some(number) => turns::schedule(number, Some((self.clone(), lane))),
+                None => pool::schedule(self.clone(), lane),
             }
-            Some(Outlet::Turns(number)) if state.again || !state.queue.is_empty() => {
-                let number = *number;
-                state.scheduled = true;
-                drop(state);
-                turns::schedule(number, Some(self.clone()));
-            }
-            _ => {}
         }
     }
 
+    // ---- those who pull -----------------------------------------------------------------
+
     /// Waits until there is something and takes it, at most `max`. Empty: it is all over, or
     /// somebody else empties the mailbox.
-    pub(crate) fn take(&self, max: usize) -> Vec<Notice> {
+    pub(crate) fn take(&self, max: usize) -> VecDeque<Notice> {
         let mut state = self.state();
-        while state.queue.is_empty() && !state.complete && state.outlet.is_none() {
+        if state.outlet.is_none() {
+            state.backlog.listen(Interest::Everything);
+        }
+        while state.backlog.is_empty() && !state.backlog.is_over() && state.outlet.is_none() {
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.outlet.is_some() {
-            return Vec::new();
+            return VecDeque::new();
         }
-        self.remove(state, max.max(1))
+        self.remove(state, max)
     }
+
+    /// Takes at most `max` events; the run loop goes on if that makes room.
+    fn remove(&self, mut state: MutexGuard<'_, State>, max: usize) -> VecDeque<Notice> {
+        let taken = state.backlog.take(max);
+        self.make_room(state);
+        taken
+    }
+
+    fn make_room(&self, mut state: MutexGuard<'_, State>) {
+        let wake = state.starved && state.backlog.is_roomy();
+        state.starved &= !wake;
+        drop(state);
+        if wake {
+            self.reader.wake();
+        }
+    }
+
+    // ---- turns --------------------------------------------------------------------------
 
     /// Begins a turn of a thread of [`turns`].
     pub(super) fn begin_turn(&self, max: usize) -> Turn {
         let mut state = self.state();
         state.again = false;
-        let standing = state.standing;
-        Turn { standing, notices: self.remove(state, max.max(1)) }
+        let (version, standing) = (state.version, state.standing);
+        Turn { version, standing, notices: self.remove(state, max) }
     }
 
     /// Ends that turn; whoever ends it puts the mailbox back in line if it wants another one.
     pub(super) fn end_turn(&self, again: bool) -> TurnEnd {
         let mut state = self.state();
         state.again |= again;
-        let more = state.again || !state.queue.is_empty();
+        let more = state.has_work();
         state.scheduled = more;
-        match (more, state.complete) {
+        match (more, state.backlog.is_over()) {
             (true, _) => TurnEnd::Ready,
             (false, false) => TurnEnd::Quiet,
             (false, true) => TurnEnd::Over,
         }
     }
 
-    /// Gives the threads of [`turns`] a turn, whether or not there is something.
-    pub(super) fn wake(self: &Arc<Self>) {
+    /// Gives the outlet a turn, whether or not there is something to tell. False: everything is
+    /// told, and there is no outlet any more.
+    pub(crate) fn wake(self: &Arc<Self>) -> bool {
         let mut state = self.state();
-        state.again = true;
+        let is_there = state.outlet.is_some();
+        state.again = is_there;
         self.schedule(state);
+        is_there
     }
 
-    /// Takes at most `max` events. The one that goes beyond the bound of bytes is taken too: it
-    /// may be alone.
-    fn remove(&self, mut state: MutexGuard<'_, State>, max: usize) -> Vec<Notice> {
-        let (mut taken, mut events, mut bytes) = (Vec::new(), 0, 0);
-        while events < max
-            && bytes < MAX_BYTES
-            && let Some(mut notice) = state.queue.pop_front()
-        {
-            let room = max - events;
-            if let Notice::Packed(packed) = &mut notice
-                && packed.count() > room
-            {
-                let first = packed.split_to(room);
-                state.queue.push_front(Notice::Packed(std::mem::replace(packed, first)));
-            }
-            events += notice.count();
-            bytes += notice.size();
-            taken.push(notice);
-        }
-        if state.queue.is_empty() {
-            // It goes with its memory: a burst is rare, and an idle task is to be small.
-            state.queue = VecDeque::new();
-        }
-        state.events -= events;
-        state.bytes -= bytes;
-        let roomy = state.events <= MAX_EVENTS / 2 && state.bytes <= MAX_BYTES / 2;
-        let wake = state.starved && roomy;
-        if wake {
-            state.starved = false;
-        }
-        drop(state);
-        if wake {
-            self.reader.wake();
-        }
-        taken
+    /// Takes the news.
+    pub(super) fn bulletin(&self) -> Bulletin {
+        let mut state = self.state();
+        state.is_news = false;
+        state.watched = false;
+        Self::bulletin_of(&state)
     }
+
+    fn bulletin_of(state: &State) -> Bulletin {
+        let news = state.backlog.news().clone();
+        Bulletin { version: state.version, standing: state.standing, news }
+    }
+
+    // ---- delivery threads ---------------------------------------------------------------
 
     /// One turn of a delivery thread. True: there is more.
-    pub(super) fn deliver(self: &Arc<Self>) -> bool {
+    pub(super) fn deliver(self: &Arc<Self>, lane: Lane) -> bool {
+        match lane {
+            Lane::Events => self.deliver_events(),
+            Lane::News => self.deliver_news(),
+        }
+    }
+
+    fn deliver_events(self: &Arc<Self>) -> bool {
         let mut state = self.state();
         let Some(Outlet::Receiver(receiver)) = &state.outlet else {
             drop(state);
             return self.rest();
         };
         let receiver = receiver.clone();
-        let moved = std::mem::take(&mut state.again).then_some(state.standing);
-        let batch = state.batch;
-        let notices = self.remove(state, batch);
+        let outlet = self.outlets.load(Ordering::SeqCst);
+        let is_wanted = || self.outlets.load(Ordering::SeqCst) == outlet;
+        let woken = std::mem::take(&mut state.again);
+        let mut replay = VecDeque::new();
+        if std::mem::take(&mut state.replays) {
+            replay.extend(state.backlog.present().iter().cloned().map(Notice::Step));
+        }
+        state.resumed = false;
+        drop(state);
         let begin = Instant::now();
-        let over = notices.iter().any(Notice::is_final);
-        let mut failures = moved.map_or(0, |standing| guarded(|| receiver.stands(standing)));
-        failures += receiver.receive(notices);
+        let mut failures = receiver.receive(&mut replay, &is_wanted).failures;
+        if woken && is_wanted() {
+            // Before anything is taken: what is taken changes the present state.
+            failures += receiver.woken();
+        }
+        let state = self.state();
+        let batch = state.batch;
+        let mut notices = self.remove(state, batch);
+        let received = receiver.receive(&mut notices, &is_wanted);
         drop(receiver);
         let mut state = self.state();
-        state.failures += failures;
+        state.backlog.put_back(notices);
+        state.failures += failures + received.failures;
         let was_long = begin.elapsed() > LONG_TURN;
         state.batch = if was_long { MIN_BATCH } else { MAX_BATCH.min(batch * 2) };
-        // Whoever is told the end is let go: it may own whatever keeps this task alive.
+        let is_busy = received.is_busy && is_wanted() && !state.resumed;
+        state.parked = is_busy;
+        // Whoever was told the end is let go: it may own whatever keeps this task alive.
+        let over = state.backlog.is_over() && !state.again && !is_busy && is_wanted();
         let done = if over { state.outlet.take() } else { None };
         drop(state);
         drop(done);
-        self.rest()
+        !is_busy && self.rest()
     }
 
     /// Ends a turn. True: not yet, there is more.
     fn rest(self: &Arc<Self>) -> bool {
         let mut state = self.state();
-        let more = state.has_work();
+        let more = state.has_work() && matches!(state.outlet, Some(Outlet::Receiver(_)));
         state.scheduled = more;
         if !more {
             // The outlet may have been replaced meanwhile.
             self.schedule(state);
         }
+        more
+    }
+
+    /// The receiver, which was busy, can take more.
+    pub(crate) fn resume(self: &Arc<Self>) {
+        let mut state = self.state();
+        if !std::mem::take(&mut state.parked) {
+            state.resumed = true;
+            return;
+        }
+        state.scheduled = false;
+        // To be let go.
+        state.again |= state.backlog.is_over();
+        self.schedule(state);
+    }
+
+    fn deliver_news(self: &Arc<Self>) -> bool {
+        let mut state = self.state();
+        let Some(watcher) = state.watcher.clone() else {
+            state.watched = false;
+            return false;
+        };
+        state.is_news = false;
+        let bulletin = Self::bulletin_of(&state);
+        let over = state.backlog.is_complete();
+        drop(state);
+        let failures = guarded(|| watcher.bulletin(bulletin));
+        drop(watcher);
+        let mut state = self.state();
+        state.failures += failures;
+        let done = if over { state.watcher.take() } else { None };
+        let more = state.is_news && state.watcher.is_some();
+        state.watched = more;
+        drop(state);
+        drop(done);
         more
     }
 }

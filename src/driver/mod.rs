@@ -2,22 +2,35 @@
 //! events to the app on threads of their own.
 
 mod asking;
+mod backlog;
+mod clock;
+mod closing;
 mod connection;
 mod journal;
 mod mailbox;
+mod notice;
 mod packed;
 mod pool;
+mod receiver;
 mod run;
 mod runtime;
 pub(crate) mod turns;
 
-pub(crate) use mailbox::{Mailbox, Notice, Opening, Receiver, Standing, guarded};
+pub(crate) use backlog::Interest;
+#[cfg(feature = "testing")]
+pub use clock::device_sleep;
+pub(crate) use clock::now;
+pub(crate) use mailbox::{Bulletin, Mailbox};
+pub(crate) use notice::{News, Notice, Standing, Step};
+pub(crate) use receiver::{Received, Receiver, Watcher, guarded};
 pub(crate) use runtime::is_forked;
+pub(crate) use turns::Taken;
 
 use crate::net::DialOptions;
 use crate::session::{
     Config, Counters, Failure, Input, Message, Output, Phase, SendOutcome, SendRefused, Session,
 };
+use clock::Watch;
 use connection::Connection;
 use futures_util::task::AtomicWaker;
 use std::collections::VecDeque;
@@ -54,6 +67,8 @@ pub(crate) struct Task {
     /// What the log calls it.
     number: u64,
     session: Mutex<Session>,
+    /// Used under the lock of the session.
+    watch: Watch,
     /// The open connection. Whoever holds it may lock the session, never the other way round.
     connection: Mutex<Option<Connection>>,
     /// Wakes the run loop.
@@ -72,12 +87,13 @@ impl Task {
         runtime::start()?;
         let close_timeout = config.close_timeout;
         let mut session = Session::new(config, Box::new(jitter));
-        session.handle(Input::Connect, Instant::now());
+        session.handle(Input::Connect, now());
         let waker = Arc::new(AtomicWaker::new());
         let standing = standing(&session);
         let task = Arc::new(Self {
             number: journal::next_number(),
             session: Mutex::new(session),
+            watch: Watch::new(),
             connection: Mutex::default(),
             mailbox: Arc::new(Mailbox::new(waker.clone(), standing)),
             waker,
@@ -99,7 +115,9 @@ impl Task {
 
     pub(crate) fn send(&self, message: Message) -> Result<SendOutcome, SendRefused> {
         let size = message.len();
-        let outcome = self.session().send(message, Instant::now())?;
+        let (mut session, now) = self.session_now();
+        let outcome = session.send(message, now)?;
+        drop(session);
         if outcome == SendOutcome::Sent && !self.write_through(size) {
             self.waker.wake();
         }
@@ -127,14 +145,13 @@ impl Task {
         if written {
             self.wrote(connection, true);
         }
-        written
+        written && !self.session().wants_transmit()
     }
 
     /// Tells the session what an attempt to write has come to. `flushed`: the kernel has
     /// everything that was handed out.
     fn wrote(&self, connection: &Connection, flushed: bool) {
-        let now = Instant::now();
-        let mut session = self.session();
+        let (mut session, now) = self.session_now();
         if session.watches_progress() {
             session.handle(connection.progress(), now);
         }
@@ -147,8 +164,27 @@ impl Task {
         if runtime::is_forked() {
             return;
         }
-        self.session().handle(input, Instant::now());
+        self.tell(input);
         self.waker.wake();
+    }
+
+    /// Tells the session, on behalf of the run loop.
+    fn tell(&self, input: Input) {
+        let (mut session, now) = self.session_now();
+        session.handle(input, now);
+    }
+
+    /// The session and the time, for the next input or the next timeout. If the device has slept
+    /// the session is told first: whatever was due meanwhile is then a reason to ask the peer,
+    /// and not to give it up.
+    fn session_now(&self) -> (MutexGuard<'_, Session>, Instant) {
+        let mut session = self.session();
+        let now = now();
+        if self.watch.has_slept(now) {
+            session.handle(Input::Woke, now);
+            self.waker.wake();
+        }
+        (session, now)
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -235,14 +271,12 @@ mod tests {
     }
 
     fn bytes_written(task: &Task) -> u64 {
-        written(task.connection().as_ref().expect("it is open"))
-    }
-
-    fn written(connection: &Connection) -> u64 {
-        match connection.progress() {
-            Input::Progress { written, .. } => written,
-            _ => unreachable!(),
-        }
+        let Input::Progress { written, .. } =
+            task.connection().as_ref().expect("it is open").progress()
+        else {
+            unreachable!()
+        };
+        written
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Packed {
     }
 
     /// Splits off the first `count` messages; there are more.
-    pub(super) fn split_to(&mut self, count: usize) -> Self {
+    pub(crate) fn split_to(&mut self, count: usize) -> Self {
         let size = parts(&self.bytes).take(count).map(|data| HEAD + data.payload.len()).sum();
         self.count -= count;
         Self { epoch: self.epoch, count, bytes: self.bytes.split_to(size) }
@@ -146,10 +146,10 @@ impl Drop for Packer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn packed(messages: &[Message]) -> Packed {
+    pub(in crate::driver) fn packed(messages: &[Message]) -> Packed {
         let mut packer = Packer::new(7);
         for message in messages {
             assert!(!packer.push(message.data()));

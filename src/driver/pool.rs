@@ -5,7 +5,7 @@
 //! number doubles, and does so again every few milliseconds until nothing waits. Those that were
 //! added go away when they have been idle for a while.
 
-use super::mailbox::Mailbox;
+use super::mailbox::{Lane, Mailbox};
 use super::runtime;
 use once_cell::sync::Lazy;
 use std::collections::VecDeque;
@@ -31,7 +31,7 @@ const IDLE: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Arc<Mailbox>>,
+    waiting: VecDeque<(Arc<Mailbox>, Lane)>,
     /// Those that are being started included.
     threads: usize,
     idle: usize,
@@ -51,9 +51,9 @@ struct Pool {
 static POOL: Lazy<Pool> = Lazy::new(Pool::default);
 
 /// Has a delivery thread call [`Mailbox::deliver`].
-pub(super) fn schedule(mailbox: Arc<Mailbox>) {
+pub(super) fn schedule(mailbox: Arc<Mailbox>, lane: Lane) {
     let mut state = POOL.state();
-    state.waiting.push_back(mailbox);
+    state.waiting.push_back((mailbox, lane));
     if state.idle >= state.waiting.len() {
         // Not under the lock, on which the one that is woken would at once wait again.
         drop(state);
@@ -133,22 +133,22 @@ fn serve() {
         state.last += 1;
         state.last
     };
-    while let Some(mailbox) = next(number) {
-        if mailbox.deliver() {
-            POOL.state().waiting.push_back(mailbox);
+    while let Some((mailbox, lane)) = next(number) {
+        if mailbox.deliver(lane) {
+            POOL.state().waiting.push_back((mailbox, lane));
         }
     }
 }
 
 /// Ends the turn of this thread and begins the next one, of whatever mailbox has something in it;
 /// `None`: this thread is one too many.
-fn next(number: u64) -> Option<Arc<Mailbox>> {
+fn next(number: u64) -> Option<(Arc<Mailbox>, Lane)> {
     let mut state = POOL.state();
     state.turns.retain(|(of, _)| *of != number);
     loop {
-        if let Some(mailbox) = state.waiting.pop_front() {
+        if let Some(work) = state.waiting.pop_front() {
             state.turns.push((number, Instant::now()));
-            return Some(mailbox);
+            return Some(work);
         }
         state.idle += 1;
         let (woken, timeout) = if state.threads > THREADS {

@@ -2,25 +2,38 @@
 
 use super::asking::Asking;
 use super::connection::{Connection, Heard};
-use super::mailbox::{Notice, Opening, Standing};
+use super::notice::{Notice, Opening, Standing};
 use super::{BeforeDial, DialRefused, Task, journal, runtime};
 use crate::net::{self, DialOptions, Opened};
 use crate::session::{Event, Failure, Input, Output, Phase};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
 /// After this many frames other tasks have their turn: some 50 µs of small messages.
 const TURN: usize = 512;
 
-/// The wall clock ran this much further than the monotonic one, which stands still while a
-/// phone sleeps. Less than that is the wall clock being set right.
-const SLEPT: Duration = Duration::from_secs(3);
+/// The dial under way.
+struct Dial {
+    epoch: u64,
+    number: u64,
+    /// How many steps it has passed, and of how many the session knows.
+    steps: Arc<AtomicU32>,
+    told: u32,
+    result: Pin<Box<dyn Future<Output = Result<Opened, DialRefused>> + Send>>,
+}
 
-type Dial = Pin<Box<dyn Future<Output = Result<Opened, DialRefused>> + Send>>;
+/// A dial that the session wants.
+struct DialOrder {
+    epoch: u64,
+    dial: u64,
+    attempt: u32,
+    last_failure: Option<Failure>,
+}
 
 pub(super) struct Runner {
     task: Arc<Task>,
@@ -28,11 +41,15 @@ pub(super) struct Runner {
     asking: Option<Asking>,
     /// How long a connection that is let go politely may take.
     patience: Duration,
-    dial: Option<(u64, Dial)>,
+    dial: Option<Dial>,
+    /// Begins when the mailbox has room for what comes of it.
+    held_dial: Option<DialOrder>,
     /// Waits for its event.
     opening: Option<Box<Opening>>,
+    /// The session's next deadline, and tokio's timer for it.
     alarm: Option<(Instant, Pin<Box<Sleep>>)>,
-    clocks: (Instant, SystemTime),
+    /// How many sleeps of the device were noticed so far.
+    sleeps: u64,
     read_paused: bool,
     /// What those who watch have been told.
     standing: Standing,
@@ -52,9 +69,10 @@ impl Runner {
             asking: before_dial.map(Asking::new),
             patience,
             dial: None,
+            held_dial: None,
             opening: None,
             alarm: None,
-            clocks: (Instant::now(), SystemTime::now()),
+            sleeps: 0,
             read_paused: false,
         }
     }
@@ -70,13 +88,14 @@ impl Runner {
                     journal::note(self.task.number, &event);
                     let is_open = matches!(event, Event::Open { .. });
                     let opening = if is_open { self.opening.take() } else { None };
-                    notices.push(Notice::Event { event, opening });
+                    notices.push(Notice::of(event, opening));
                 }
-                Output::Dial { epoch, attempt, last_failure } => {
-                    self.begin_dial(epoch, attempt, last_failure);
+                Output::Dial { epoch, dial, attempt, last_failure } => {
+                    self.held_dial = Some(DialOrder { epoch, dial, attempt, last_failure });
                 }
                 Output::Abort { epoch } => {
-                    self.dial.take_if(|(of, _)| *of == epoch);
+                    self.held_dial = None;
+                    self.dial.take_if(|dial| dial.epoch == epoch);
                     if let Some(connection) = self.take_connection(epoch) {
                         connection.abort();
                     }
@@ -90,7 +109,7 @@ impl Runner {
         }
         if !notices.is_empty() || standing != self.standing {
             self.standing = standing;
-            self.task.mailbox.push(notices, standing);
+            self.task.mailbox.push(notices, standing, false);
         }
         any
     }
@@ -99,7 +118,19 @@ impl Runner {
         self.task.connection().take_if(|connection| connection.epoch == epoch)
     }
 
-    fn begin_dial(&mut self, epoch: u64, attempt: u32, last_failure: Option<Failure>) {
+    /// Begins the dial that is held, unless the app has not heard enough of the ones before:
+    /// refusals carry headers, which must not pile up. True: it began.
+    fn release_dial(&mut self) -> bool {
+        if self.held_dial.is_none() || !self.task.mailbox.has_room_to_dial() {
+            return false;
+        }
+        let Some(order) = self.held_dial.take() else { return false };
+        self.begin_dial(order);
+        true
+    }
+
+    fn begin_dial(&mut self, order: DialOrder) {
+        let DialOrder { epoch, dial: number, attempt, last_failure } = order;
         let options = self.options.clone();
         log::debug!(
             "socket {}, connection {epoch}, attempt {attempt}: dialling {}:{}",
@@ -109,22 +140,29 @@ impl Runner {
         );
         let asking = self.asking.clone();
         self.read_paused = false;
-        self.dial = Some((
-            epoch,
-            Box::pin(async move {
-                let options = match asking {
-                    Some(asking) => asking.ask(epoch, attempt, last_failure, options).await?,
-                    None => options,
-                };
-                net::dial(&options).await.map_err(DialRefused::Failed)
-            }),
-        ));
+        let steps = Arc::new(AtomicU32::new(0));
+        let passed = steps.clone();
+        let result = Box::pin(async move {
+            let options = match asking {
+                Some(asking) => asking.ask(epoch, attempt, last_failure, options).await?,
+                None => options,
+            };
+            passed.fetch_add(1, Ordering::Relaxed);
+            net::dial(&options, &passed).await.map_err(DialRefused::Failed)
+        });
+        self.dial = Some(Dial { epoch, number, steps, told: 0, result });
     }
 
     fn poll_dial(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some((epoch, dial)) = self.dial.as_mut() else { return false };
-        let Poll::Ready(result) = dial.as_mut().poll(cx) else { return false };
-        let epoch = *epoch;
+        let Some(under_way) = self.dial.as_mut() else { return false };
+        let (epoch, dial) = (under_way.epoch, under_way.number);
+        let Poll::Ready(result) = under_way.result.as_mut().poll(cx) else {
+            let passed = under_way.steps.load(Ordering::Relaxed);
+            if std::mem::replace(&mut under_way.told, passed) != passed {
+                self.task.tell(Input::DialProgress { dial });
+            }
+            return false;
+        };
         self.dial = None;
         let input = match result {
             Ok(Opened { socket, header, protocol, profile }) => {
@@ -135,15 +173,17 @@ impl Runner {
                 );
                 *self.task.connection() = Some(Connection::new(epoch, socket));
                 self.opening = Some(Box::new(Opening { header, protocol, profile }));
-                Input::Opened { epoch }
+                Input::Opened { dial }
             }
-            Err(DialRefused::Failed(failure)) => Input::Failed { epoch, failure },
-            Err(DialRefused::GiveUp(failure)) => Input::GiveUp { epoch, failure },
+            Err(DialRefused::Failed(failure)) => Input::DialFailed { dial, failure },
+            Err(DialRefused::GiveUp(failure)) => Input::GiveUp { dial, failure },
         };
-        self.task.session().handle(input, Instant::now());
-        // The app may have closed in the meantime: then nobody wants this connection.
+        self.task.tell(input);
+        // The app may have closed in the meantime, or another dial may have taken the place of
+        // this one: then nobody wants this connection.
         if !matches!(self.task.phase(), Phase::Open { .. } | Phase::Closing) {
             *self.task.connection() = None;
+            self.opening = None;
         }
         true
     }
@@ -152,11 +192,14 @@ impl Runner {
         let mut guard = self.task.connection();
         let Some(connection) = guard.as_mut() else { return false };
         let epoch = connection.epoch;
-        let room = self.task.mailbox.room();
+        // A task that is closing hears the server out, or the server's answer to the close frame
+        // would never come; what the app has no room for is discarded and counted.
+        let lossy = self.standing.phase == Phase::Closing;
+        let room = if lossy { TURN } else { self.task.mailbox.room() };
         let paused = room == 0;
         if paused != self.read_paused {
             self.read_paused = paused;
-            self.task.session().handle(Input::ReadPaused(paused), Instant::now());
+            self.task.tell(Input::ReadPaused(paused));
         }
         let (frames, heard) = connection.read(cx, room.min(*turn));
         drop(guard);
@@ -166,18 +209,17 @@ impl Runner {
         }
         let notices = self.hear(epoch, heard);
         if !notices.is_empty() {
-            self.task.mailbox.push(notices, self.standing);
+            self.task.mailbox.push(notices, self.standing, lossy);
         }
         true
     }
 
     /// Tells the session, and collects the messages that are for the app.
     fn hear(&self, epoch: u64, heard: Vec<Heard>) -> Vec<Notice> {
-        let now = Instant::now();
         let mut notices = Vec::new();
         for heard in heard {
             // Not for all of it at once: the app's `send` waits for the same lock.
-            let mut session = self.task.session();
+            let (mut session, now) = self.task.session_now();
             match heard {
                 Heard::Packed(mut packed) => {
                     packed.retain(|data| session.receive(epoch, data, now));
@@ -187,8 +229,7 @@ impl Runner {
                 }
                 Heard::Message(message) => {
                     if session.receive(epoch, message.data(), now) {
-                        let event = Event::Message { epoch, message };
-                        notices.push(Notice::Event { event, opening: None });
+                        notices.push(Notice::Message { epoch, message });
                     }
                 }
                 Heard::Input(input) => session.handle(input, now),
@@ -207,38 +248,40 @@ impl Runner {
         flushed
     }
 
-    /// Keeps one timer at the session's next deadline. True: it was reached.
+    /// Handles the session's next deadline if it is due, or keeps a timer at it. True: it was
+    /// due.
     fn tick(&mut self, cx: &mut Context<'_>) -> bool {
-        let wanted = self.task.session().next_timeout();
-        if self.alarm.as_ref().map(|(due, _)| *due) != wanted {
-            self.alarm = wanted.map(|due| (due, Box::pin(tokio::time::sleep_until(due.into()))));
+        let (session, now) = self.task.session_now();
+        let due = session.next_timeout();
+        drop(session);
+        let is_due = due.is_some_and(|due| due <= now);
+        if is_due {
+            // What the peer has acknowledged by now may be a sign of life.
+            if let Some(connection) = self.task.connection().as_ref() {
+                self.task.wrote(connection, false);
+            }
+            let (mut session, now) = self.task.session_now();
+            session.handle_timeout(now);
         }
-        let Some((_, sleep)) = self.alarm.as_mut() else { return false };
-        if sleep.as_mut().poll(cx).is_pending() {
+        let sleeps = self.task.watch.sleeps();
+        if std::mem::replace(&mut self.sleeps, sleeps) != sleeps {
+            log::debug!("socket {}: the device slept", self.task.number);
+            // Tokio's clock stood still meanwhile, so its timer is late.
+            self.alarm = None;
+        }
+        if is_due {
+            return true;
+        }
+        if self.alarm.as_ref().map(|(due, _)| *due) != due {
+            self.alarm = due.map(|due| (due, Box::pin(tokio::time::sleep(due - now))));
+        }
+        let Some((_, timer)) = self.alarm.as_mut() else { return false };
+        if timer.as_mut().poll(cx).is_pending() {
             return false;
         }
+        // The two clocks may differ a little: the deadline is looked at once more.
         self.alarm = None;
-        // What the peer has acknowledged by now may be a sign of life.
-        if let Some(connection) = self.task.connection().as_ref() {
-            self.task.wrote(connection, false);
-        }
-        let now = Instant::now();
-        let slept = self.slept(now);
-        let mut session = self.task.session();
-        session.handle_timeout(now);
-        if slept {
-            log::debug!("socket {}: the device slept", self.task.number);
-            session.handle(Input::Woke, now);
-        }
         true
-    }
-
-    fn slept(&mut self, now: Instant) -> bool {
-        let wall = SystemTime::now();
-        let (last, last_wall) = std::mem::replace(&mut self.clocks, (now, wall));
-        // A wall clock that was set back says nothing.
-        let wall_passed = wall.duration_since(last_wall).unwrap_or_default();
-        wall_passed.saturating_sub(now.saturating_duration_since(last)) >= SLEPT
     }
 }
 
@@ -257,6 +300,7 @@ impl Future for Runner {
             if over {
                 return Poll::Ready(());
             }
+            moved |= this.release_dial();
             if this.poll_dial(cx) {
                 // The open comes before the messages, which go to the app directly.
                 moved = true;
@@ -281,8 +325,7 @@ impl Future for Runner {
 /// A run loop that ends before its task does has met a bug of ours. The app is told, once.
 impl Drop for Runner {
     fn drop(&mut self) {
-        let mut session = self.task.session();
-        let now = Instant::now();
+        let (mut session, now) = self.task.session_now();
         if session.phase() == Phase::Closed {
             return;
         }

@@ -5,9 +5,6 @@ use std::io;
 use std::sync::mpsc::channel;
 use tokio::runtime::{Builder, Handle};
 
-/// Name lookups and TLS handshakes block; more than this many at a time wait their turn.
-const BLOCKING_THREADS: usize = 16;
-
 struct Made {
     handle: Handle,
     /// The process that made it. A child that is forked later inherits the memory, but not the
@@ -36,12 +33,7 @@ pub(super) fn start() -> Result<(), String> {
 }
 
 fn make() -> io::Result<Made> {
-    let runtime = Builder::new_current_thread()
-        .max_blocking_threads(BLOCKING_THREADS)
-        .thread_name("wxsocket-blocking")
-        .enable_io()
-        .enable_time()
-        .build()?;
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     let handle = runtime.handle().clone();
     let (give, given) = channel::<tokio::runtime::Runtime>();
     let thread = std::thread::Builder::new().name("wxsocket-io".to_owned()).spawn(move || {

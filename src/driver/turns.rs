@@ -8,16 +8,19 @@
 //! same with threads of our own.
 
 use super::Task;
-use super::mailbox::{Mailbox, Turn, TurnEnd};
+use super::mailbox::{Bulletin, Lane, Mailbox, Turn, TurnEnd};
 use once_cell::sync::Lazy;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+/// What a task wants a thread for.
+type Work = (Arc<Mailbox>, Lane);
+
 #[derive(Default)]
 struct State {
     /// Tasks that want a turn; one that is over has no mailbox here any more.
-    ready: VecDeque<(i64, Option<Arc<Mailbox>>)>,
+    ready: VecDeque<(i64, Option<Work>)>,
     /// Not the tasks themselves: nobody is kept alive by being listened to.
     members: HashMap<i64, Member>,
     last: i64,
@@ -60,25 +63,41 @@ pub(crate) fn task(number: i64) -> Option<Arc<Task>> {
     TURNS.state().members.get(&number).and_then(|member| member.task.upgrade())
 }
 
-pub(super) fn schedule(number: i64, mailbox: Option<Arc<Mailbox>>) {
-    TURNS.state().ready.push_back((number, mailbox));
+pub(super) fn schedule(number: i64, work: Option<Work>) {
+    TURNS.state().ready.push_back((number, work));
     TURNS.work.notify_one();
+}
+
+/// What a thread gets when it asks for a turn.
+pub(crate) enum Taken {
+    /// A turn, to be ended.
+    Turn(Turn),
+    /// News of a task; there is nothing to end, and events of the same task may be under way on
+    /// another thread.
+    News(Bulletin),
+    /// A turn of a task that is over, because somebody asked for it.
+    Over,
 }
 
 /// Ends the turn of `done` (0: none), then waits for the next one, of any task. `None`: there
 /// was nothing for that long.
-pub(crate) fn next(done: i64, max: usize, patience: Duration) -> Option<(i64, Option<Turn>)> {
+pub(crate) fn next(done: i64, max: usize, patience: Duration) -> Option<(i64, Taken)> {
     let until = Instant::now() + patience;
     let mut state = put_back(done, false);
     loop {
-        if let Some((number, mailbox)) = state.ready.pop_front() {
+        if let Some((number, work)) = state.ready.pop_front() {
             // Whoever puts something in line wakes one thread, except this one above: it
             // would wake another only to find that this one has taken it.
             if !state.ready.is_empty() {
                 TURNS.work.notify_one();
             }
             drop(state);
-            return Some((number, mailbox.map(|mailbox| mailbox.begin_turn(max))));
+            let taken = match work {
+                Some((mailbox, Lane::Events)) => Taken::Turn(mailbox.begin_turn(max)),
+                Some((mailbox, Lane::News)) => Taken::News(mailbox.bulletin()),
+                None => Taken::Over,
+            };
+            return Some((number, taken));
         }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -102,7 +121,9 @@ fn put_back(number: i64, again: bool) -> MutexGuard<'static, State> {
     let end = mailbox.as_ref().map(|mailbox| mailbox.end_turn(again));
     let mut state = TURNS.state();
     match end {
-        Some(TurnEnd::Ready) => state.ready.push_back((number, mailbox)),
+        Some(TurnEnd::Ready) => {
+            state.ready.push_back((number, mailbox.map(|mailbox| (mailbox, Lane::Events))));
+        }
         Some(TurnEnd::Over) => {
             state.members.remove(&number);
         }
@@ -115,7 +136,9 @@ fn put_back(number: i64, again: bool) -> MutexGuard<'static, State> {
 /// Asks for a turn of a task, whether or not it has something to tell.
 pub(crate) fn wake(number: i64) {
     match TURNS.member(number) {
-        Some(mailbox) => mailbox.wake(),
+        Some(mailbox) => {
+            mailbox.wake();
+        }
         None => schedule(number, None),
     }
 }

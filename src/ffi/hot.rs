@@ -32,25 +32,39 @@ thread_local! {
 /// More than a turn of small messages needs.
 const KEEP: usize = 256 * 1024;
 
-/// Sends `len` bytes at `data` as a text (UTF-8) or binary message of the task with this number
-/// in the turns. The answer is one of the constants above.
+/// The form of each symbol, as `Engine.kt` declares it: `Long` is an `i64` and `Int` an `i32` on
+/// every system. A pointer or a `usize` would be 32 bits wide on a 32-bit system, where the
+/// caller still passes 64, and every argument after it would be read from the wrong place.
+const _: unsafe extern "C" fn(i64, i32, i64, i32) -> i32 = wxsocket_send;
+const _: unsafe extern "C" fn(i64, i32, i64, i64, i32) -> i32 = wxsocket_next_turn;
+const _: unsafe extern "C" fn(i64, i32) -> i32 = wxsocket_take_turn;
+
+/// The pointer that a caller passes as an address. `None`: no pointer of this process has that
+/// value (null, or more than 32 bits on a 32-bit system), so nothing may be read or written there.
+///
+/// The bits count, not the sign: Android on arm64 keeps a tag in the uppermost byte of an
+/// address, which makes it negative, and on a 32-bit system JNA sets the upper half to zero.
+fn pointer(address: i64) -> Option<*mut u8> {
+    match usize::try_from(address.cast_unsigned()) {
+        Ok(0) | Err(_) => None,
+        Ok(address) => Some(std::ptr::with_exposed_provenance_mut(address)),
+    }
+}
+
+/// Sends `len` bytes at the address `data` as a text (UTF-8) or binary message of the task with
+/// this number in the turns. The answer is one of the constants above.
 ///
 /// # Safety
 ///
-/// `data` points to `len` bytes that nobody writes to before this returns.
+/// At `data` are `len` bytes that nobody writes to before this returns.
 // SAFETY of the name: it begins with the library's, and no other library's does.
 #[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn wxsocket_send(
-    task: i64,
-    is_text: i32,
-    data: *const u8,
-    len: i32,
-) -> i32 {
-    let Ok(len) = usize::try_from(len) else { return LONG_WAY };
-    let bytes: &[u8] = match len {
-        0 => &[],
+pub(crate) unsafe extern "C" fn wxsocket_send(task: i64, is_text: i32, data: i64, len: i32) -> i32 {
+    let bytes: &[u8] = match (usize::try_from(len), pointer(data)) {
+        (Ok(0), _) => &[],
         // SAFETY: the caller's promise.
-        _ => unsafe { std::slice::from_raw_parts(data, len) },
+        (Ok(len), Some(data)) => unsafe { std::slice::from_raw_parts(data, len) },
+        _ => return LONG_WAY,
     };
     // A panic must not unwind into the JVM.
     catch_unwind(|| send(task, is_text != 0, bytes)).unwrap_or(LONG_WAY)
@@ -81,21 +95,25 @@ pub(crate) fn take_dropped() -> Vec<Message> {
     GAVE_WAY.take()
 }
 
-/// As `next_turn`, with the turn in UniFFI's form written to the `room` bytes at `out`. The
-/// answer is its length; if that is more than `room` nothing is written, and
-/// [`wxsocket_take_turn`] gives it.
+/// As `next_turn`, with the turn in UniFFI's form written to the `room` bytes at the address
+/// `out`. The answer is its length; if that is more than `room` nothing is written, and
+/// [`wxsocket_take_turn`] gives it. If `out` is no address of this process the answer is 0, and
+/// no turn is taken.
 ///
 /// # Safety
 ///
-/// `out` points to `room` bytes that nobody else touches before this returns.
+/// At `out` are `room` bytes that nobody else touches before this returns.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn wxsocket_next_turn(
     done: i64,
     max_events: i32,
     wait_ms: i64,
-    out: *mut u8,
+    out: i64,
     room: i32,
 ) -> i32 {
+    if pointer(out).is_none() {
+        return 0;
+    }
     let taken = catch_unwind(|| {
         let turn = next_turn(done, max_events, wait_ms);
         TAKEN.with_borrow_mut(|taken| {
@@ -110,14 +128,16 @@ pub(crate) unsafe extern "C" fn wxsocket_next_turn(
     }
 }
 
-/// Writes the turn that this thread took last to the `room` bytes at `out`, and answers as
-/// [`wxsocket_next_turn`].
+/// Writes the turn that this thread took last to the `room` bytes at the address `out`, and
+/// answers as [`wxsocket_next_turn`]. If `out` is no address of this process the answer is 0, and
+/// the turn is kept.
 ///
 /// # Safety
 ///
 /// As there.
 #[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn wxsocket_take_turn(out: *mut u8, room: i32) -> i32 {
+pub(crate) unsafe extern "C" fn wxsocket_take_turn(out: i64, room: i32) -> i32 {
+    let Some(out) = pointer(out) else { return 0 };
     TAKEN.with_borrow_mut(|taken| {
         let fits = usize::try_from(room).is_ok_and(|room| taken.len() <= room);
         // A turn is bounded: a mebibyte and one message of at most one gibibyte.
@@ -137,6 +157,49 @@ mod tests {
     use super::*;
     use crate::{ConnectOptions, OverflowPolicy, QueueOptions, connect_socket};
 
+    /// As a JVM names it. On a 32-bit system the upper half is zero.
+    fn address(pointer: *const u8) -> i64 {
+        (pointer.expose_provenance() as u64).cast_signed()
+    }
+
+    #[test]
+    fn an_address_is_taken_whole_or_not_at_all() {
+        let as_given = |address: i64| pointer(address).map(|pointer| pointer.addr() as u64);
+        assert_eq!(as_given(0), None);
+        assert_eq!(as_given(0x1000), Some(0x1000));
+        assert_eq!(as_given(0xf000_0000), Some(0xf000_0000), "beyond 2 GiB");
+        let (beyond, tagged) = (1 << 32 | 0x1000, 0xb400_0000_0000_1000_u64.cast_signed());
+        if usize::BITS == 32 {
+            assert_eq!(as_given(beyond), None, "not cut down to 0x1000");
+            assert_eq!(as_given(tagged), None);
+            assert_eq!(as_given(-1), None);
+        } else {
+            assert_eq!(as_given(beyond), Some(beyond.cast_unsigned()));
+            assert_eq!(as_given(tagged), Some(tagged.cast_unsigned()));
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_or_written_at_no_address() {
+        let options = ConnectOptions::new("ws://127.0.0.1:1");
+        let task = connect_socket(options, None, None).expect("valid");
+        task.pause();
+        let number = task.join_turns();
+        let nowhere: &[i64] = if usize::BITS == 32 { &[0, 1 << 32, -1] } else { &[0] };
+        TAKEN.with_borrow_mut(|taken| taken.push(1));
+        for &nowhere in nowhere {
+            // SAFETY: the promise is about bytes at an address, and this is none.
+            unsafe {
+                assert_eq!(wxsocket_send(number, 1, nowhere, 1), LONG_WAY);
+                assert_eq!(wxsocket_send(number, 1, nowhere, -1), LONG_WAY);
+                assert_eq!(wxsocket_next_turn(0, 1, 0, nowhere, 64), 0);
+                assert_eq!(wxsocket_take_turn(nowhere, 64), 0);
+            }
+        }
+        assert_eq!(task.buffered_amount(), 0);
+        assert_eq!(TAKEN.take(), [1], "kept");
+    }
+
     #[test]
     fn the_short_way_answers_what_the_long_one_does() {
         let queue = QueueOptions {
@@ -151,7 +214,7 @@ mod tests {
         let send = |is_text: i32, bytes: &[u8]| {
             let len = i32::try_from(bytes.len()).expect("small");
             // SAFETY: a slice.
-            unsafe { wxsocket_send(number, is_text, bytes.as_ptr(), len) }
+            unsafe { wxsocket_send(number, is_text, address(bytes.as_ptr()), len) }
         };
         assert_eq!(send(1, "é".as_bytes()), QUEUED);
         assert_eq!(send(0, &[]), QUEUED);
@@ -168,19 +231,21 @@ mod tests {
 
     #[test]
     fn a_turn_that_does_not_fit_is_kept() {
-        let turn = Turn { task: 0, state: crate::SocketState::Closed, events: Vec::new() };
+        let state = crate::SocketState::Closed;
+        let turn = Turn { task: 0, version: 0, state, news: None, events: Vec::new() };
         let mut expected = Vec::new();
         <Turn as Lower<UniFfiTag>>::write(turn, &mut expected);
         let mut out = [0_u8; 64];
+        let at = address(out.as_mut_ptr());
         let len = i32::try_from(expected.len()).expect("small");
         // The line of turns is the process's; this looks at the form only.
         TAKEN.with_borrow_mut(|taken| taken.clone_from(&expected));
         // SAFETY: an array.
         unsafe {
-            assert_eq!(wxsocket_take_turn(out.as_mut_ptr(), len - 1), len);
+            assert_eq!(wxsocket_take_turn(at, len - 1), len);
             assert_eq!(out, [0; 64]);
-            assert_eq!(wxsocket_take_turn(out.as_mut_ptr(), 64), len);
-            assert_eq!(wxsocket_take_turn(out.as_mut_ptr(), 64), 0, "taken");
+            assert_eq!(wxsocket_take_turn(at, 64), len);
+            assert_eq!(wxsocket_take_turn(at, 64), 0, "taken");
         }
         assert_eq!(out[..expected.len()], expected);
     }

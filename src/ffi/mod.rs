@@ -2,8 +2,10 @@
 #![allow(unsafe_code)]
 
 mod bytes;
+mod clock;
 mod hot;
 mod kernel;
 
+pub(crate) use clock::since_boot;
 pub(crate) use hot::take_dropped;
 pub(crate) use kernel::{limit_unsent, unacknowledged};

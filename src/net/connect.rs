@@ -2,22 +2,33 @@
 
 use super::profile::Stopwatch;
 use super::transport::Transport;
-use super::{DialOptions, Opened, tls, upgrade};
+use super::{DialOptions, Opened, Target, nat64, resolve, tls, upgrade};
 use crate::session::{ErrorKind, Failure};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Where a dial is, for the error when its time is over.
-struct Progress {
+struct Progress<'a> {
     watch: Stopwatch,
     step: &'static str,
+    /// How many steps are passed.
+    passed: &'a AtomicU32,
 }
 
-/// Dials. Dropping the future drops whatever was made so far.
-pub(crate) async fn dial(options: &DialOptions) -> Result<Opened, Failure> {
-    let mut progress = Progress { watch: Stopwatch::start(), step: "looking up the name" };
+impl Progress<'_> {
+    fn next(&mut self, step: &'static str) {
+        self.step = step;
+        self.passed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Dials, and adds one to `passed` at each step. Dropping the future drops whatever was made so
+/// far.
+pub(crate) async fn dial(options: &DialOptions, passed: &AtomicU32) -> Result<Opened, Failure> {
+    let mut progress = Progress { watch: Stopwatch::start(), step: "looking up the name", passed };
     let steps = Box::pin(steps(options, &mut progress));
     match tokio::time::timeout(options.timeout, steps).await {
         Ok(result) => result,
@@ -28,27 +39,32 @@ pub(crate) async fn dial(options: &DialOptions) -> Result<Opened, Failure> {
     }
 }
 
-async fn steps(options: &DialOptions, progress: &mut Progress) -> Result<Opened, Failure> {
+async fn steps(options: &DialOptions, progress: &mut Progress<'_>) -> Result<Opened, Failure> {
     let deadline = Instant::now() + options.timeout;
     let target = &options.target;
     let look_up_start = Instant::now();
     let addresses = look_up(&target.host, target.port).await?;
     progress.watch.look_up = Some((look_up_start, Instant::now()));
 
-    progress.step = "connecting";
-    let tcp = connect(&addresses, deadline, &mut progress.watch).await?;
+    progress.next("connecting");
+    let tcp = match connect(&addresses, deadline, &mut progress.watch).await {
+        Err(failure) if failure.kind == ErrorKind::Unreachable => {
+            connect_translated(failure, target, deadline, &mut progress.watch).await?
+        }
+        result => result?,
+    };
     if let Err(error) = tcp.set_nodelay(options.tcp_no_delay) {
         log::debug!("TCP_NODELAY: {error}");
     }
     let transport = if target.secure {
-        progress.step = "shaking hands (TLS)";
+        progress.next("shaking hands (TLS)");
         tls::handshake(tcp, &target.host, &options.tls).await?
     } else {
         Transport::from(tcp)
     };
     progress.watch.connect_end = Some(Instant::now());
 
-    progress.step = "waiting for the answer to the upgrade";
+    progress.next("waiting for the answer to the upgrade");
     let upgraded = upgrade::upgrade(transport, options).await?;
     Ok(Opened {
         socket: upgraded.socket,
@@ -59,17 +75,10 @@ async fn steps(options: &DialOptions, progress: &mut Progress) -> Result<Opened,
 }
 
 async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
-    // An address needs no thread of the lookup pool.
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
+    match host.parse::<IpAddr>() {
+        Ok(address) => Ok(vec![SocketAddr::new(address, port)]),
+        Err(_) => resolve::look_up(host, port).await,
     }
-    let found = tokio::net::lookup_host((host, port)).await;
-    let addresses: Vec<_> =
-        found.map_err(|error| Failure::new(ErrorKind::Dns, error.to_string()))?.collect();
-    if addresses.is_empty() {
-        return Err(Failure::new(ErrorKind::Dns, "the name has no address"));
-    }
-    Ok(addresses)
 }
 
 /// Tries the addresses in turn. Each but the last gets a fair share of the time that is left,
@@ -91,6 +100,30 @@ async fn connect(
         };
     }
     Err(last)
+}
+
+/// How long the prefix of a translator is looked up: as long as resolvers commonly wait for one
+/// name server. Without a network it may take until the end of the dial to learn nothing.
+const PREFIX_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Tries an IPv4 address that was written into the URL through the network's NAT64, if it has
+/// one. `direct` is how it failed without.
+async fn connect_translated(
+    direct: Failure,
+    target: &Target,
+    deadline: Instant,
+    watch: &mut Stopwatch,
+) -> Result<TcpStream, Failure> {
+    let address = match target.host.parse::<Ipv4Addr>() {
+        Ok(address) if nat64::is_worth_translating(address) => address,
+        _ => return Err(direct),
+    };
+    let answer = resolve::look_up(nat64::KNOWN_NAME, target.port);
+    let Ok(Ok(answer)) = tokio::time::timeout(PREFIX_PATIENCE, answer).await else {
+        return Err(direct);
+    };
+    let translated = nat64::translate(address, &answer);
+    if translated.is_empty() { Err(direct) } else { connect(&translated, deadline, watch).await }
 }
 
 async fn connect_one(address: SocketAddr) -> io::Result<TcpStream> {

@@ -2,7 +2,9 @@
 
 mod connect;
 mod key;
+mod nat64;
 mod profile;
+mod resolve;
 mod target;
 mod tls;
 mod transport;
@@ -10,6 +12,8 @@ mod upgrade;
 
 pub(crate) use connect::dial;
 pub use profile::SocketProfile;
+#[cfg(feature = "testing")]
+pub use resolve::stand_in::set_resolver;
 pub(crate) use target::{Target, check_header, check_protocols};
 pub(crate) use tls::TlsSettings;
 pub(crate) use transport::Transport;

@@ -198,6 +198,28 @@ mod tests {
     }
 
     #[test]
+    fn the_authority_stays_as_it_was_written() {
+        for (url, authority) in [
+            ("ws://Example.com", "Example.com"),
+            ("wss://example.com:443/x", "example.com:443"),
+            ("ws://[::1]", "[::1]"),
+            ("ws://[::1]:9?x", "[::1]:9"),
+        ] {
+            assert_eq!(Target::parse(url).expect(url).authority, authority);
+        }
+    }
+
+    /// The longest name that DNS carries (RFC 1035, 2.3.4), written without the final dot.
+    #[test]
+    fn a_host_has_253_characters_at_most() {
+        let host = |length| format!("{}a", "a-_.".repeat(63)).repeat(2)[..length].to_owned();
+        let parse = |length| Target::parse(&format!("ws://{}", host(length)));
+        assert_eq!(parse(253).map(|target| target.host), Ok(host(253)));
+        assert_eq!(parse(254), Err("what follows :// is no host name".to_owned()));
+        assert_eq!(parse(300), Err("what follows :// is no host name".to_owned()));
+    }
+
+    #[test]
     fn bad_urls_are_refused() {
         for url in [
             "",
@@ -240,8 +262,15 @@ mod tests {
             "",
             "Ö",
             "Sec-WebSocket-Protocol",
+            "Sec-WebSocket-Version",
         ] {
             assert!(check_header(&Header::new(name, "x")).is_err(), "{name}");
+        }
+        for value in ["\u{7f}", "\u{0}", "é"] {
+            assert!(check_header(&Header::new("X", value)).is_err(), "{value:?}");
+        }
+        for value in ["", "\t", " ~!"] {
+            assert_eq!(check_header(&Header::new("!#$%&'*+-.^_`|~0aZ", value)), Ok(()));
         }
         assert!(check_header(&Header::new("Authorization", "Bearer a.b.c")).is_ok());
     }

@@ -2,6 +2,7 @@
 
 use super::transport::{Counted, Transport};
 use crate::session::{ErrorKind, Failure};
+use futures_util::future::BoxFuture;
 use once_cell::sync::OnceCell;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -9,8 +10,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{CertificateError, ClientConfig};
 use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_rustls::TlsConnector;
 
 /// Whom to trust, and the configuration made of it at the first handshake: reading the
@@ -56,11 +58,17 @@ impl TlsSettings {
 fn make_config(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, rustls::Error> {
     // Named here rather than installed for the process: the app may use rustls itself.
     let provider = Arc::new(provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
+    config_with(verifier(extra, provider.clone())?, provider)
+}
+
+fn config_with(
+    verifier: Verifier,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous();
-    let mut config =
-        builder.with_custom_certificate_verifier(verifier(extra, provider)?).with_no_client_auth();
+    let mut config = builder.with_custom_certificate_verifier(verifier).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -132,8 +140,12 @@ fn authorities_in(directories: &[&str]) -> Vec<CertificateDer<'static>> {
     directories.iter().map(certificates).find(|found| !found.is_empty()).unwrap_or_default()
 }
 
-/// The TLS handshake, on a thread that may block: the operating system's verifier does, for
-/// seconds on some phones, and other tasks must not notice.
+/// The TLS handshake. It waits for the network on the I/O runtime. What came in is processed on
+/// a thread that may block, because the operating system's verifier does, for seconds on some
+/// phones.
+///
+/// rustls asks the verifier in the middle of its processing and before anything secret is
+/// sent, so the order of steps is that of rustls: nothing is accepted first and checked later.
 pub(super) async fn handshake(
     tcp: TcpStream,
     host: &str,
@@ -142,21 +154,57 @@ pub(super) async fn handshake(
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| Failure::new(ErrorKind::TlsHostMismatch, "no valid name for TLS"))?;
     let settings = settings.clone();
-    // Dropped with this future, which tells the thread that nobody waits any more.
-    let (_wanted, unwanted) = oneshot::channel::<()>();
-    let runtime = tokio::runtime::Handle::current();
-    let work = move || {
+    let connecting = async move {
         let config = settings.client_config().map_err(io::Error::other)?;
-        let connecting = Box::pin(TlsConnector::from(config).connect(name, Counted::from(tcp)));
-        match runtime.block_on(futures_util::future::select(connecting, unwanted)) {
-            futures_util::future::Either::Left((result, _)) => result,
-            futures_util::future::Either::Right(_) => Err(io::ErrorKind::Interrupted.into()),
-        }
+        TlsConnector::from(config).connect(name, Counted::from(tcp)).await
     };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(stream)) => Ok(Transport::from(stream)),
-        Ok(Err(error)) => Err(failure(&error)),
-        Err(error) => Err(Failure::new(ErrorKind::Unknown, error.to_string())),
+    let result = poll_on_threads(Box::pin(connecting)).await;
+    result.map(Transport::from).map_err(|error| failure(&error))
+}
+
+/// So many handshakes are processed at a time; further ones wait for their turn, within the time
+/// limit of their dial. It is reached only when that many certificate checks block at once.
+const PROCESSED_AT_ONCE: usize = 16;
+
+static TURNS: Semaphore = Semaphore::const_new(PROCESSED_AT_ONCE);
+
+/// Wakes the dial when its handshake can go on.
+#[derive(Default)]
+struct Wakeup(Notify);
+
+impl Wake for Wakeup {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
+/// Polls a future on threads that may block. While it waits it holds none of them.
+///
+/// Each poll has a new thread, which costs far less than the handshake itself, and can fail:
+/// tokio's pool for blocking work panics instead when the system refuses a thread.
+async fn poll_on_threads<T: Send + 'static>(
+    mut future: BoxFuture<'static, io::Result<T>>,
+) -> io::Result<T> {
+    let wakeup = Arc::new(Wakeup::default());
+    loop {
+        // Never closed, so there is always a permit in the end.
+        let turn = TURNS.acquire().await;
+        let waker = Waker::from(wakeup.clone());
+        let (done, polled) = oneshot::channel();
+        let poll = move || {
+            let result = future.as_mut().poll(&mut Context::from_waker(&waker));
+            // If the dial was given up in the meantime, its connection ends here.
+            let _ = done.send((future, result));
+            drop(turn);
+        };
+        std::thread::Builder::new().name("wxsocket-tls".to_owned()).spawn(poll)?;
+        let panicked = |_| io::Error::other(rustls::Error::General("the check panicked".into()));
+        let (unfinished, result) = polled.await.map_err(panicked)?;
+        if let Poll::Ready(output) = result {
+            return output;
+        }
+        future = unfinished;
+        wakeup.0.notified().await;
     }
 }
 
@@ -186,26 +234,4 @@ fn certificate_kind(error: &CertificateError) -> ErrorKind {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn authorities_are_read_from_the_first_directory_that_has_any() {
-        let root = std::env::temp_dir().join(format!("wxsocket-tls-{}", std::process::id()));
-        let (empty, full) = (root.join("empty"), root.join("full"));
-        std::fs::create_dir_all(&empty).expect("a directory");
-        std::fs::create_dir_all(&full).expect("a directory");
-        let key = rcgen::KeyPair::generate().expect("a key");
-        let params = rcgen::CertificateParams::new(["ca.test".to_owned()]).expect("a name");
-        let pem = params.self_signed(&key).expect("a certificate").pem();
-        // As Android has them: PEM, with a description behind.
-        std::fs::write(full.join("a.0"), format!("{pem}Certificate:\n  Data:\n")).expect("a file");
-        std::fs::write(full.join("b.0"), format!("{pem}{pem}")).expect("a file");
-        std::fs::write(full.join("c.0"), "nothing of the kind").expect("a file");
-        let text = |path: &std::path::Path| path.to_str().expect("ASCII").to_owned();
-        let (missing, empty, full) = (text(&root.join("no")), text(&empty), text(&full));
-        assert_eq!(authorities_in(&[&missing, &empty, &full, &missing]).len(), 3);
-        assert_eq!(authorities_in(&[&missing, &empty]).len(), 0);
-        std::fs::remove_dir_all(root).expect("ours");
-    }
-}
+mod tests;

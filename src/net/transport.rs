@@ -8,6 +8,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+/// How many of the bytes that were read last are kept: as many as a close frame can have, two
+/// header bytes and 125 more (RFC 6455, 5.5).
+const LAST_READ: usize = 127;
+
 /// The kernel takes at most this much more than it has sent already. A heartbeat waits behind it:
 /// 0.6 s at 100 KB/s.
 const UNSENT: u32 = 64 * 1024;
@@ -83,7 +87,31 @@ pub(crate) struct Transport {
     stream: Stream,
     /// Reads that brought something, modulo 2⁶⁴.
     reads: u64,
+    last_read: LastRead,
     writing: Writing,
+}
+
+/// The bytes that were read last.
+#[derive(Debug)]
+struct LastRead {
+    bytes: [u8; LAST_READ],
+    len: usize,
+}
+
+impl Default for LastRead {
+    fn default() -> Self {
+        Self { bytes: [0; LAST_READ], len: 0 }
+    }
+}
+
+impl LastRead {
+    fn push(&mut self, read: &[u8]) {
+        let read = &read[read.len().saturating_sub(LAST_READ)..];
+        let stays = self.len.min(LAST_READ - read.len());
+        self.bytes.copy_within(self.len - stays..self.len, 0);
+        self.len = stays + read.len();
+        self.bytes[stays..self.len].copy_from_slice(read);
+    }
 }
 
 #[derive(Debug)]
@@ -103,17 +131,21 @@ enum Stream {
 
 impl From<TcpStream> for Transport {
     fn from(tcp: TcpStream) -> Self {
-        Self { stream: Stream::Plain(tcp.into()), reads: 0, writing: Writing::Strict }
+        Self::new(Stream::Plain(tcp.into()))
     }
 }
 
 impl From<TlsStream<Counted>> for Transport {
     fn from(tls: TlsStream<Counted>) -> Self {
-        Self { stream: Stream::Tls(Box::new(tls)), reads: 0, writing: Writing::Strict }
+        Self::new(Stream::Tls(Box::new(tls)))
     }
 }
 
 impl Transport {
+    fn new(stream: Stream) -> Self {
+        Self { stream, reads: 0, last_read: LastRead::default(), writing: Writing::Strict }
+    }
+
     fn counted(&self) -> &Counted {
         match &self.stream {
             Stream::Plain(tcp) => tcp,
@@ -136,6 +168,12 @@ impl Transport {
     /// from one that is gone.
     pub(crate) fn reads(&self) -> u64 {
         self.reads
+    }
+
+    /// The bytes that were read last, at most 127. The codec changes some close frames before it
+    /// gives them out; here they are as the peer sent them.
+    pub(crate) fn last_read(&self) -> &[u8] {
+        &self.last_read.bytes[..self.last_read.len]
     }
 
     /// From now on keeps the error when writing fails, and takes what is written all the same.
@@ -193,7 +231,9 @@ impl AsyncRead for Transport {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = forward!(self, poll_read, cx, buf);
-        self.reads = self.reads.wrapping_add(u64::from(buf.filled().len() > before));
+        let read = &buf.filled()[before..];
+        self.reads = self.reads.wrapping_add(u64::from(!read.is_empty()));
+        self.last_read.push(read);
         result
     }
 }
@@ -215,5 +255,26 @@ impl AsyncWrite for Transport {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         forward!(self, poll_shutdown, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_bytes_are_kept_however_they_come() {
+        let all: Vec<u8> = (0..1_000_u32).map(|number| number as u8).collect();
+        for piece in [1, 2, 50, 126, 127, 128, 400, 1_000] {
+            let mut last = LastRead::default();
+            for piece in all.chunks(piece) {
+                last.push(piece);
+            }
+            assert_eq!(last.bytes[..last.len], all[1_000 - LAST_READ..]);
+        }
+        let mut last = LastRead::default();
+        last.push(b"ab");
+        last.push(b"");
+        assert_eq!(&last.bytes[..last.len], b"ab");
     }
 }

@@ -12,7 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-/// The answer's head may be this long; more is no answer to an upgrade.
+/// The answer's head may be this long, the interim responses before it included; more is no
+/// answer to an upgrade.
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 128;
 
@@ -30,11 +31,20 @@ pub(super) struct Upgraded {
     pub(super) protocol: Option<String>,
 }
 
-struct Answer {
+struct Head {
     status: u16,
+    /// The second number of the HTTP version: 0 or 1.
+    minor_version: u8,
     header: Vec<Header>,
-    /// What came behind the head.
-    rest: Vec<u8>,
+    /// In bytes.
+    length: usize,
+}
+
+impl Head {
+    /// Whether the real answer is still to come (RFC 9110, 15.2).
+    fn is_interim(&self) -> bool {
+        self.status / 100 == 1 && self.status != 101
+    }
 }
 
 pub(super) async fn upgrade(
@@ -49,20 +59,19 @@ pub(super) async fn upgrade(
         transport.flush().await
     };
     sent.await.map_err(|error| Failure::new(ErrorKind::Network, error.to_string()))?;
-    let answer = read_answer(&mut transport).await?;
-    if answer.status != 101 {
-        return Err(refused(transport, answer, options.target.secure).await);
+    let (head, rest) = read_answer(&mut transport).await?;
+    if head.status != 101 {
+        return Err(refused(transport, head, rest, options.target.secure).await);
     }
-    let protocol = check(&answer, &key, &options.protocols)?;
+    let protocol = check(&head, &key, &options.protocols)?;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(READ_BUFFER)
         .max_message_size(Some(options.max_message_bytes))
         .max_frame_size(Some(options.max_message_bytes));
     let socket =
-        WebSocketStream::from_partially_read(transport, answer.rest, Role::Client, Some(config))
-            .await;
-    Ok(Upgraded { socket, header: answer.header, protocol })
+        WebSocketStream::from_partially_read(transport, rest, Role::Client, Some(config)).await;
+    Ok(Upgraded { socket, header: head.header, protocol })
 }
 
 fn request(options: &DialOptions, key: &str) -> String {
@@ -90,28 +99,39 @@ fn bad(detail: impl Into<String>) -> Failure {
     Failure::new(ErrorKind::BadUpgrade, detail)
 }
 
-async fn read_answer(transport: &mut Transport) -> Result<Answer, Failure> {
+/// The final answer's head, and what came behind it. Interim responses are skipped.
+async fn read_answer(transport: &mut Transport) -> Result<(Head, Vec<u8>), Failure> {
     let mut buffer = Vec::with_capacity(1024);
+    // Where the head that is read now begins.
+    let mut start = 0;
+    let too_long = || bad("the head of the answer is longer than 16 KiB");
     loop {
+        while let Some(head) = parse(&buffer[start..])? {
+            start += head.length;
+            if start > MAX_HEAD {
+                return Err(too_long());
+            }
+            if !head.is_interim() {
+                return Ok((head, buffer.split_off(start)));
+            }
+        }
+        if buffer.len() > MAX_HEAD {
+            return Err(too_long());
+        }
         let read = transport.read_buf(&mut buffer).await;
         let read = read.map_err(|error| Failure::new(ErrorKind::Network, error.to_string()))?;
         if read == 0 {
             return Err(bad("the server ended the connection without an answer"));
         }
-        if let Some(answer) = parse(&buffer)? {
-            return Ok(answer);
-        }
-        if buffer.len() > MAX_HEAD {
-            return Err(bad("the head of the answer is longer than 16 KiB"));
-        }
     }
 }
 
-fn parse(buffer: &[u8]) -> Result<Option<Answer>, Failure> {
+/// The head at the beginning of the buffer; `None` as long as it is not complete.
+fn parse(buffer: &[u8]) -> Result<Option<Head>, Failure> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
-    let head = match response.parse(buffer) {
-        Ok(httparse::Status::Complete(head)) => head,
+    let length = match response.parse(buffer) {
+        Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(error) => return Err(bad(format!("the answer is not HTTP: {error}"))),
     };
@@ -120,55 +140,80 @@ fn parse(buffer: &[u8]) -> Result<Option<Answer>, Failure> {
         // Old servers write Latin-1; the app gets something readable in any case.
         value: String::from_utf8_lossy(header.value).into_owned(),
     });
-    Ok(Some(Answer {
+    Ok(Some(Head {
         status: response.code.unwrap_or(0),
+        minor_version: response.version.unwrap_or(0),
         header: header.collect(),
-        rest: buffer[head..].to_vec(),
+        length,
     }))
 }
 
-fn find<'a>(header: &'a [Header], name: &str) -> Option<&'a str> {
-    header.iter().find(|line| line.name.eq_ignore_ascii_case(name)).map(|line| line.value.as_str())
+/// The values of all lines with this name.
+fn values<'a>(header: &'a [Header], name: &'a str) -> impl Iterator<Item = &'a str> {
+    let lines = header.iter().filter(move |line| line.name.eq_ignore_ascii_case(name));
+    lines.map(|line| line.value.as_str())
+}
+
+/// The elements of a list, from all lines with this name; empty ones do not count (RFC 9110,
+/// 5.6.1).
+fn elements<'a>(header: &'a [Header], name: &'a str) -> impl Iterator<Item = &'a str> {
+    let elements = values(header, name).flat_map(|value| value.split(',')).map(str::trim);
+    elements.filter(|element| !element.is_empty())
 }
 
 fn has_token(header: &[Header], name: &str, token: &str) -> bool {
-    let lines = header.iter().filter(|line| line.name.eq_ignore_ascii_case(name));
-    lines.flat_map(|line| line.value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
+    elements(header, name).any(|element| element.eq_ignore_ascii_case(token))
+}
+
+/// The value of a header that must not be there twice.
+fn single<'a>(header: &'a [Header], name: &'a str) -> Result<Option<&'a str>, Failure> {
+    let mut values = values(header, name);
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(bad(format!("more than one line of {name}"))),
+        (value, None) => Ok(value),
+    }
 }
 
 /// The client's checks of RFC 6455, 4.1; the sub-protocol if they pass.
-fn check(answer: &Answer, key: &str, offered: &[String]) -> Result<Option<String>, Failure> {
+fn check(answer: &Head, key: &str, offered: &[String]) -> Result<Option<String>, Failure> {
     let header = &answer.header;
-    if !has_token(header, "Upgrade", "websocket") || !has_token(header, "Connection", "upgrade") {
+    if answer.minor_version == 0 {
+        return Err(bad("status 101 in HTTP/1.0, which knows no upgrade"));
+    }
+    let upgrade = single(header, "Upgrade")?;
+    if !upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
+        || !has_token(header, "Connection", "upgrade")
+    {
         return Err(bad("status 101 without Upgrade: websocket and Connection: Upgrade"));
     }
-    if find(header, "Sec-WebSocket-Accept") != Some(accept_key(key).as_str()) {
+    if single(header, "Sec-WebSocket-Accept")? != Some(accept_key(key).as_str()) {
         return Err(bad("Sec-WebSocket-Accept does not match the key"));
     }
-    if find(header, "Sec-WebSocket-Extensions").is_some_and(|value| !value.is_empty()) {
+    if elements(header, "Sec-WebSocket-Extensions").next().is_some() {
         return Err(bad("the server uses an extension that was not offered"));
     }
-    match find(header, "Sec-WebSocket-Protocol") {
+    let no_protocol = |detail: String| Failure::new(ErrorKind::Subprotocol, detail);
+    let chosen = single(header, "Sec-WebSocket-Protocol");
+    match chosen.map_err(|twice| no_protocol(twice.detail))? {
         Some(chosen) if offered.iter().any(|protocol| protocol == chosen) => {
             Ok(Some(chosen.to_owned()))
         }
-        Some(chosen) => Err(Failure::new(
-            ErrorKind::Subprotocol,
-            format!("the server chose {chosen:?}, which was not offered"),
-        )),
+        Some(chosen) => {
+            Err(no_protocol(format!("the server chose {chosen:?}, which was not offered")))
+        }
         None if offered.is_empty() => Ok(None),
-        None => Err(Failure::new(ErrorKind::Subprotocol, "the server chose no sub-protocol")),
+        None => Err(no_protocol("the server chose no sub-protocol".to_owned())),
     }
 }
 
 // ---- a refusal ------------------------------------------------------------------------------
 
-async fn refused(mut transport: Transport, answer: Answer, verified: bool) -> Failure {
-    let Answer { status, header, rest } = answer;
+async fn refused(mut transport: Transport, head: Head, rest: Vec<u8>, verified: bool) -> Failure {
+    let Head { status, header, .. } = head;
     let body = read_body(&mut transport, &header, rest).await;
-    let retry_after = find(&header, "Retry-After").and_then(|value| {
-        let server_now =
-            find(&header, "Date").and_then(|date| httpdate::parse_http_date(date).ok());
+    let retry_after = values(&header, "Retry-After").next().and_then(|value| {
+        let date = values(&header, "Date").next();
+        let server_now = date.and_then(|date| httpdate::parse_http_date(date).ok());
         parse_retry_after(value, server_now.unwrap_or_else(SystemTime::now))
     });
     Failure {
@@ -181,7 +226,8 @@ async fn refused(mut transport: Transport, answer: Answer, verified: bool) -> Fa
 
 /// The first bytes of the body, as far as they come soon.
 async fn read_body(transport: &mut Transport, header: &[Header], mut body: Vec<u8>) -> Vec<u8> {
-    let length = find(header, "Content-Length").and_then(|length| length.parse().ok());
+    let length = values(header, "Content-Length").next();
+    let length = length.and_then(|length| length.parse().ok());
     let chunked = has_token(header, "Transfer-Encoding", "chunked");
     // The framing of chunks needs room beside the bytes themselves.
     let wanted = if chunked { 2 * MAX_BODY } else { MAX_BODY.min(length.unwrap_or(MAX_BODY)) };

@@ -22,6 +22,9 @@ pub struct Config {
     pub background_grace: Option<Duration>,
     /// Sent first at every open, before queued messages.
     pub greeting: Option<Message>,
+    /// Whether the app is asked before every dial. Then it may have a new token, and HTTP 401
+    /// and 403 lead to one more dial before they end the task.
+    pub can_refresh: bool,
 }
 
 /// When to dial again.
@@ -39,7 +42,8 @@ pub struct ReconnectPolicy {
     pub stop_statuses: Vec<u16>,
     /// Believe `stop_statuses` only over TLS, from the host that was asked for.
     pub stop_statuses_need_tls: bool,
-    /// Wait at least as long as the server's `Retry-After` asks (at most an hour).
+    /// Wait at least as long as the server's `Retry-After` asks (at most an hour; a minute
+    /// when the answer did not come over TLS), and a random part longer.
     pub honour_retry_after: bool,
 }
 
@@ -50,7 +54,8 @@ pub enum Backoff {
     Fixed(Duration),
     /// Random, so that a thousand clients of a server that restarts do not come back in
     /// step. The first attempt is uniform in 0 to `first`; attempt n in `min` to
-    /// min(`max`, `min` × 2ⁿ⁻¹). After `slow_after` of failing, `slow` ± 20 %.
+    /// min(`max`, `min` × 2ⁿ⁻¹). After `slow_after` of failing, `slow` ± 20 %. Before that, a
+    /// server that restarts (close codes 1012 and 1013, HTTP 503) is left alone for 5 to 20 s.
     FullJitter {
         /// Upper bound of the first delay.
         first: Duration,

@@ -184,3 +184,58 @@ impl Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// Number, text, and how an open connection that ends so is closed.
+    type Row = (ErrorKind, i32, &'static str, u16, &'static str);
+
+    #[rustfmt::skip]
+    const TABLE: &[Row] = {
+        use ErrorKind as K;
+        &[
+            (K::Unknown, 600_000, "unknown error", 1006, ""),
+            (K::ConnectionLost, 600_003, "connection lost", 1006, ""),
+            (K::Dns, 690_001, "host not found", 1006, ""),
+            (K::Refused, 690_002, "connection refused", 1006, ""),
+            (K::Unreachable, 690_003, "network unreachable", 1006, ""),
+            (K::Timeout, 690_004, "timeout", 1006, ""),
+            (K::Network, 690_005, "network error", 1006, ""),
+            (K::Tls, 690_010, "TLS error", 1006, ""),
+            (K::TlsExpired, 690_011, "certificate expired", 1006, ""),
+            (K::TlsUntrusted, 690_012, "certificate not trusted", 1006, ""),
+            (K::TlsHostMismatch, 690_013, "certificate is for another host", 1006, ""),
+            (K::HttpStatus, 690_020, "invalid HTTP status", 1006, ""),
+            (K::BadUpgrade, 690_021, "invalid upgrade", 1006, ""),
+            (K::Subprotocol, 690_022, "sub-protocol not agreed", 1006, ""),
+            (K::Protocol, 690_030, "protocol error", 1002, "protocol error"),
+            (K::InvalidUtf8, 690_031, "invalid UTF-8", 1007, "invalid UTF-8"),
+            (K::TooBig, 690_032, "message too big", 1009, "message too big"),
+            (K::HeartbeatTimeout, 690_040, "heartbeat timeout", 1006, "heartbeat timeout"),
+            (K::Interrupted, 690_041, "interrupted", 1006, "interrupted"),
+            (K::ReconnectLimit, 690_050, "reconnect limit reached", 1006, ""),
+            (K::Stopped, 690_051, "stopped by beforeConnect", 1006, ""),
+            (K::BeforeConnect, 690_052, "beforeConnect failed", 1006, ""),
+        ]
+    };
+
+    /// Apps compare these numbers and texts: they never change.
+    #[test]
+    fn numbers_texts_and_close_codes_are_those_of_the_table() {
+        for (kind, number, text, close_code, close_reason) in TABLE {
+            assert_eq!(kind.code(), *number, "{kind:?}");
+            assert_eq!(kind.message(), format!("connectSocket:fail {text}"));
+            let failure = Failure::new(*kind, "detail");
+            assert_eq!(
+                (failure.close_code(), failure.close_reason()),
+                (*close_code, *close_reason)
+            );
+            assert_eq!(failure.detail, "detail");
+        }
+        let numbers: HashSet<_> = TABLE.iter().map(|row| row.1).collect();
+        assert_eq!(numbers.len(), TABLE.len(), "no two kinds have the same number");
+    }
+}

@@ -1,6 +1,6 @@
 //! Is the peer still there? Sends, waits, measures; decides nothing beyond "dead".
 
-use super::config::{Heartbeat, HeartbeatPayload, ReplyMatch};
+use super::config::{Heartbeat, HeartbeatPayload};
 use super::io::{Data, Message, Transmit};
 use super::progress::Progress;
 use super::timers::{Timer, TimerTable};
@@ -15,9 +15,6 @@ const SLEPT: Duration = Duration::from_secs(2);
 /// that wakes up needs up to two seconds.
 const PROBE_MIN: Duration = Duration::from_millis(2_500);
 const PROBE_MAX: Duration = Duration::from_secs(10);
-
-/// A longer text is no heartbeat's answer, and not worth parsing.
-const JSON_REPLY_MAX: usize = 4 * 1024;
 
 /// What an inbound frame means for the pulse.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,6 +37,8 @@ pub(super) struct Pulse {
     pings: u32,
     /// One deadline was forgiven since the last sign of life.
     forgiven: bool,
+    /// A probe was sent, and no sign of life has come since.
+    probing: bool,
     /// How far it and our other bytes have come.
     pub(super) progress: Progress,
     rtt: Option<Duration>,
@@ -62,30 +61,25 @@ impl Pulse {
         self.sent_at = None;
         self.measuring = None;
         self.forgiven = false;
+        self.probing = false;
         self.progress = Progress::default();
         if let Some(heartbeat) = heartbeat {
             timers.set(Timer::Heartbeat, now + heartbeat.interval);
         }
     }
 
-    /// The interval is over: what to send.
-    pub(super) fn beat(
-        &mut self,
-        heartbeat: &Heartbeat,
-        timers: &mut TimerTable,
-        now: Instant,
-    ) -> Transmit {
+    /// The interval is over: wait for life.
+    pub(super) fn beat(&mut self, heartbeat: &Heartbeat, timers: &mut TimerTable, now: Instant) {
         self.sent(timers, now, heartbeat.timeout);
-        self.payload(&heartbeat.payload)
     }
 
-    /// Ask now, and wait only briefly: the network changed, or the device slept.
+    /// Wait for life now, and only briefly: the network changed, or the device slept.
     pub(super) fn probe(
         &mut self,
         heartbeat: Option<&Heartbeat>,
         timers: &mut TimerTable,
         now: Instant,
-    ) -> Transmit {
+    ) {
         let patience = self
             .smoothed_rtt
             .map_or(PROBE_MIN, |rtt| (rtt * 5).clamp(PROBE_MIN, PROBE_MAX))
@@ -94,13 +88,18 @@ impl Pulse {
             .get(Timer::Answer)
             .map_or(patience, |due| patience.min(due.saturating_duration_since(now)));
         self.sent(timers, now, if due.is_zero() { patience } else { due });
-        self.payload(heartbeat.map_or(&HeartbeatPayload::Ping, |heartbeat| &heartbeat.payload))
+        self.probing = true;
+    }
+
+    /// True while a probe is unanswered: somebody has reason to believe that the connection is
+    /// dead, and wants another one.
+    pub(super) fn is_probing(&self) -> bool {
+        self.probing
     }
 
     fn sent(&mut self, timers: &mut TimerTable, now: Instant, patience: Duration) {
         self.sent_at = Some(now);
-        self.measuring = None;
-        self.progress.asked(patience);
+        self.progress.expects(patience);
         timers.stop(Timer::Heartbeat);
         timers.set(Timer::Answer, now + patience);
     }
@@ -115,8 +114,11 @@ impl Pulse {
         }
     }
 
-    fn payload(&mut self, payload: &HeartbeatPayload) -> Transmit {
-        match payload {
+    /// What to send, so that the peer answers.
+    pub(super) fn question(&mut self, heartbeat: Option<&Heartbeat>) -> Transmit {
+        self.measuring = None;
+        self.progress.asked();
+        match heartbeat.map_or(&HeartbeatPayload::Ping, |heartbeat| &heartbeat.payload) {
             HeartbeatPayload::Text(text) => Transmit::Message(Message::text(text.clone())),
             HeartbeatPayload::Binary(bytes) => Transmit::Message(Message::binary(bytes.clone())),
             HeartbeatPayload::Ping => {
@@ -148,6 +150,7 @@ impl Pulse {
         let alive = is_reply || !heartbeat.is_some_and(|heartbeat| heartbeat.strict);
         if alive {
             self.forgiven = false;
+            self.probing = false;
         }
         let awaited = timers.is_set(Timer::Answer);
         if alive && awaited {
@@ -223,33 +226,5 @@ impl Heartbeat {
     /// Is this message the answer, rather than something for the app?
     pub(super) fn is_reply(&self, data: Data<'_>) -> bool {
         self.reply.as_ref().is_some_and(|reply| reply.matches(data))
-    }
-}
-
-impl ReplyMatch {
-    fn matches(&self, Data { is_text, payload }: Data<'_>) -> bool {
-        match self {
-            Self::Text { text } => is_text && text.as_bytes() == payload,
-            Self::Binary { bytes } => !is_text && bytes == payload,
-            Self::Prefix { prefix } => is_text && payload.starts_with(prefix.as_bytes()),
-            Self::JsonField { name, value } => {
-                is_text
-                    && payload.len() <= JSON_REPLY_MAX
-                    && has_field(payload, name, value.as_deref())
-            }
-        }
-    }
-}
-
-fn has_field(text: &[u8], name: &str, value: Option<&str>) -> bool {
-    let Ok(serde_json::Value::Object(object)) = serde_json::from_slice(text) else { return false };
-    match (object.get(name), value) {
-        (None, _) => false,
-        (Some(_), None) => true,
-        (Some(serde_json::Value::String(found)), Some(wanted)) => found == wanted,
-        (Some(found), Some(wanted)) => {
-            let found = found.to_string();
-            found == wanted
-        }
     }
 }

@@ -91,8 +91,8 @@ impl From<Bytes> for Message {
     }
 }
 
-/// Something that happened outside the machine. Whatever concerns a connection names its
-/// epoch; what comes from an older one is ignored.
+/// Something that happened outside the machine. Whatever concerns a dial names its number, and
+/// whatever concerns an open connection its epoch; what comes from an older one is ignored.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Start: dial, unless something holds the task back.
@@ -105,10 +105,30 @@ pub enum Input {
         /// At most 123 bytes.
         reason: String,
     },
-    /// The dial of `epoch` ended in an open WebSocket.
+    /// The dial has passed a step: `beforeConnect` has answered, the name is looked up, the TCP
+    /// connection is made, the TLS handshake is done.
+    DialProgress {
+        /// The dial's number.
+        dial: u64,
+    },
+    /// The dial ended in an open WebSocket.
     Opened {
-        /// The connection.
-        epoch: u64,
+        /// The dial's number.
+        dial: u64,
+    },
+    /// The dial failed.
+    DialFailed {
+        /// The dial's number.
+        dial: u64,
+        /// What is known of it.
+        failure: Failure,
+    },
+    /// `beforeConnect` says that there is no point in dialling: the task is over.
+    GiveUp {
+        /// The dial's number.
+        dial: u64,
+        /// Why.
+        failure: Failure,
     },
     /// A data message arrived.
     Received {
@@ -139,19 +159,12 @@ pub enum Input {
         /// Its reason.
         reason: String,
     },
-    /// The dial failed or the open connection broke. An end without a close frame is
+    /// The open connection broke. An end without a close frame is
     /// [`ErrorKind::ConnectionLost`](super::ErrorKind::ConnectionLost).
     Failed {
         /// The connection.
         epoch: u64,
         /// What is known of it.
-        failure: Failure,
-    },
-    /// `beforeConnect` says that there is no point in dialling: the task is over.
-    GiveUp {
-        /// The connection that was to be.
-        epoch: u64,
-        /// Why.
         failure: Failure,
     },
     /// Everything handed out by [`poll_transmit`](super::Session::poll_transmit) is written: the
@@ -175,23 +188,32 @@ pub enum Input {
     Network(bool),
     /// The app came to the foreground (true) or left it (false).
     Foreground(bool),
+    /// The operating system suspends the app soon: the grace in the background, if it is
+    /// running, ends now.
+    GraceOver,
     /// Hang up and stay away until [`Resume`](Self::Resume).
     Pause,
     /// Undo [`Pause`](Self::Pause).
     Resume,
-    /// Stop waiting: dial now, with a fresh counter.
+    /// Stop waiting: dial now, with a fresh counter. A dial without progress for 2 s is begun
+    /// again.
     ReconnectNow,
-    /// The device slept: more time has passed than the monotonic clock shows.
+    /// The device has slept, for the time that has passed since the previous input. It comes
+    /// before any other input and before [`handle_timeout`](super::Session::handle_timeout).
     Woke,
 }
 
 /// Something that the machine wants done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-    /// Begin the connection `epoch`. At most one is asked for at a time.
+    /// Dial for the connection `epoch`. At most one dial is asked for at a time: when another
+    /// one is asked for while a dial of the same connection is under way, an
+    /// [`Abort`](Self::Abort) comes before it.
     Dial {
         /// The new connection.
         epoch: u64,
+        /// The dial's number, by which its result is told; no two have the same.
+        dial: u64,
         /// Attempts used since the last stable connection; 0 the first time.
         attempt: u32,
         /// What ended the previous connection, if it failed.

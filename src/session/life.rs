@@ -1,8 +1,9 @@
-//! The life of a connection, from the dial to its one `Close`, and the end of the task.
+//! The life of a connection, from its open to its one `Close`, and the end of the task.
 
+use super::dial::Hurry;
 use super::failure::{ErrorKind, Failure};
 use super::heartbeat::Frame;
-use super::io::{Data, Event, Output, Retry, Transmit};
+use super::io::{Data, Event, Output, Retry};
 use super::reconnect::{Cause, Verdict};
 use super::state::Phase;
 use super::timers::{Timer, TimerTable};
@@ -30,45 +31,12 @@ impl Session {
     pub(super) fn connect(&mut self, now: Instant) {
         if self.phase == Phase::Idle {
             self.phase = Phase::Suspended;
-            self.wake(now);
+            self.wake(Hurry::Impatience, now);
         }
-    }
-
-    pub(super) fn dial(&mut self) {
-        self.timers.stop(Timer::Retry);
-        self.phase = Phase::Connecting;
-        self.epoch += 1;
-        self.read_paused = false;
-        // Only what ended the connection just before: an older failure is settled.
-        let settled = self.failed_epoch + 1 != self.epoch;
-        let last_failure = if settled { None } else { self.last_failure.clone() };
-        self.outputs.push_back(Output::Dial {
-            epoch: self.epoch,
-            attempt: self.reconnect.attempt(),
-            last_failure,
-        });
-    }
-
-    pub(super) fn opened(&mut self, now: Instant) {
-        if self.phase != Phase::Connecting {
-            return;
-        }
-        self.phase = Phase::Open { since: now };
-        self.counters.opened();
-        let unsent = self.outbox.expire(now);
-        if let Some(greeting) = &self.config.greeting {
-            self.outbox.push_urgent(Transmit::Message(greeting.clone()));
-        }
-        self.pulse.opened(self.config.heartbeat.as_ref(), &mut self.timers, now);
-        let (epoch, attempt) = (self.epoch, self.reconnect.attempt());
-        self.emit(Event::Open { epoch, attempt, unsent });
     }
 
     /// True: the message is for the app.
     pub(super) fn received(&mut self, data: Data<'_>, now: Instant) -> bool {
-        if self.phase == Phase::Connecting {
-            return false;
-        }
         self.counters.received(data.payload.len());
         let heartbeat = self.config.heartbeat.as_ref();
         let is_reply = heartbeat.is_some_and(|heartbeat| heartbeat.is_reply(data));
@@ -114,17 +82,6 @@ impl Session {
         );
     }
 
-    pub(super) fn give_up(&mut self, failure: Failure) {
-        if self.phase != Phase::Connecting {
-            return;
-        }
-        let (code, reason) = (failure.close_code(), failure.close_reason().to_owned());
-        self.remember(&failure);
-        let epoch = self.epoch;
-        self.emit(Event::Error { epoch, failure });
-        self.finish(code, reason, false);
-    }
-
     /// The connection is over without `close()`: settle what follows, then tell.
     pub(super) fn ended(&mut self, ending: Ending, costs: Costs, now: Instant) {
         let Ending { code, reason, was_clean, failure } = ending;
@@ -168,13 +125,19 @@ impl Session {
             Phase::Open { since } => Some(since),
             _ => None,
         };
+        let failed_probe = opened_at.is_some() && failure.is_some() && self.pulse.is_probing();
         // 1006 and a refused dial have no close frame whose code could be on a stop list.
         let close_code = (opened_at.is_some() && code != 1006).then_some(code);
-        let cause = Cause { close_code, failure };
-        self.reconnect.decide(policy, &cause, opened_at, now, &mut self.jitter)
+        let cause = Cause { close_code, failure, can_refresh: self.config.can_refresh };
+        match self.reconnect.decide(policy, &cause, opened_at, now, &mut self.jitter) {
+            // The network changed or the device slept, and the old connection did not survive
+            // it. That is no fault of the server's, which the delay is there to protect.
+            Verdict::Retry { .. } if failed_probe => Verdict::Retry { delay: Duration::ZERO },
+            verdict => verdict,
+        }
     }
 
-    fn remember(&mut self, failure: &Failure) {
+    pub(super) fn remember(&mut self, failure: &Failure) {
         self.last_failure = Some(failure.clone());
         self.failed_epoch = self.epoch;
     }
@@ -257,7 +220,7 @@ impl Session {
         self.finish(closing.code, closing.reason, was_clean);
     }
 
-    fn finish(&mut self, code: u16, reason: String, was_clean: bool) {
+    pub(super) fn finish(&mut self, code: u16, reason: String, was_clean: bool) {
         self.phase = Phase::Closed;
         self.timers = TimerTable::default();
         let unsent = self.outbox.drain();

@@ -5,19 +5,22 @@
 //!
 //! ```text
 //! handle(input, now) ─┐
-//! send(message, now) ─┼─▶ poll()          until None: what to do, what to tell the app
+//! send(message, now) ─┼─▶ poll_all()      what to do, what to tell the app
 //! handle_timeout(now)─┘   poll_transmit() while the connection can take it: what to write
 //!                         next_timeout()  when to call handle_timeout
 //! ```
 //!
-//! Whatever concerns a connection carries its *epoch*. An input of an older epoch is ignored,
-//! which is how nothing of an old connection is ever heard after a new one began.
+//! Whatever concerns a dial carries its number, and whatever concerns an open connection its
+//! *epoch*. An input of an older one is ignored, which is how nothing of an old connection is
+//! ever heard after a new one began. One epoch may take several dials: a dial that is given up
+//! for another one, because the network changed, ends no connection.
 //!
 //! After a heartbeat `poll_transmit` gives nothing until [`Input::Flushed`]: the time for its
 //! answer begins then.
 
 mod close;
 mod config;
+mod dial;
 mod failure;
 mod heartbeat;
 mod io;
@@ -25,6 +28,7 @@ mod life;
 mod outbox;
 mod progress;
 mod reconnect;
+mod reply;
 mod signals;
 mod state;
 mod stats;
@@ -43,6 +47,7 @@ pub use io::{Data, Event, Input, Message, Output, Retry, SendOutcome, SendRefuse
 pub use state::{Phase, ReadyState};
 pub use stats::Counters;
 
+use dial::{Dialling, Hurry};
 use heartbeat::{Frame, Pulse};
 use outbox::{Kept, Outbox};
 use reconnect::Reconnect;
@@ -63,6 +68,7 @@ pub struct Session {
     epoch: u64,
     holds: Holds,
     reconnect: Reconnect,
+    dialling: Dialling,
     pulse: Pulse,
     outbox: Outbox,
     timers: TimerTable,
@@ -94,6 +100,7 @@ impl Session {
             epoch: 0,
             holds: Holds::default(),
             reconnect: Reconnect::default(),
+            dialling: Dialling::default(),
             pulse: Pulse::default(),
             outbox,
             timers: TimerTable::default(),
@@ -143,11 +150,6 @@ impl Session {
         self.failed_epoch
     }
 
-    /// The next thing to do.
-    pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
-    }
-
     /// Everything there is to do, in order. Nothing of it is kept, not even its memory: a task
     /// is idle most of its life.
     pub fn poll_all(&mut self) -> VecDeque<Output> {
@@ -193,7 +195,7 @@ impl Session {
             return None;
         }
         if let Some(next) = self.outbox.next() {
-            if !self.outbox.has_urgent() {
+            if !self.outbox.has_question() {
                 self.pulse.progress.handed_out(&next);
             }
             return Some(next);
@@ -226,7 +228,7 @@ impl Session {
     }
 
     /// A data message arrived; whoever has it tells the app. True: it is for the app, after
-    /// everything that [`poll`](Self::poll) gives already and before what it will give.
+    /// everything that [`poll_all`](Self::poll_all) gives already and before what it will give.
     pub fn receive(&mut self, epoch: u64, data: Data<'_>, now: Instant) -> bool {
         self.is_current(epoch) && self.received(data, now)
     }
@@ -236,7 +238,12 @@ impl Session {
         match input {
             Input::Connect => self.connect(now),
             Input::Close { code, reason } => self.close(code, reason, now),
-            Input::Opened { epoch } if self.is_current(epoch) => self.opened(now),
+            Input::DialProgress { dial } if self.is_dialling(dial) => self.dial_progressed(now),
+            Input::Opened { dial } if self.is_dialling(dial) => self.opened(now),
+            Input::DialFailed { dial, failure } if self.is_dialling(dial) => {
+                self.failed(failure, now);
+            }
+            Input::GiveUp { dial, failure } if self.is_dialling(dial) => self.give_up(failure),
             Input::Received { epoch, message } => {
                 if self.receive(epoch, message.data(), now) {
                     self.emit(Event::Message { epoch, message });
@@ -250,7 +257,6 @@ impl Session {
                 self.close_received(code, reason, now);
             }
             Input::Failed { epoch, failure } if self.is_current(epoch) => self.failed(failure, now),
-            Input::GiveUp { epoch, failure } if self.is_current(epoch) => self.give_up(failure),
             Input::Flushed => {
                 self.outbox.flushed();
                 self.pulse.flushed(&mut self.timers, now);
@@ -263,25 +269,33 @@ impl Session {
             Input::ReadPaused(paused) => self.read(paused, now),
             Input::Network(available) => self.network(available, now),
             Input::Foreground(foreground) => self.foreground(foreground, now),
+            Input::GraceOver => {
+                if self.timers.is_set(Timer::Grace) {
+                    self.timers.stop(Timer::Grace);
+                    self.grace_over(now);
+                }
+            }
             Input::Pause => self.pause(now),
             Input::Resume if self.holds.paused => {
                 self.holds.paused = false;
-                self.wake(now);
+                self.wake(Hurry::Impatience, now);
             }
             Input::Resume => {}
             Input::ReconnectNow => {
                 self.holds = Holds::default();
-                self.wake(now);
+                self.wake(Hurry::Impatience, now);
             }
             Input::Woke => self.woke(now),
-            // Of a connection that is no longer ours.
-            Input::Opened { .. }
+            // Of a dial or a connection that is no longer ours.
+            Input::DialProgress { .. }
+            | Input::Opened { .. }
+            | Input::DialFailed { .. }
+            | Input::GiveUp { .. }
             | Input::Alive { .. }
             | Input::Progress { .. }
             | Input::Ponged { .. }
             | Input::CloseReceived { .. }
-            | Input::Failed { .. }
-            | Input::GiveUp { .. } => {}
+            | Input::Failed { .. } => {}
         }
     }
 
@@ -290,7 +304,7 @@ impl Session {
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((timer, due)) = self.timers.pop_due(now) {
             match timer {
-                Timer::Retry => self.dial(),
+                Timer::Retry => self.dial(now),
                 Timer::Heartbeat => self.beat(now),
                 Timer::Answer => self.missed(due, now),
                 Timer::Close => self.finish_close(false),
@@ -299,10 +313,9 @@ impl Session {
         }
     }
 
-    /// Only a connection that is being made, open or closing has a say.
+    /// Only a connection that is open or closing has a say.
     fn is_current(&self, epoch: u64) -> bool {
-        epoch == self.epoch
-            && matches!(self.phase, Phase::Connecting | Phase::Open { .. } | Phase::Closing)
+        epoch == self.epoch && matches!(self.phase, Phase::Open { .. } | Phase::Closing)
     }
 
     fn emit(&mut self, event: Event) {

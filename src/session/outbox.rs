@@ -28,9 +28,13 @@ pub(super) struct Outbox {
     limits: QueueLimits,
     /// What `send` keeps while it is open.
     max_buffered_bytes: usize,
-    /// Greeting, heartbeats: ahead of the app's messages, so that a full queue never starves
-    /// the check for life.
-    urgent: VecDeque<Transmit>,
+    /// The first message of the connection.
+    greeting: Option<Message>,
+    /// A heartbeat or a probe. It goes ahead of the app's messages, so that a full queue never
+    /// starves the check for life.
+    question: Option<Transmit>,
+    /// A question was handed out and is not yet known to be written.
+    asking: bool,
     waiting: VecDeque<(Message, Instant)>,
     bytes: usize,
     /// Bytes of the app's messages that were handed out and are not yet known to be written.
@@ -44,7 +48,9 @@ impl Outbox {
         Self {
             limits,
             max_buffered_bytes,
-            urgent: VecDeque::new(),
+            greeting: None,
+            question: None,
+            asking: false,
             waiting: VecDeque::new(),
             bytes: 0,
             in_flight: 0,
@@ -131,19 +137,34 @@ impl Outbox {
         Some(message)
     }
 
-    pub(super) fn push_urgent(&mut self, transmit: Transmit) {
-        self.urgent.push_back(transmit);
+    pub(super) fn greet(&mut self, greeting: Message) {
+        self.greeting = Some(greeting);
     }
 
-    pub(super) fn has_urgent(&self) -> bool {
-        !self.urgent.is_empty()
+    pub(super) fn ask(&mut self, question: Transmit) {
+        self.question = Some(question);
+    }
+
+    /// True while a question waits to be written. Another one would ask the same, and a peer
+    /// that talks without reading would have them pile up.
+    pub(super) fn is_asking(&self) -> bool {
+        self.asking || self.question.is_some()
+    }
+
+    /// The answer shows that the question was written.
+    pub(super) fn answered(&mut self) {
+        self.asking = false;
     }
 
     /// The next thing to write.
     pub(super) fn next(&mut self) -> Option<Transmit> {
-        // The app never offered what is urgent: it is no part of what the app has buffered.
-        if let Some(urgent) = self.urgent.pop_front() {
-            return Some(urgent);
+        // The app never offered these two: they are no part of what the app has buffered.
+        if let Some(greeting) = self.greeting.take() {
+            return Some(Transmit::Message(greeting));
+        }
+        if let Some(question) = self.question.take() {
+            self.asking = true;
+            return Some(question);
         }
         let message = self.pop()?;
         self.in_flight += message.len();
@@ -154,14 +175,23 @@ impl Outbox {
     /// One message of the app waits, of at most so many bytes, and nothing else does.
     pub(super) fn has_only(&self, max_bytes: usize) -> bool {
         let is_small = |(message, _): &(Message, Instant)| message.len() <= max_bytes;
-        self.urgent.is_empty() && self.waiting.len() == 1 && self.waiting.iter().all(is_small)
+        self.greeting.is_none()
+            && self.question.is_none()
+            && self.waiting.len() == 1
+            && self.waiting.iter().all(is_small)
+    }
+
+    /// A question waits to be handed out.
+    pub(super) fn has_question(&self) -> bool {
+        self.question.is_some()
     }
 
     pub(super) fn has_next(&self) -> bool {
-        !self.urgent.is_empty() || !self.waiting.is_empty()
+        self.greeting.is_some() || self.question.is_some() || !self.waiting.is_empty()
     }
 
     pub(super) fn flushed(&mut self) {
+        self.asking = false;
         self.in_flight = 0;
         self.in_flight_messages = 0;
     }
@@ -169,7 +199,8 @@ impl Outbox {
     /// The connection is gone: what the machine had to say is void, what was handed out
     /// counts as written, what waits stays for the next one.
     pub(super) fn disconnected(&mut self) {
-        self.urgent.clear();
+        self.greeting = None;
+        self.question = None;
         self.flushed();
     }
 

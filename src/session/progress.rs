@@ -48,10 +48,14 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// A heartbeat was put in line.
-    pub(super) fn asked(&mut self, patience: Duration) {
-        self.beat = Beat::Waiting;
+    /// An answer is awaited for so long, to the newest heartbeat.
+    pub(super) fn expects(&mut self, patience: Duration) {
         self.patience = patience;
+    }
+
+    /// A heartbeat was put in line.
+    pub(super) fn asked(&mut self) {
+        self.beat = Beat::Waiting;
     }
 
     /// The last of what goes ahead of the app's messages was handed out: the heartbeat, if one

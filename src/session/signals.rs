@@ -1,6 +1,7 @@
 //! What the heartbeat, the app and the operating system say about a connection.
 
 use super::Session;
+use super::dial::Hurry;
 use super::failure::{ErrorKind, Failure};
 use super::heartbeat::{Frame, Missed};
 use super::io::Output;
@@ -13,6 +14,9 @@ impl Session {
     pub(super) fn heard(&mut self, frame: Frame, now: Instant) {
         // A task that is closing has no heartbeat any more, whatever still arrives.
         if matches!(self.phase, Phase::Open { .. }) {
+            if let Frame::Reply { .. } = frame {
+                self.outbox.answered();
+            }
             self.pulse.heard(self.config.heartbeat.as_ref(), frame, &mut self.timers, now);
         }
     }
@@ -33,16 +37,20 @@ impl Session {
 
     pub(super) fn beat(&mut self, now: Instant) {
         if let (Phase::Open { .. }, Some(heartbeat)) = (self.phase, &self.config.heartbeat) {
-            let beat = self.pulse.beat(heartbeat, &mut self.timers, now);
-            self.outbox.push_urgent(beat);
+            self.pulse.beat(heartbeat, &mut self.timers, now);
+            self.ask();
         }
     }
 
     fn probe(&mut self, now: Instant) {
-        let probe = self.pulse.probe(self.config.heartbeat.as_ref(), &mut self.timers, now);
-        // A question that still waits to be written asks the same.
-        if !self.outbox.has_urgent() {
-            self.outbox.push_urgent(probe);
+        self.pulse.probe(self.config.heartbeat.as_ref(), &mut self.timers, now);
+        self.ask();
+    }
+
+    fn ask(&mut self) {
+        if !self.outbox.is_asking() {
+            let question = self.pulse.question(self.config.heartbeat.as_ref());
+            self.outbox.ask(question);
         }
     }
 
@@ -60,7 +68,7 @@ impl Session {
     pub(super) fn network(&mut self, available: bool, now: Instant) {
         self.holds.offline = !available;
         if available {
-            self.wake(now);
+            self.wake(Hurry::NewNetwork, now);
         } else if self.phase == Phase::Connecting {
             // It cannot succeed any more, and would only time out much later. An open
             // connection may survive a short gap: its heartbeat tells.
@@ -74,7 +82,7 @@ impl Session {
         if foreground {
             self.timers.stop(Timer::Grace);
             self.holds.background = false;
-            self.wake(now);
+            self.wake(Hurry::Impatience, now);
         } else if let (Some(grace), false) = (self.config.background_grace, self.is_over())
             && !self.holds.background
             && !self.timers.is_set(Timer::Grace)
@@ -123,21 +131,34 @@ impl Session {
     }
 
     /// Whatever held the task is gone, or someone asks to hurry: begin afresh.
-    pub(super) fn wake(&mut self, now: Instant) {
+    pub(super) fn wake(&mut self, why: Hurry, now: Instant) {
         self.reconnect.rearm();
         match self.phase {
             _ if self.holds.any() => {}
-            Phase::Waiting { .. } | Phase::Suspended => self.dial(),
+            Phase::Waiting { .. } | Phase::Suspended => self.dial(now),
+            Phase::Connecting => self.hurry_dial(why, now),
             Phase::Open { .. } => self.probe(now),
             _ => {}
         }
     }
 
-    /// The device slept. Whatever was waited for has waited long enough.
+    /// The device slept. Whatever was waited for has waited long enough, and what the network
+    /// said meanwhile may be lost.
     pub(super) fn woke(&mut self, now: Instant) {
+        self.reconnect.woke();
+        // First, so that nothing is begun that would be interrupted at once.
+        if self.timers.get(Timer::Grace).is_some_and(|due| due <= now) {
+            self.timers.stop(Timer::Grace);
+            self.grace_over(now);
+        }
         match self.phase {
-            Phase::Waiting { .. } => self.dial(),
-            Phase::Open { .. } => self.probe(now),
+            Phase::Waiting { .. } => self.dial(now),
+            Phase::Connecting => self.dial_again(now),
+            Phase::Open { .. } => {
+                // Nobody was awake to hear an answer to an older question.
+                self.timers.stop(Timer::Answer);
+                self.probe(now);
+            }
             _ => {}
         }
     }

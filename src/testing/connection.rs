@@ -14,10 +14,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::frame::{Decoded, InBuf, decode};
-use super::handshake::{Request, read_request, status_answer, upgrade_answer};
+use super::handshake::{
+    NoRequest, Request, read_request, status_answer, upgrade_answer, wrong_upgrade,
+};
 use super::player::{Flow, Leave, Player};
 use super::record::SeenEnd;
 use super::script::{ConnectionScript, Handshake, StatusAnswer};
@@ -222,10 +223,10 @@ impl<S: Wire> Connection<S> {
     /// Goes through the opening handshake.
     async fn open(&mut self) -> Result<(), Leave> {
         let read = self.peer.patiently(read_request(&mut self.io)).await?;
-        let (request, rest) = read.map_err(|error| {
-            log::debug!("scripted server: no request: {error}");
-            Leave::Fin(SeenEnd::BadRequest)
-        })?;
+        let (request, rest) = match read {
+            Ok(read) => read,
+            Err(error) => return Err(self.no_request(error).await),
+        };
         self.record_request(&request);
         let (answer, rejected) = self.answer(&request).await?;
         if rejected.is_none() {
@@ -250,7 +251,33 @@ impl<S: Wire> Connection<S> {
             seen.request_path = Some(request.path.clone());
             seen.headers = request.headers.clone();
             seen.protocols_offered = request.protocols();
+            seen.violations.extend(request.websocket_key().err());
         });
+    }
+
+    /// Puts on record why there is no request, and answers one that is too large.
+    async fn no_request(&mut self, error: NoRequest) -> Leave {
+        let violation = match &error {
+            NoRequest::Gone(error) => {
+                log::debug!("scripted server: no request: {error}");
+                return Leave::Fin(SeenEnd::BadRequest);
+            }
+            NoRequest::TooLarge(what) => (*what).to_owned(),
+            NoRequest::Malformed(error) => format!("not an HTTP request: {error}"),
+        };
+        self.peer.shared.record.update(self.peer.index, |seen| seen.violations.push(violation));
+        if let NoRequest::TooLarge(what) = error {
+            let mut answer = StatusAnswer::new(431);
+            answer.body = format!("{what}\n");
+            let answer = status_answer(&answer);
+            let written = write(&mut self.io, &answer);
+            // A client that does not read it is let go all the same.
+            match self.peer.patiently(written).await {
+                Ok(_) => {}
+                Err(leave) => return leave,
+            }
+        }
+        Leave::Fin(SeenEnd::BadRequest)
     }
 
     /// The answer to a request, and how the connection ends if that is no upgrade.
@@ -268,9 +295,6 @@ impl<S: Wire> Connection<S> {
         Ok(match (&script.handshake, request.websocket_key()) {
             (Handshake::Upgrade(upgrade), Ok(key)) => (upgrade_answer(request, key, upgrade), None),
             (Handshake::Upgrade(_), Err(what)) => {
-                self.peer.shared.record.update(self.peer.index, |seen| {
-                    seen.violations.push(what.to_owned());
-                });
                 let mut answer = StatusAnswer::new(400);
                 answer.body = format!("{what}\n");
                 (status_answer(&answer), Some(SeenEnd::BadRequest))
@@ -382,7 +406,7 @@ impl<S: Wire> Connection<S> {
             let buf = self.input.filled();
             flow = match decode(buf) {
                 Decoded::Incomplete => break,
-                Decoded::Violation(what) => self.player.violation(now, what),
+                Decoded::Violation(code, what) => self.player.violation(now, code, what),
                 Decoded::Frame { fin, opcode, payload } => {
                     let end = payload.end;
                     let played = &buf[payload];
@@ -402,6 +426,7 @@ impl<S: Wire> Connection<S> {
     fn on_command(&mut self, command: Option<Command>) -> Flow {
         let now = Instant::now();
         match command {
+            Some(Command::SendText(_)) if self.player.is_closing() => {}
             Some(Command::SendText(text)) => self.player.send_text(now, &text),
             Some(Command::Close(code, reason)) => self.player.close(now, code, &reason),
             Some(Command::Drop) => {
@@ -456,18 +481,6 @@ impl<S: Wire> Connection<S> {
         };
         let _ = timeout(limit, all).await;
     }
-}
-
-/// A 101 whose accept value belongs to the key of somebody else.
-fn wrong_upgrade() -> Vec<u8> {
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\n\
-         Connection: Upgrade\r\n\
-         Upgrade: websocket\r\n\
-         Sec-WebSocket-Accept: {}\r\n\r\n",
-        derive_accept_key(b"somebody else's key")
-    )
-    .into_bytes()
 }
 
 async fn write<S: Wire>(io: &mut S, bytes: &[u8]) -> std::io::Result<()> {

@@ -59,8 +59,22 @@ pub(super) enum Decoded {
     Incomplete,
     /// A frame, whose payload is unmasked in place.
     Frame { fin: bool, opcode: u8, payload: Range<usize> },
-    /// Something that no client may send.
-    Violation(&'static str),
+    /// Something that no client may send, and the close code that says so.
+    Violation(u16, &'static str),
+}
+
+/// The close codes that the server itself gives as a reason (RFC 6455, 7.4.1).
+pub(super) mod close_code {
+    pub(crate) const PROTOCOL: u16 = 1002;
+    pub(crate) const NOT_UTF8: u16 = 1007;
+    pub(crate) const TOO_BIG: u16 = 1009;
+
+    /// Whether a close frame may carry it: the codes that are assigned and not reserved for
+    /// other uses (RFC 6455, 7.4.1, and the registry it begins), and those for libraries and
+    /// applications (7.4.2).
+    pub(crate) fn may_be_sent(code: u16) -> bool {
+        matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    }
 }
 
 /// Looks at the start of a buffer for a client frame.
@@ -82,10 +96,10 @@ pub(super) fn decode(buf: &mut [u8]) -> Decoded {
     };
     let opcode = first & 0x0f;
     if let Some(violation) = violation(first, second, len, len_bytes) {
-        return Decoded::Violation(violation);
+        return Decoded::Violation(close_code::PROTOCOL, violation);
     }
     let Some(len) = usize::try_from(len).ok().filter(|len| *len <= MAX_FRAME) else {
-        return Decoded::Violation("frame larger than 64 MiB");
+        return Decoded::Violation(close_code::TOO_BIG, "frame larger than 64 MiB");
     };
     let Some(mask) = rest[len_bytes..].first_chunk::<4>().copied() else {
         return Decoded::Incomplete;
@@ -229,17 +243,17 @@ mod tests {
 
     #[test]
     fn what_no_client_may_send_is_told_apart() {
-        let cases: [(&[u8], &str); 7] = [
-            (&[0x81, 0x00], "frame not masked"),
-            (&[0xc1, 0x80], "reserved bit set"),
-            (&[0x83, 0x80], "reserved opcode"),
-            (&[0x09, 0x80], "control frame fragmented"),
-            (&[0x89, 0xfe, 0, 126], "control frame longer than 125 bytes"),
-            (&[0x82, 0xfe, 0, 125], "length not in its shortest form"),
-            (&[0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0], "frame larger than 64 MiB"),
+        let cases: [(&[u8], u16, &str); 7] = [
+            (&[0x81, 0x00], 1002, "frame not masked"),
+            (&[0xc1, 0x80], 1002, "reserved bit set"),
+            (&[0x83, 0x80], 1002, "reserved opcode"),
+            (&[0x09, 0x80], 1002, "control frame fragmented"),
+            (&[0x89, 0xfe, 0, 126], 1002, "control frame longer than 125 bytes"),
+            (&[0x82, 0xfe, 0, 125], 1002, "length not in its shortest form"),
+            (&[0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0], 1009, "frame larger than 64 MiB"),
         ];
-        for (bytes, expected) in cases {
-            assert_eq!(decode(&mut bytes.to_vec()), Decoded::Violation(expected));
+        for (bytes, code, expected) in cases {
+            assert_eq!(decode(&mut bytes.to_vec()), Decoded::Violation(code, expected));
         }
     }
 

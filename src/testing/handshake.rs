@@ -1,4 +1,4 @@
-//! The opening handshake: reading the request, writing an answer of any kind.
+//! The opening handshake: reading the request, checking it, writing an answer of any kind.
 
 use std::io;
 
@@ -10,12 +10,28 @@ use super::script::{ProtocolAnswer, StatusAnswer, Upgrade};
 
 /// The largest request head.
 const MAX_HEAD: usize = 64 * 1024;
-const MAX_HEADERS: usize = 256;
+/// The most headers in it.
+const MAX_HEADERS: usize = 100;
+/// The longest piece of the request in a violation, in characters.
+const MAX_QUOTED: usize = 100;
+
+/// Why there is no request to answer.
+#[derive(Debug)]
+pub(super) enum NoRequest {
+    /// The client left before it was complete, or the connection broke.
+    Gone(io::Error),
+    /// It is too large.
+    TooLarge(&'static str),
+    /// It is no HTTP.
+    Malformed(httparse::Error),
+}
 
 /// The head of a request, as it came.
 #[derive(Debug, Default)]
 pub(super) struct Request {
     pub(super) method: String,
+    /// The version is HTTP/1.1; the only other one that the parser accepts is HTTP/1.0.
+    pub(super) is_http_1_1: bool,
     pub(super) path: String,
     pub(super) headers: Vec<(String, String)>,
 }
@@ -23,32 +39,39 @@ pub(super) struct Request {
 /// Reads up to the end of the request head. What came after it is returned as well.
 pub(super) async fn read_request<S: AsyncRead + Unpin>(
     io: &mut S,
-) -> io::Result<(Request, Vec<u8>)> {
+) -> Result<(Request, Vec<u8>), NoRequest> {
     let mut buf = Vec::with_capacity(2048);
     loop {
-        if io.read_buf(&mut buf).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        if io.read_buf(&mut buf).await.map_err(NoRequest::Gone)? == 0 {
+            return Err(NoRequest::Gone(io::ErrorKind::UnexpectedEof.into()));
         }
         if let Some((request, len)) = parse(&buf)? {
             return Ok((request, buf.split_off(len)));
         }
         if buf.len() > MAX_HEAD {
-            return Err(invalid("request head larger than 64 KiB"));
+            return Err(NoRequest::TooLarge("request head larger than 64 KiB"));
         }
     }
 }
 
-fn parse(buf: &[u8]) -> io::Result<Option<(Request, usize)>> {
+fn parse(buf: &[u8]) -> Result<Option<(Request, usize)>, NoRequest> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     let len = match parsed.parse(buf) {
+        Ok(httparse::Status::Complete(len)) if len > MAX_HEAD => {
+            return Err(NoRequest::TooLarge("request head larger than 64 KiB"));
+        }
         Ok(httparse::Status::Complete(len)) => len,
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return Err(invalid(&error.to_string())),
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(NoRequest::TooLarge("more than 100 headers"));
+        }
+        Err(error) => return Err(NoRequest::Malformed(error)),
     };
     let headers = parsed.headers.iter();
     let request = Request {
         method: parsed.method.unwrap_or_default().to_owned(),
+        is_http_1_1: parsed.version == Some(1),
         path: parsed.path.unwrap_or_default().to_owned(),
         headers: headers
             .map(|h| (h.name.to_owned(), String::from_utf8_lossy(h.value).into_owned()))
@@ -57,48 +80,86 @@ fn parse(buf: &[u8]) -> io::Result<Option<(Request, usize)>> {
     Ok(Some((request, len)))
 }
 
-fn invalid(message: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, message)
-}
-
 impl Request {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        let mut all = self.headers.iter();
-        all.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let all = self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name));
+        all.map(|(_, value)| value.as_str())
     }
 
     /// The subprotocols offered, in order, from all headers that name some.
     pub(super) fn protocols(&self) -> Vec<String> {
-        let named = |(n, _): &&(String, String)| n.eq_ignore_ascii_case("Sec-WebSocket-Protocol");
-        let all = self.headers.iter().filter(named);
-        all.flat_map(|(_, value)| value.split(','))
-            .map(|name| name.trim().to_owned())
-            .filter(|name| !name.is_empty())
-            .collect()
+        let all = self.values("Sec-WebSocket-Protocol").flat_map(|value| value.split(','));
+        all.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
     }
 
     fn has_token(&self, name: &str, token: &str) -> bool {
-        let named = |(n, _): &&(String, String)| n.eq_ignore_ascii_case(name);
-        let mut all = self.headers.iter().filter(named);
-        all.any(|(_, value)| value.split(',').any(|t| t.trim().eq_ignore_ascii_case(token)))
+        let mut all = self.values(name).flat_map(|value| value.split(','));
+        all.any(|t| t.trim().eq_ignore_ascii_case(token))
     }
 
-    /// The key of a proper upgrade request, or what is wrong with it.
-    pub(super) fn websocket_key(&self) -> Result<&str, &'static str> {
-        if self.method != "GET" {
-            Err("method is not GET")
-        } else if self.header("Host").is_none() {
-            Err("no Host header")
-        } else if !self.has_token("Connection", "Upgrade") {
-            Err("no `Connection: Upgrade`")
-        } else if !self.has_token("Upgrade", "websocket") {
-            Err("no `Upgrade: websocket`")
-        } else if self.header("Sec-WebSocket-Version") != Some("13") {
-            Err("Sec-WebSocket-Version is not 13")
-        } else {
-            self.header("Sec-WebSocket-Key").ok_or("no Sec-WebSocket-Key")
+    /// The value of a header that must stand there once.
+    fn only(&self, name: &str) -> Result<&str, String> {
+        let mut all = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        match (all.next(), all.next()) {
+            (None, _) => Err(format!("no {name}")),
+            (Some((_, value)), None) => Ok(value),
+            (Some(_), Some(_)) => Err(format!("more than one {name}")),
         }
     }
+
+    /// The key of a proper upgrade request (RFC 6455, 4.1), or what is wrong with it.
+    pub(super) fn websocket_key(&self) -> Result<&str, String> {
+        if self.method != "GET" {
+            return Err("method is not GET".to_owned());
+        }
+        if !self.is_http_1_1 {
+            return Err("HTTP/1.0".to_owned());
+        }
+        self.only("Host")?;
+        if !self.has_token("Connection", "Upgrade") {
+            return Err("no `Connection: Upgrade`".to_owned());
+        }
+        if !self.has_token("Upgrade", "websocket") {
+            return Err("no `Upgrade: websocket`".to_owned());
+        }
+        if self.only("Sec-WebSocket-Version")? != "13" {
+            return Err("Sec-WebSocket-Version is not 13".to_owned());
+        }
+        self.check_protocols()?;
+        let key = self.only("Sec-WebSocket-Key")?;
+        if !is_key(key) {
+            return Err("Sec-WebSocket-Key is not 16 bytes in base64".to_owned());
+        }
+        Ok(key)
+    }
+
+    /// Sub-protocols are tokens, each offered once.
+    fn check_protocols(&self) -> Result<(), String> {
+        let mut known = std::collections::HashSet::new();
+        for name in self.protocols() {
+            let shown: String = name.chars().take(MAX_QUOTED).collect();
+            if !name.bytes().all(is_token_byte) {
+                return Err(format!("sub-protocol {shown:?} is not a token"));
+            }
+            if !known.insert(name) {
+                return Err(format!("sub-protocol {shown:?} is offered twice"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a byte may be part of a token (RFC 9110, 5.6.2).
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether a key is 16 bytes in base64 (RFC 6455, 4.1): 22 digits, of which the last has only
+/// its two high bits, and two signs that fill up.
+fn is_key(key: &str) -> bool {
+    let Some(digits) = key.strip_suffix("==") else { return false };
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+    digits.len() == 22 && digits.bytes().all(is_digit) && digits.ends_with(['A', 'Q', 'g', 'w'])
 }
 
 /// The answer that accepts the upgrade.
@@ -119,6 +180,18 @@ pub(super) fn upgrade_answer(request: &Request, key: &str, upgrade: &Upgrade) ->
         push_header(&mut head, "Sec-WebSocket-Protocol", &name);
     }
     finish(head, &upgrade.headers, "")
+}
+
+/// A 101 whose accept value belongs to the key of somebody else.
+pub(super) fn wrong_upgrade() -> Vec<u8> {
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\n\
+         Connection: Upgrade\r\n\
+         Upgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {}\r\n\r\n",
+        derive_accept_key(b"somebody else's key")
+    )
+    .into_bytes()
 }
 
 /// An answer with an HTTP status.

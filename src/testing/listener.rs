@@ -93,6 +93,7 @@ impl Listener {
                 Event::Accepted(Ok((tcp, _))) => self.accept(tcp),
                 Event::Accepted(Err(error)) => {
                     log::warn!("scripted server: cannot accept: {error}");
+                    self.shared.record.accept_failed(&error);
                     sleep(ACCEPT_PAUSE).await;
                 }
                 Event::Control(None) => return,

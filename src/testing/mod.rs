@@ -31,7 +31,7 @@
 //! # Bounds
 //!
 //! A client frame (or a message put together from fragments) may have up to 64 MiB, a request
-//! head up to 64 KiB. What is kept of the traffic is bounded too: see [`SeenConnection`].
+//! head up to 64 KiB and 100 headers. What is kept of the traffic is bounded too: see [`SeenConnection`].
 
 mod connection;
 mod frame;
@@ -45,6 +45,8 @@ mod script;
 mod script_serde;
 mod server;
 
+pub use crate::driver::device_sleep;
+pub use crate::net::set_resolver;
 pub use record::{SeenConnection, SeenEnd, SeenFrame, SeenFrameKind, Snapshot};
 pub use script::{
     Action, ConnectionScript, Handshake, Payload, ProtocolAnswer, Rule, Script, ScriptError,

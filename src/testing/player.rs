@@ -1,13 +1,14 @@
 //! The script of one open connection, without any input or output of its own: frames and time go
 //! in, bytes and decisions come out.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::frame::{self, MAX_FRAME, opcode};
+use super::frame::{self, MAX_FRAME, close_code, opcode};
 use super::outbuf::OutBuf;
 use super::record::{Batch, SeenEnd, SeenFrame, SeenFrameKind};
 use super::script::{Action, ConnectionScript, Payload, Trigger};
@@ -136,7 +137,7 @@ impl Player {
         self.batch.frames.push(seen);
         match kind {
             SeenFrameKind::Text | SeenFrameKind::Binary if self.fragments.is_some() => {
-                self.violation(now, "message within a fragmented message")
+                self.violation(now, close_code::PROTOCOL, "message within a fragmented message")
             }
             SeenFrameKind::Text | SeenFrameKind::Binary if fin => {
                 self.on_message(now, opcode, payload)
@@ -159,10 +160,10 @@ impl Player {
 
     fn on_continuation(&mut self, now: Instant, fin: bool, payload: &[u8]) -> Flow {
         let Some((opcode, mut message)) = self.fragments.take() else {
-            return self.violation(now, "continuation of nothing");
+            return self.violation(now, close_code::PROTOCOL, "continuation of nothing");
         };
         if message.len() + payload.len() > MAX_FRAME {
-            return self.violation(now, "message larger than 64 MiB");
+            return self.violation(now, close_code::TOO_BIG, "message larger than 64 MiB");
         }
         message.extend_from_slice(payload);
         if fin {
@@ -175,7 +176,7 @@ impl Player {
     fn on_message(&mut self, now: Instant, opcode: u8, payload: &[u8]) -> Flow {
         let text = opcode == opcode::TEXT;
         if text && std::str::from_utf8(payload).is_err() {
-            self.batch.violations.push("text is not UTF-8");
+            return self.violation(now, close_code::NOT_UTF8, "text is not UTF-8");
         }
         let script = Arc::clone(&self.script);
         let mut heartbeats = script.heartbeats.iter();
@@ -207,8 +208,8 @@ impl Player {
     }
 
     fn on_close(&mut self, now: Instant, payload: &[u8]) -> Flow {
-        if payload.len() == 1 {
-            return self.violation(now, "close frame with half a code");
+        if let Some((code, what)) = close_violation(payload) {
+            return self.violation(now, code, what);
         }
         if self.closing.is_some() {
             return Flow::Break(Leave::Fin(SeenEnd::ServerClosed));
@@ -220,10 +221,19 @@ impl Player {
         Flow::Break(Leave::Fin(SeenEnd::ClientClosed))
     }
 
-    /// Puts on record what the client did wrong, and fails the connection as the protocol says.
-    pub(super) fn violation(&mut self, now: Instant, what: &'static str) -> Flow {
+    /// Puts on record what the client did wrong, and fails the connection as the protocol says:
+    /// with this close code, unless a close frame was sent already.
+    pub(super) fn violation(
+        &mut self,
+        now: Instant,
+        code: u16,
+        what: impl Into<Cow<'static, str>>,
+    ) -> Flow {
+        let what = what.into();
+        if self.closing.is_none() {
+            frame::encode_close(self.out.tail(now), Some(code), &what);
+        }
         self.batch.violations.push(what);
-        frame::encode_close(self.out.tail(now), Some(1002), what);
         Flow::Break(Leave::Fin(SeenEnd::Violation))
     }
 
@@ -231,10 +241,17 @@ impl Player {
         frame::encode(self.out.tail(now), true, opcode::TEXT, text.as_bytes());
     }
 
+    /// Sends a close frame, once.
     pub(super) fn close(&mut self, now: Instant, code: Option<u16>, reason: &str) {
-        frame::encode_close(self.out.tail(now), code, reason);
-        let deadline = now + self.out.delay() + CLOSE_TIMEOUT;
-        self.closing.get_or_insert(deadline);
+        if self.closing.is_none() {
+            frame::encode_close(self.out.tail(now), code, reason);
+            self.closing = Some(now + self.out.delay() + CLOSE_TIMEOUT);
+        }
+    }
+
+    /// A close frame was sent: nothing may follow it.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.is_some()
     }
 
     /// Starts the actions of the rules with such a trigger.
@@ -318,6 +335,20 @@ impl Player {
         }
         ControlFlow::Continue(Blocked::No)
     }
+}
+
+/// What is wrong with the payload of a close frame, and the close code that says so.
+fn close_violation(payload: &[u8]) -> Option<(u16, Cow<'static, str>)> {
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        let half = || (close_code::PROTOCOL, "close frame with half a code".into());
+        return (!payload.is_empty()).then(half);
+    };
+    let code = u16::from_be_bytes(*code);
+    if !close_code::may_be_sent(code) {
+        return Some((close_code::PROTOCOL, format!("close code {code}").into()));
+    }
+    let valid = std::str::from_utf8(reason).is_ok();
+    (!valid).then(|| (close_code::NOT_UTF8, "close reason is not UTF-8".into()))
 }
 
 /// A time from a script. Those beyond a year, which the clock might not hold, never come anyway.

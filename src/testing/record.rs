@@ -1,5 +1,6 @@
 //! What the server saw, and waiting until it sees more.
 
+use std::borrow::Cow;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -189,6 +190,13 @@ pub struct Snapshot {
     pub connections: Vec<SeenConnection>,
     /// Whether the server accepts connections.
     pub listening: bool,
+    /// How often `listening` has changed.
+    pub listening_changes: u64,
+    /// How often a connection could not be accepted, for instance for want of descriptors. The
+    /// server tries again some 100 times a second.
+    pub accept_errors: u64,
+    /// The last such error, in the words of the operating system.
+    pub last_accept_error: Option<String>,
     /// How many connections were accepted so far.
     pub accepted: u64,
     /// How many connections are open: upgraded and not ended.
@@ -215,7 +223,7 @@ pub(super) struct Batch {
     pub(super) messages: u64,
     pub(super) heartbeats: u64,
     pub(super) bytes: u64,
-    pub(super) violations: Vec<&'static str>,
+    pub(super) violations: Vec<Cow<'static, str>>,
 }
 
 impl Record {
@@ -225,6 +233,9 @@ impl Record {
             state: Mutex::new(Snapshot {
                 connections: Vec::new(),
                 listening: true,
+                listening_changes: 0,
+                accept_errors: 0,
+                last_accept_error: None,
                 accepted: 0,
                 open: 0,
                 ended: 0,
@@ -269,7 +280,17 @@ impl Record {
     }
 
     pub(super) fn listening(&self, listening: bool) {
-        self.change(|state| state.listening = listening);
+        self.change(|state| {
+            state.listening_changes += u64::from(state.listening != listening);
+            state.listening = listening;
+        });
+    }
+
+    pub(super) fn accept_failed(&self, error: &std::io::Error) {
+        self.change(|state| {
+            state.accept_errors += 1;
+            state.last_accept_error = Some(error.to_string());
+        });
     }
 
     pub(super) fn accepted(&self) -> u64 {
@@ -348,7 +369,7 @@ impl Record {
             connection.bytes_received += batch.bytes;
             let room = KEEP_VIOLATIONS.saturating_sub(connection.violations.len());
             let violations = batch.violations.drain(..).take(room);
-            connection.violations.extend(violations.map(str::to_owned));
+            connection.violations.extend(violations.map(Cow::into_owned));
             let added: usize = batch.frames.iter().map(SeenFrame::cost).sum();
             connection.kept_bytes += added;
             connection.frames.append(&mut batch.frames);

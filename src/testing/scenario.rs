@@ -5,7 +5,8 @@
 //! public face. A runner is the same few lines everywhere:
 //!
 //! 1. make the [`Scenario`] of a file, start a server with its `server` script, connect with
-//!    its options and a listener that appends [one line per event](#transcript);
+//!    its options and, for each kind in `listen`, a listener that appends
+//!    [one line per event](#transcript);
 //! 2. for each step do what it says; [`Step::Wait`] waits for the next line that begins with
 //!    that word, after the lines that earlier waits have passed;
 //! 3. compare the lines with `expect`, whole and in order.
@@ -27,7 +28,7 @@ use super::script::Script;
 use crate::{
     AttemptLimit, BackgroundPolicy, ConnectOptions, Header, HeartbeatOptions, HeartbeatPayload,
     Message, OverflowPolicy, Preset, QueueOptions, ReconnectDelay, ReconnectOptions, ReplyMatch,
-    SendOutcome, SocketEvent, WxError,
+    SendOutcome, SocketEvent, SocketState, WxError,
 };
 use serde::Deserialize;
 
@@ -43,10 +44,43 @@ pub struct Scenario {
     /// What differs from preset `wx` with 50 ms between attempts.
     #[serde(default)]
     pub options: ScenarioOptions,
+    /// The kinds of events that there is a listener for from the beginning.
+    #[serde(default = "Kind::all")]
+    pub listen: Vec<Kind>,
     /// What the client does, in order.
     pub steps: Vec<Step>,
     /// The transcript, line by line.
     pub expect: Vec<String>,
+}
+
+/// A kind of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    /// `onOpen`.
+    Open,
+    /// `onMessage`.
+    Message,
+    /// `onError`.
+    Error,
+    /// `onClose`.
+    Close,
+}
+
+impl Kind {
+    fn all() -> Vec<Self> {
+        vec![Self::Open, Self::Message, Self::Error, Self::Close]
+    }
+
+    /// The kind of an event.
+    pub fn of(event: &SocketEvent) -> Self {
+        match event {
+            SocketEvent::Open { .. } => Self::Open,
+            SocketEvent::Message { .. } => Self::Message,
+            SocketEvent::Error { .. } => Self::Error,
+            SocketEvent::Close { .. } => Self::Close,
+        }
+    }
 }
 
 /// One thing that the client (or the server's live control) does.
@@ -77,6 +111,15 @@ pub enum Step {
     Network(bool),
     /// Tell whether the app is in the foreground.
     Foreground(bool),
+    /// Add a listener for this kind of events.
+    Listen(Kind),
+    /// Remove the listeners for this kind of events.
+    Off(Kind),
+    /// Wait until the task is in this state: `connecting`, `waiting`, `suspended`, `open`,
+    /// `closing` or `closed`.
+    State(String),
+    /// Wait until the task has received so many messages, heard or not.
+    Received(i64),
     /// Have the server reset every connection.
     ServerDrop,
     /// Have the server close every connection; 0 stands for a close frame without a code.
@@ -102,6 +145,18 @@ impl Scenario {
     /// The client's options for a server at `url`.
     pub fn options(&self, url: &str) -> ConnectOptions {
         self.options.clone().resolve(url)
+    }
+}
+
+/// The word for a state in [`Step::State`].
+pub fn state_word(state: SocketState) -> &'static str {
+    match state {
+        SocketState::Connecting { .. } => "connecting",
+        SocketState::Waiting { .. } => "waiting",
+        SocketState::Suspended => "suspended",
+        SocketState::Open => "open",
+        SocketState::Closing => "closing",
+        SocketState::Closed => "closed",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::script_serde::{FragmentFields, hex, one_or_many};
+use super::script_serde::{CloseFields, FragmentFields, hex, limits, one_or_many};
 
 /// What the server does, connection by connection.
 ///
@@ -111,7 +111,7 @@ pub enum ProtocolAnswer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusAnswer {
-    /// The status code.
+    /// The status code; in JSON from 100 to 999, and not 101.
     pub status: u16,
     /// The reason phrase (default: the usual one for the status).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,6 +143,7 @@ pub enum Trigger {
     /// Right after the upgrade.
     Open,
     /// After the n-th data message (counted from 1, heartbeats not counted) and its echo. Once.
+    #[serde(deserialize_with = "limits::messages")]
     Messages(u64),
     /// This long after the upgrade. Once.
     AfterMs(u64),
@@ -150,14 +151,16 @@ pub enum Trigger {
     /// heartbeat that is named here stays a heartbeat, and the rule runs as well.
     Text(String),
     /// After the n-th heartbeat (counted from 1) and its reply. Once.
+    #[serde(deserialize_with = "limits::heartbeats")]
     Heartbeats(u64),
 }
 
 /// One thing the server does on an open connection.
 ///
 /// In JSON an action without values is a word (`"drop"`), the others are objects with one key
-/// (`{"send": "hello"}`). Nothing is checked that a real server could get wrong: close codes,
-/// reasons and ping payloads go out as they are.
+/// (`{"send": "hello"}`). What a real server could get wrong may be asked for: any close code
+/// goes out as it is. What does not fit into its frame is refused when a script is read; for a
+/// frame that breaks the rules there is [`Action::Garbage`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[non_exhaustive]
@@ -167,7 +170,8 @@ pub enum Action {
     /// Sends a binary message; in JSON as hexadecimal digits, spaces allowed.
     #[serde(with = "hex")]
     SendHex(Vec<u8>),
-    /// Sends a protocol ping with this payload.
+    /// Sends a protocol ping with this payload, at most 125 bytes (RFC 6455, 5.5).
+    #[serde(deserialize_with = "limits::ping")]
     Ping(String),
     /// Sends one message in several frames. In JSON `{"text": ..., "pieces": n}` or
     /// `{"hex": ..., "pieces": n}`.
@@ -196,13 +200,14 @@ pub enum Action {
     Drop,
     /// Ends the stream without a close frame (FIN), after what was said before is written.
     Eof,
-    /// Sends a close frame, waits for the client's (10 s at most), and closes.
+    /// Sends a close frame, waits for the client's (10 s at most), and closes. A connection sends
+    /// one close frame: a second one that a script asks for is left out.
+    #[serde(serialize_with = "CloseFields::write", deserialize_with = "CloseFields::read")]
     Close {
         /// The code, any code; without it the close frame is empty.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<u16>,
-        /// The reason (default: empty; not sent without a code, for which a frame has no room).
-        #[serde(default)]
+        /// The reason (default: empty), at most 123 bytes (RFC 6455, 5.5). It needs a code: a
+        /// frame has no room for it otherwise.
         reason: String,
     },
     /// Becomes a black hole: TCP stays open, nothing is read, answered or sent any more.

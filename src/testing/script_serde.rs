@@ -118,6 +118,10 @@ impl HandshakeFields {
             if forced {
                 return Err(E::custom("`protocol` belongs to an upgrade, not to a status"));
             }
+            // 101 is an upgrade, right or wrong, and has words of its own.
+            if !(100..=999).contains(&status) || status == 101 {
+                return Err(E::custom("`status` must be from 100 to 999, and not 101"));
+            }
             return Ok(Handshake::Status(StatusAnswer {
                 status,
                 reason: self.reason,
@@ -246,6 +250,73 @@ impl FragmentFields {
         };
         let pieces = *pieces;
         FragmentFields { text, hex, pieces }.serialize(serializer)
+    }
+}
+
+/// [`Action::Close`] as it stands in JSON.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CloseFields {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
+    #[serde(default)]
+    reason: String,
+}
+
+impl CloseFields {
+    pub(super) fn read<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<(Option<u16>, String), D::Error> {
+        let CloseFields { code, reason } = CloseFields::deserialize(deserializer)?;
+        if code.is_none() && !reason.is_empty() {
+            return Err(de::Error::custom("`reason` needs a `code`"));
+        }
+        // A control frame has room for 125 bytes, two of which are the code (RFC 6455, 5.5).
+        if reason.len() > 123 {
+            let len = reason.len();
+            let why = format!("`reason` is {len} bytes long; a close frame has room for 123");
+            return Err(de::Error::custom(why));
+        }
+        Ok((code, reason))
+    }
+
+    pub(super) fn write<S: Serializer>(
+        code: &Option<u16>,
+        reason: &str,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        CloseFields { code: *code, reason: reason.to_owned() }.serialize(serializer)
+    }
+}
+
+/// Values that a script may not have.
+pub(super) mod limits {
+    use serde::de::{Deserialize, Deserializer, Error};
+
+    pub(crate) fn messages<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+        from_one("messages", d)
+    }
+
+    pub(crate) fn heartbeats<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+        from_one("heartbeats", d)
+    }
+
+    fn from_one<'de, D: Deserializer<'de>>(what: &str, d: D) -> Result<u64, D::Error> {
+        match u64::deserialize(d)? {
+            0 => Err(D::Error::custom(format!("`{what}` counts from 1"))),
+            count => Ok(count),
+        }
+    }
+
+    pub(crate) fn ping<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+        let payload = String::deserialize(d)?;
+        // RFC 6455, 5.5.
+        if payload.len() > 125 {
+            let len = payload.len();
+            let why = format!("`ping` is {len} bytes long; a control frame has room for 125");
+            return Err(D::Error::custom(why));
+        }
+        Ok(payload)
     }
 }
 

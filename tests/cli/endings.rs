@@ -132,6 +132,30 @@ fn without_reconnect_every_end_is_4() {
 }
 
 #[test]
+fn a_connection_that_never_opened_is_4_every_time() {
+    let server = serve(r#"[{"handshake": {"status": 401}}]"#);
+    for _ in 0..15 {
+        let ended = run(&["connect", "--json", "--no-reconnect", &server.url()], b"hi\n");
+        assert_eq!(ended.code, Some(4), "{ended:?}");
+        let close = ended.lines.iter().find(|line| line.contains(r#""event":"close""#));
+        assert!(close.is_some_and(|line| line.contains(r#""retry":null"#)), "{ended:?}");
+    }
+    server.stop_listening().expect("stops");
+    for _ in 0..30 {
+        let ended = run(&["connect", "--no-reconnect", &server.url()], b"");
+        assert_eq!(ended.code, Some(4), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_line_that_was_never_sent_is_told() {
+    let server = serve(r#"[{"handshake": {"status": 401, "delayMs": 300}}]"#);
+    let ended = run(&["connect", "--json", "--no-reconnect", &server.url()], b"hi\n");
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.lines.last().is_some_and(|line| line.ends_with(r#""unsent":1}"#)), "{ended:?}");
+}
+
+#[test]
 fn nobody_reads_the_output() {
     let server = serve("[]");
     let mut program = Program::connect(&server.url(), &[]);

@@ -3,5 +3,8 @@
 mod arguments;
 mod connect;
 mod endings;
+mod input;
 mod program;
 mod servers;
+mod signals;
+mod terminal;

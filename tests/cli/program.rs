@@ -5,10 +5,12 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use wxsocket::testing::{Script, ScriptedServer};
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_wxsocket");
 
 /// Far more than anything here takes; reaching it is a failure.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -31,27 +33,31 @@ pub(crate) struct Ended {
 
 impl Program {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wxsocket"))
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments);
+        Self::spawn(piped(&mut command))
+    }
+
+    /// Starts any command.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("the program starts");
         let (sender, lines) = channel();
-        let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        std::thread::spawn(move || {
-            for line in stdout.lines() {
-                let Ok(line) = line else { return };
-                if sender.send(line).is_err() {
-                    return;
+        if let Some(stdout) = child.stdout.take() {
+            std::thread::spawn(move || {
+                for line in BufReader::new(stdout).lines() {
+                    let Ok(line) = line else { return };
+                    if sender.send(line).is_err() {
+                        return;
+                    }
                 }
-            }
-        });
-        let mut stderr = child.stderr.take().expect("piped");
+            });
+        }
+        let stderr = child.stderr.take();
         let stderr = std::thread::spawn(move || {
             let mut text = Vec::new();
-            stderr.read_to_end(&mut text).expect("readable");
+            if let Some(mut stderr) = stderr {
+                stderr.read_to_end(&mut text).expect("readable");
+            }
             String::from_utf8_lossy(&text).into_owned()
         });
         let stdin = child.stdin.take();
@@ -66,6 +72,10 @@ impl Program {
     pub(crate) fn write(&mut self, input: &[u8]) {
         let stdin = self.stdin.as_mut().expect("not ended yet");
         stdin.write_all(input).and_then(|()| stdin.flush()).expect("the program reads");
+    }
+
+    pub(crate) fn take_input(&mut self) -> ChildStdin {
+        self.stdin.take().expect("not ended yet")
     }
 
     pub(crate) fn end_input(&mut self) {
@@ -101,8 +111,12 @@ impl Program {
 
     /// Ctrl-C.
     pub(crate) fn interrupt(&self) {
+        self.signal("-INT");
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-INT", &pid]).status().expect("kill is there");
+        let status = Command::new("kill").args([signal, &pid]).status().expect("kill is there");
         assert!(status.success());
     }
 
@@ -112,8 +126,12 @@ impl Program {
         let stderr = self.stderr.take().expect("not finished yet");
         let mut lines = Vec::new();
         // The end of the program is the end of its output.
-        while let Ok(line) = self.lines.recv_timeout(LONG) {
-            lines.push(line);
+        loop {
+            match self.lines.recv_timeout(LONG) {
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end: {lines:#?}"),
+            }
         }
         let status = self.child.wait().expect("a child");
         drop(stdin);
@@ -135,6 +153,20 @@ pub(crate) fn run(arguments: &[&str], input: &[u8]) -> Ended {
     program.write(input);
     program.end_input();
     program.finish()
+}
+
+/// Runs to the end, with streams of the caller's choice; standard input is empty otherwise.
+pub(crate) fn run_with(
+    arguments: &[&str],
+    choose: impl FnOnce(&mut Command) -> &mut Command,
+) -> Ended {
+    let mut command = Command::new(PROGRAM);
+    choose(piped(&mut command).stdin(Stdio::null()).args(arguments));
+    Program::spawn(&mut command).finish()
+}
+
+pub(crate) fn piped(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped())
 }
 
 pub(crate) fn serve(script: &str) -> Arc<ScriptedServer> {

@@ -1,6 +1,10 @@
 //! `demo` and `serve`.
 
-use crate::program::{Program, run};
+use crate::program::{PROGRAM, Program, piped, run};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
 
 #[test]
 fn the_demo_tells_its_story() {
@@ -146,6 +150,7 @@ fn a_script_says_the_same_in_json() {
 
 #[test]
 fn serve_refuses_what_it_cannot_do() {
+    let too_long = "x".repeat(124);
     for arguments in [
         &["--listen", "9000"][..],
         &["--drop-after", "0"],
@@ -155,6 +160,20 @@ fn serve_refuses_what_it_cannot_do() {
         &["--script", "/no/such/file"],
         &["--script", "x", "--no-echo"],
         &["--status", "101"],
+        &["--hang", "--drop-after", "1"],
+        &["--refuse", "--no-echo"],
+        &["--status", "503", "--greeting", "x"],
+        &["--wrong-upgrade", "--close-after", "1"],
+        &["--hang", "--silence-after", "1"],
+        &["--hang", "--eof-after", "1"],
+        &["--hang", "--restart-after", "1"],
+        &["--refuse", "--ignore-heartbeats"],
+        &["--refuse", "--ignore-pings"],
+        &["--refuse", "--delay", "1s"],
+        &["--down-for", "1s"],
+        &["--first", "1"],
+        &["--script", "x", "--down-for", "1s"],
+        &["--close-reason", &too_long, "--close-after", "1", "--close-code", "4000"],
     ] {
         let ended = run(&[&["serve"], arguments].concat(), b"");
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
@@ -165,4 +184,111 @@ fn serve_refuses_what_it_cannot_do() {
     let ended = run(&["serve", "--listen", taken], b"");
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains(taken), "{ended:?}");
+}
+
+/// An upgraded connection to a server, by hand: it sends what a client would not.
+fn raw_client(url: &str) -> TcpStream {
+    let mut tcp = TcpStream::connect(url.trim_start_matches("ws://")).expect("a connection");
+    let request = "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    tcp.write_all(request.as_bytes()).expect("written");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        tcp.read_exact(&mut byte).expect("an answer");
+        head.push(byte[0]);
+    }
+    tcp
+}
+
+#[test]
+fn a_slow_reader_is_told_how_much_it_missed() {
+    const FRAMES: u64 = 60_000;
+    let mut command = Command::new(PROGRAM);
+    command.args(["serve", "--json", "--no-echo", "--listen", "127.0.0.1:0"]);
+    let mut child = piped(&mut command).spawn().expect("the program starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut next = || -> Value {
+        let line = lines.next().expect("not the end").expect("readable");
+        serde_json::from_str(&line).expect("JSON")
+    };
+    let url = next()["urls"][0].as_str().expect("a URL").to_owned();
+    // Nobody reads now.
+    let mut client = raw_client(&url);
+    let frames = b"\x81\x81\0\0\0\0x".repeat(usize::try_from(FRAMES).expect("fits"));
+    client.write_all(&frames).expect("the server reads");
+    client.write_all(b"\x88\x82\0\0\0\0\x03\xe8").expect("the server reads");
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).expect("the server closes");
+    assert_eq!(answer, b"\x88\x02\x03\xe8");
+
+    let (mut told, mut skipped, mut gaps) = (0, 0, 0);
+    let end = loop {
+        let event = next();
+        match event["event"].as_str() {
+            Some("frame") if event["kind"] == "text" => told += 1,
+            Some("skipped") => {
+                assert_eq!(event["connection"], 1, "{event}");
+                skipped += event["frames"].as_u64().expect("a number");
+                gaps += 1;
+            }
+            Some("end") => break event,
+            _ => {}
+        }
+    };
+    assert_eq!(end["how"], "clientClosed", "{end}");
+    assert_eq!(told + skipped, FRAMES);
+    assert!(told > 0 && skipped > 0, "{told} told and {skipped} skipped in {gaps} gaps");
+    child.kill().expect("running");
+    child.wait().expect("a child");
+}
+
+#[test]
+fn a_fast_reader_misses_nothing() {
+    let (server, url) = serve(&["--no-echo"]);
+    let mut client = raw_client(&url);
+    for _ in 0..300 {
+        client.write_all(&b"\x82\x81\0\0\0\0x".repeat(10)).expect("the server reads");
+    }
+    client.write_all(b"\x88\x82\0\0\0\0\x03\xe8").expect("the server reads");
+    server.event("accepted");
+    server.event("open");
+    for _ in 0..3_000 {
+        assert_eq!(server.event("frame")["hex"], "78");
+    }
+    assert_eq!(server.event("frame")["kind"], "close");
+    server.event("end");
+}
+
+#[test]
+fn the_ends_that_a_server_makes_when_it_goes_are_told() {
+    let (server, url) = serve(&[]);
+    let _client = raw_client(&url);
+    server.skip_to("open");
+    server.interrupt();
+    assert_eq!(server.skip_to("end")["how"], "shutdown");
+    assert_eq!(server.finish().code, Some(0));
+}
+
+#[test]
+fn a_server_without_descriptors_says_so() {
+    let mut shell = Command::new("sh");
+    let serve = "ulimit -n 32; exec \"$0\" serve --json --listen 127.0.0.1:0";
+    shell.args(["-c", serve, PROGRAM]);
+    let server = Program::spawn(piped(&mut shell));
+    let listening = server.event("listening");
+    let address = listening["urls"][0].as_str().expect("a URL").trim_start_matches("ws://");
+    let dial = |_| TcpStream::connect(address).expect("the system takes it");
+    let clients: Vec<TcpStream> = (0..40).map(dial).collect();
+    let first = server.skip_to("error");
+    let message = first["message"].as_str().expect("a text");
+    assert!(message.starts_with("cannot accept a connection: "), "{first}");
+    // It goes on, and is told once a second, not each time.
+    let second = server.skip_to("error");
+    let at = |event: &Value| event["t_ms"].as_u64().expect("a time");
+    assert!(at(&second) >= at(&first) + 999, "{first} {second}");
+    assert!(second["times"].as_u64().expect("a number") > 1, "{second}");
+    drop(clients);
+    let client = run(&["connect", &format!("ws://{address}")], b"hello\n");
+    assert_eq!(client.code, Some(0), "{client:?}");
 }

@@ -5,7 +5,7 @@ use crate::SeenHeader;
 use crate::{ScriptedServer, ScriptedServerError};
 use std::sync::Arc;
 use std::time::Duration;
-use wxsocket::testing::scenario::{Scenario as Inner, ScenarioOptions as InnerOptions, Step};
+use wxsocket::testing::scenario::{Kind, Scenario as Inner, ScenarioOptions as InnerOptions, Step};
 
 /// Far longer than any step takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -15,6 +15,30 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Scenario {
     inner: Inner,
     server: Arc<wxsocket::testing::ScriptedServer>,
+}
+
+/// A kind of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum EventKind {
+    /// `onOpen`.
+    Open,
+    /// `onMessage`.
+    Message,
+    /// `onError`.
+    Error,
+    /// `onClose`.
+    Close,
+}
+
+impl From<Kind> for EventKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Open => Self::Open,
+            Kind::Message => Self::Message,
+            Kind::Error => Self::Error,
+            Kind::Close => Self::Close,
+        }
+    }
 }
 
 /// What a runner has to do; everything else [`Scenario::server_step`] does.
@@ -58,6 +82,26 @@ pub enum ScenarioStep {
         /// The argument.
         foreground: bool,
     },
+    /// Add a listener for this kind of events.
+    Listen {
+        /// The kind.
+        kind: EventKind,
+    },
+    /// Remove the listeners for this kind of events.
+    Off {
+        /// The kind.
+        kind: EventKind,
+    },
+    /// Wait until the task is in this state.
+    State {
+        /// `connecting`, `waiting`, `suspended`, `open`, `closing` or `closed`.
+        word: String,
+    },
+    /// Wait until `stats` say that so many messages have arrived, heard or not.
+    Received {
+        /// How many.
+        count: i64,
+    },
     /// Call [`Scenario::server_step`] with this number.
     Server {
         /// The number of the step.
@@ -89,6 +133,11 @@ impl Scenario {
     /// The server, for whoever wants to look.
     pub fn server(&self) -> Arc<ScriptedServer> {
         Arc::new(ScriptedServer::of(self.server.clone()))
+    }
+
+    /// The kinds of events that there is a listener for from the beginning.
+    pub fn listen(&self) -> Vec<EventKind> {
+        self.inner.listen.iter().copied().map(EventKind::from).collect()
     }
 
     /// What to do, in order.
@@ -224,6 +273,10 @@ fn of(step: &Step, index: u32) -> ScenarioStep {
         Step::ReconnectNow => ScenarioStep::ReconnectNow,
         Step::Network(available) => ScenarioStep::Network { available },
         Step::Foreground(foreground) => ScenarioStep::Foreground { foreground },
+        Step::Listen(kind) => ScenarioStep::Listen { kind: kind.into() },
+        Step::Off(kind) => ScenarioStep::Off { kind: kind.into() },
+        Step::State(word) => ScenarioStep::State { word },
+        Step::Received(count) => ScenarioStep::Received { count },
         _ => ScenarioStep::Server { index },
     }
 }

@@ -1,7 +1,7 @@
 //! The arguments, and the help that teaches them.
 
 use super::units;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use wxsocket::{AttemptLimit, Header, Preset};
@@ -34,20 +34,22 @@ pub(crate) enum Command {
 
 const CONNECT_HELP: &str = "\
 Standard input: each line is sent as one text message, without its line end (LF or CR LF); an
-empty line is an empty message. What is sent while the connection is down is queued; when the queue
-is full, a line is rejected, and the program says so. At the end of the input the program waits
-until the connection has been open and everything accepted is written, then for --linger, and then
-closes with 1000. To see the answers, give --linger some time.
+empty line is an empty message. It is read only as fast as the connection takes it: what is sent
+while the connection is down is queued, and when the queue is full, the input waits. At the end of
+the input the program waits until the connection has been open and everything accepted is written,
+then for --linger, and then closes with 1000. To see the answers, give --linger some time.
 
-Messages from the server go to standard output, one a line (binary ones in hex). Everything else,
-the timeline, goes to standard error. With --json all events go to standard output:
+Messages from the server go to standard output, one a line (binary ones in hex; on a terminal `< `
+stands before a text and `<bin ` before bytes). Everything else, the timeline, goes to standard
+error. With --json all events go to standard output:
   {\"event\":\"open\",\"t_ms\":12,\"epoch\":1,\"attempt\":0,\"protocol\":null,\"headers\":[…],\"profile\":{…}}
   {\"event\":\"message\",\"t_ms\":20,\"epoch\":1,\"kind\":\"text\",\"data\":\"hi\"}
   {\"event\":\"message\",\"t_ms\":21,\"epoch\":1,\"kind\":\"binary\",\"hex\":\"00ff\"}
   {\"event\":\"error\",\"t_ms\":31,\"epoch\":1,\"err_code\":600003,\"err_msg\":\"…\",\"detail\":\"…\",\"http_status\":null}
   {\"event\":\"close\",\"t_ms\":31,\"epoch\":1,\"code\":1006,\"reason\":\"\",\"was_clean\":false,\"retry\":{\"attempt\":1,\"max\":12,\"delay_ms\":5000}}
   {\"event\":\"send\",\"t_ms\":40,\"outcome\":\"sent\",\"err_code\":null}
-A close with \"retry\":null is the end. An outcome is sent, queued or rejected.
+A close with \"retry\":null is the end; its \"unsent\" counts messages that were accepted and never
+sent. An outcome is sent, queued or rejected.
 
 Ctrl-C closes politely with 1000; a second one ends the program at once.
 
@@ -64,6 +66,9 @@ Exit codes:
   2    bad arguments
   3    the limit of reconnect attempts was reached
   4    the connection ended for good without us: a final close code or status, --no-reconnect
+  5    after a close that we asked for, but a part of the input was not delivered (a line that is no
+       hex or no UTF-8, or too long; input that cannot be read; lines left in the queue), or
+       standard output cannot be written
   130  Ctrl-C twice
 
 Examples:
@@ -207,7 +212,7 @@ refused, recovers, and closes. At the end the program checks client and server a
 
 Exit codes:
   0    the story went as told
-  1    it did not; what differed is said
+  1    it did not, and what differed is said; or standard output cannot be written
   130  Ctrl-C";
 
 #[derive(Args, Debug)]
@@ -223,7 +228,12 @@ Without faults it echoes, answers `ping` with `pong`, and takes the first sub-pr
 WHEN is a number (after so many messages on a connection) or a time such as 5s (after its open).
 The faults hit every connection, or the first N with --first N; later ones are served well.
 
-Ctrl-C ends it with exit code 0. Bad arguments are 2; a port that cannot be had is 1.
+With --json every event is a line. What the reader of the output is too slow for is one line that
+counts it: {\"event\":\"skipped\",\"t_ms\":12,\"connection\":1,\"frames\":40000}. A connection that cannot
+be accepted, for want of descriptors for instance, is {\"event\":\"error\",…}, at most once a second.
+
+Ctrl-C ends it with exit code 0. Bad arguments are 2; a port that cannot be had, or output that
+cannot be written, is 1.
 
 Examples:
   wxsocket serve --listen 0.0.0.0:9000              phones on the same network can reach it
@@ -239,6 +249,9 @@ A script is a JSON array: the n-th connection plays the n-th entry, the last one
 
 #[derive(Args, Debug)]
 #[command(after_help = SERVE_HELP)]
+#[group(skip)]
+#[command(group = ArgGroup::new("open").multiple(true))]
+#[command(group = ArgGroup::new("faults").multiple(true))]
 pub(crate) struct ServeArgs {
     /// Where to listen; port 0 picks a free one, 0.0.0.0 lets other machines in
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9000")]
@@ -246,13 +259,12 @@ pub(crate) struct ServeArgs {
 
     /// Play this script (JSON) instead of the faults below
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "dial", "first", "drop_after", "eof_after", "close_after", "silence_after",
-        "restart_after", "ignore_heartbeats", "ignore_pings", "no_echo", "delay", "greeting",
+        "faults", "first", "down_for",
     ])]
     pub(crate) script: Option<PathBuf>,
 
     /// Only the first N connections meet the faults
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", requires = "faults", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) first: Option<u16>,
 
     /// Every event as one line of JSON
@@ -263,15 +275,15 @@ pub(crate) struct ServeArgs {
     pub(crate) dial: DialFaults,
 
     /// Reset the connection (RST)
-    #[arg(long, value_name = "WHEN", value_parser = when, help_heading = "Faults of an open connection")]
+    #[arg(long, value_name = "WHEN", value_parser = when, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
     pub(crate) drop_after: Option<When>,
 
     /// End the stream without a close frame
-    #[arg(long, value_name = "WHEN", value_parser = when, help_heading = "Faults of an open connection")]
+    #[arg(long, value_name = "WHEN", value_parser = when, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
     pub(crate) eof_after: Option<When>,
 
     /// Close with --close-code and --close-reason
-    #[arg(long, value_name = "WHEN", value_parser = when, help_heading = "Faults of an open connection")]
+    #[arg(long, value_name = "WHEN", value_parser = when, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
     pub(crate) close_after: Option<When>,
 
     /// The code to close with; without it the close frame is empty
@@ -283,62 +295,65 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) close_code: Option<u16>,
 
-    /// The reason to close with
+    /// The reason to close with, at most 123 bytes
     #[arg(
         long,
         value_name = "TEXT",
+        value_parser = close_reason,
         requires = "close_code",
         help_heading = "Faults of an open connection"
     )]
     pub(crate) close_reason: Option<String>,
 
     /// Become a black hole: TCP stays, nothing is read or said any more
-    #[arg(long, value_name = "WHEN", value_parser = when, help_heading = "Faults of an open connection")]
+    #[arg(long, value_name = "WHEN", value_parser = when, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
     pub(crate) silence_after: Option<When>,
 
     /// Go down, and listen again after --down-for
-    #[arg(long, value_name = "WHEN", value_parser = when, help_heading = "Faults of an open connection")]
+    #[arg(long, value_name = "WHEN", value_parser = when, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
     pub(crate) restart_after: Option<When>,
 
     /// How long --restart-after stays down
-    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "3s", help_heading = "Faults of an open connection")]
+    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "3s", requires = "restart_after", help_heading = "Faults of an open connection")]
     pub(crate) down_for: i64,
 
     /// Swallow heartbeats (`ping`) instead of answering them
-    #[arg(long, help_heading = "Faults of an open connection")]
+    #[arg(long, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
     pub(crate) ignore_heartbeats: bool,
 
     /// Do not answer protocol Pings
-    #[arg(long, help_heading = "Faults of an open connection")]
+    #[arg(long, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
     pub(crate) ignore_pings: bool,
 
     /// Do not send messages back
-    #[arg(long, help_heading = "Faults of an open connection")]
+    #[arg(long, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
     pub(crate) no_echo: bool,
 
     /// Hold back everything that is said after the handshake
-    #[arg(long, value_name = "TIME", value_parser = units::duration, help_heading = "Faults of an open connection")]
+    #[arg(long, value_name = "TIME", value_parser = units::duration, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
     pub(crate) delay: Option<i64>,
 
     /// Send this text right after the open
-    #[arg(long, value_name = "TEXT", help_heading = "Faults of an open connection")]
+    #[arg(long, value_name = "TEXT", groups = ["open", "faults"], help_heading = "Faults of an open connection")]
     pub(crate) greeting: Option<String>,
 }
 
-/// What happens to a dial; at most one of the first four.
+/// What happens to a dial. One that does not open leaves nothing to do to an open connection.
 #[derive(Args, Debug)]
-#[group(id = "dial", multiple = true)]
 pub(crate) struct DialFaults {
     /// Reset the connection as soon as it is accepted
-    #[arg(long, help_heading = "Faults of a dial", conflicts_with_all = ["hang", "status", "wrong_upgrade", "handshake_delay"])]
+    #[arg(long, help_heading = "Faults of a dial", group = "faults",
+        conflicts_with_all = ["hang", "status", "wrong_upgrade", "handshake_delay", "open"])]
     pub(crate) refuse: bool,
 
     /// Accept the connection and say nothing
-    #[arg(long, help_heading = "Faults of a dial", conflicts_with_all = ["status", "wrong_upgrade", "handshake_delay"])]
+    #[arg(long, help_heading = "Faults of a dial", group = "faults",
+        conflicts_with_all = ["status", "wrong_upgrade", "handshake_delay", "open"])]
     pub(crate) hang: bool,
 
     /// Answer the upgrade with this HTTP status
-    #[arg(long, value_name = "CODE", help_heading = "Faults of a dial", conflicts_with = "wrong_upgrade",
+    #[arg(long, value_name = "CODE", help_heading = "Faults of a dial", group = "faults",
+        conflicts_with_all = ["wrong_upgrade", "open"],
         value_parser = clap::value_parser!(u16).range(200..=599))]
     pub(crate) status: Option<u16>,
 
@@ -351,11 +366,12 @@ pub(crate) struct DialFaults {
     pub(crate) body: Option<String>,
 
     /// Answer 101 with the wrong Sec-WebSocket-Accept
-    #[arg(long, help_heading = "Faults of a dial", conflicts_with = "handshake_delay")]
+    #[arg(long, help_heading = "Faults of a dial", group = "faults",
+        conflicts_with_all = ["handshake_delay", "open"])]
     pub(crate) wrong_upgrade: bool,
 
     /// Time between the request and the answer
-    #[arg(long, value_name = "TIME", value_parser = units::duration, help_heading = "Faults of a dial")]
+    #[arg(long, value_name = "TIME", value_parser = units::duration, help_heading = "Faults of a dial", group = "faults")]
     pub(crate) handshake_delay: Option<i64>,
 }
 
@@ -377,6 +393,13 @@ fn when(text: &str) -> Result<When, String> {
     }
     let wrong = |reason| format!("{reason}; a number of messages (3), or a time (5s)");
     units::duration(text).map(|ms| When::Ms(ms.unsigned_abs())).map_err(wrong)
+}
+
+fn close_reason(text: &str) -> Result<String, String> {
+    match text.len() {
+        0..=123 => Ok(text.to_owned()),
+        len => Err(format!("it is {len} bytes long, and a close frame has room for 123")),
+    }
 }
 
 fn attempts(text: &str) -> Result<AttemptLimit, String> {

@@ -1,13 +1,15 @@
 //! `connect`: a client that stays connected.
 //!
 //! One loop takes everything in order from one channel: events of the task, lines of standard
-//! input. It alone sends and prints, so that what is printed is what happened, in its order.
+//! input. It alone sends and prints, so that what is printed is what happened, in its order. A
+//! line is asked for only when the one before it is dealt with: a line that the task has no room
+//! for is kept, and the input waits.
 
 use super::args::ConnectArgs;
 use super::forward::Forward;
 use super::lines::{self, Line};
 use super::output::Output;
-use super::{exit, interrupt, options, usage_error};
+use super::{exit, interrupt, lost_output, options, usage_error};
 use clap::ValueEnum;
 use std::io;
 use std::sync::Arc;
@@ -15,12 +17,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use wxsocket::{
-    ErrorKind, Message, ReadyState, SendOutcome, SocketEvent, SocketTask, connect_socket,
+    CloseEvent, ErrorKind, Message, ReadyState, SendOutcome, SocketEvent, SocketTask, WxError,
+    connect_socket,
 };
 
-/// Events and lines on their way to the loop. Few: when standard output is slow, the server is
-/// to feel it, not the memory.
+/// Events on their way to the loop, and one line. Few: when standard output is slow, the server
+/// is to feel it, not the memory.
 const CHANNEL: usize = 64;
+
+/// While so much waits to be written to the open connection, no line is sent: as much as the
+/// queue of a closed one holds by default.
+const MAX_BUFFERED: i64 = 1 << 20;
 
 /// How often to look whether the open connection has taken what was sent; nothing tells.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
@@ -57,16 +64,20 @@ pub(crate) fn run(args: &ConnectArgs) -> u8 {
     output.start(&args.url, preset);
     let asked = Arc::new(AtomicBool::new(false));
     close_on_interrupt(&task, &asked);
-    read_lines(sender, args.binary_hex);
+    let next_line = read_lines(sender, args.binary_hex);
     let client = Client {
         task,
         output,
         asked,
         linger: Duration::from_millis(args.linger.unsigned_abs()).min(FOREVER),
         input: Input::Open,
+        next_line,
+        held: None,
+        open: false,
         opened: false,
         queued: false,
-        broken: false,
+        incomplete: false,
+        broken: None,
         limit: false,
     };
     client.run(&wakes)
@@ -74,21 +85,28 @@ pub(crate) fn run(args: &ConnectArgs) -> u8 {
 
 fn close_on_interrupt(task: &Arc<SocketTask>, asked: &Arc<AtomicBool>) {
     let (task, asked) = (Arc::clone(task), Arc::clone(asked));
-    interrupt::on_interrupt(move || {
-        asked.store(true, Ordering::SeqCst);
-        close(&task);
-    });
+    interrupt::on_interrupt(move || close(&task, &asked));
 }
 
-fn close(task: &SocketTask) {
+/// Closes the task, and notes that it was asked to. A task that has ended already ended by
+/// itself, whether its last event has arrived here or not.
+fn close(task: &SocketTask, asked: &AtomicBool) {
+    if task.ready_state() != ReadyState::Closed {
+        asked.store(true, Ordering::SeqCst);
+    }
     // 1000 without a reason is always valid.
     let _ = task.close(1000, String::new());
 }
 
-fn read_lines(sender: SyncSender<Wake>, binary_hex: bool) {
+/// Reads standard input. Each time the answer is used, one more line arrives.
+fn read_lines(sender: SyncSender<Wake>, binary_hex: bool) -> SyncSender<()> {
+    let (next, wanted) = sync_channel(1);
     std::thread::spawn(move || {
-        lines::read(io::stdin().lock(), binary_hex, |line| sender.send(Wake::Line(line)).is_ok());
+        lines::read(io::stdin().lock(), binary_hex, |line| {
+            wanted.recv().is_ok() && sender.send(Wake::Line(line)).is_ok()
+        });
     });
+    next
 }
 
 /// How far standard input is.
@@ -105,22 +123,46 @@ enum Input {
 struct Client {
     task: Arc<SocketTask>,
     output: Output,
-    /// We asked for the close: the exit code says so.
+    /// The task was asked to close before it ended.
     asked: Arc<AtomicBool>,
     linger: Duration,
     input: Input,
+    /// Asks for the next line.
+    next_line: SyncSender<()>,
+    /// The line that the task has no room for yet.
+    held: Option<Held>,
+    /// The connection is open, as far as the events tell.
+    open: bool,
     /// The connection has been open.
     opened: bool,
     /// A message was queued and perhaps not handed over yet. Bytes alone do not tell: a message
     /// may be empty.
     queued: bool,
-    /// Standard output is gone.
-    broken: bool,
+    /// A part of the input was not delivered.
+    incomplete: bool,
+    /// Standard output cannot be written any more.
+    broken: Option<io::ErrorKind>,
     limit: bool,
+}
+
+/// A message that waits for its turn.
+struct Held {
+    message: Message,
+    /// The queue of the closed connection is full: only an open changes that.
+    until_open: bool,
+}
+
+/// What became of a message.
+enum Offer {
+    Taken,
+    /// It will have its turn.
+    Kept,
+    Refused,
 }
 
 impl Client {
     fn run(mut self, wakes: &Receiver<Wake>) -> u8 {
+        self.ask_for_line();
         loop {
             self.proceed();
             let wake = match self.next_deadline() {
@@ -145,54 +187,137 @@ impl Client {
     /// The exit code, if this was the last event.
     fn on_event(&mut self, event: &SocketEvent) -> Option<u8> {
         match event {
-            SocketEvent::Open { .. } => self.opened = true,
+            SocketEvent::Open { event } => {
+                (self.open, self.opened) = (true, true);
+                self.incomplete |= !event.unsent.is_empty();
+                if let Some(held) = &mut self.held {
+                    held.until_open = false;
+                }
+            }
             SocketEvent::Error { event } => self.limit |= event.kind == ErrorKind::ReconnectLimit,
-            _ => {}
+            SocketEvent::Close { event } => {
+                self.open = false;
+                self.incomplete |= !event.unsent.is_empty();
+            }
+            SocketEvent::Message { .. } => {}
         }
-        if !self.broken {
+        if self.broken.is_none() {
             let printed = self.output.event(event);
             self.check_output(printed);
         }
-        event.is_final().then(|| {
-            if self.limit {
-                exit::LIMIT
-            } else if self.asked.load(Ordering::SeqCst) {
-                exit::OK
-            } else {
-                exit::ENDED
-            }
-        })
+        match event {
+            SocketEvent::Close { event } if event.retry.is_none() => Some(self.ending(event)),
+            _ => None,
+        }
+    }
+
+    /// The exit code.
+    fn ending(&mut self, close: &CloseEvent) -> u8 {
+        if self.held.take().is_some() {
+            self.incomplete = true;
+            self.output.complain("a line that was read was not sent");
+        }
+        // A close that we asked for ends with our code and our reason, in which it differs from
+        // an end that came just before.
+        let is_ours = close.code == 1000 && close.reason.is_empty();
+        if self.limit {
+            exit::LIMIT
+        } else if !(is_ours && self.asked.load(Ordering::SeqCst)) {
+            exit::ENDED
+        } else if let Some(error) = self.broken {
+            lost_output(error, exit::INCOMPLETE)
+        } else if self.incomplete {
+            exit::INCOMPLETE
+        } else {
+            exit::OK
+        }
+    }
+
+    fn ask_for_line(&self) {
+        // It is asked for only after the last one: there is room. The reader may have ended.
+        let _ = self.next_line.try_send(());
     }
 
     fn on_line(&mut self, line: Line) {
         match line {
-            Line::Message(message) => self.send(message),
-            Line::Bad(why) => self.output.complain(&why),
+            Line::Message(message) => {
+                self.held = Some(Held { message, until_open: false });
+                return self.offer();
+            }
+            Line::Bad(why) => {
+                self.incomplete = true;
+                self.output.complain(&why);
+            }
             Line::End => self.input = Input::Draining,
+        }
+        self.ask_for_line();
+    }
+
+    /// Sends the line that is held, if there is room for it.
+    fn offer(&mut self) {
+        let Some(mut held) = self.held.take() else { return };
+        match self.send(&mut held) {
+            Offer::Kept => self.held = Some(held),
+            Offer::Refused => {
+                self.incomplete = true;
+                self.ask_for_line();
+            }
+            Offer::Taken => self.ask_for_line(),
         }
     }
 
-    fn send(&mut self, message: Message) {
-        let outcome = self.task.send(message);
-        self.queued |= matches!(outcome, Ok(SendOutcome::Queued { .. }));
-        if !self.broken {
+    fn send(&mut self, held: &mut Held) -> Offer {
+        let is_open = self.task.ready_state() == ReadyState::Open;
+        let buffered = self.task.buffered_amount();
+        if held.until_open || is_open && buffered >= MAX_BUFFERED {
+            return Offer::Kept;
+        }
+        let outcome = self.task.send(held.message.clone());
+        if let Err(WxError::QueueFull { .. }) = &outcome {
+            let still_open = self.task.ready_state() == ReadyState::Open;
+            if !still_open {
+                held.until_open = true;
+                self.output.input_waits();
+                return Offer::Kept;
+            }
+            // A message that an open connection with nothing to write does not take is too long.
+            if !is_open || buffered > 0 {
+                return Offer::Kept;
+            }
+        }
+        // The task has ended; its last event is on its way.
+        if let Err(WxError::NotConnected { .. }) = &outcome {
+            return Offer::Kept;
+        }
+        let taken = match &outcome {
+            Ok(SendOutcome::Queued { dropped }) => {
+                self.queued = true;
+                self.incomplete |= !dropped.is_empty();
+                true
+            }
+            Ok(SendOutcome::Sent) => true,
+            Ok(SendOutcome::Dropped) | Err(_) => false,
+        };
+        if self.broken.is_none() {
             let printed = self.output.sent(&outcome);
             self.check_output(printed);
         }
+        if taken { Offer::Taken } else { Offer::Refused }
     }
 
-    /// Nobody reads what we print: the program has lost its purpose.
+    /// What cannot be printed is lost, and the program has lost its purpose.
     fn check_output(&mut self, printed: io::Result<()>) {
         let Err(error) = printed else { return };
-        self.broken = true;
+        self.broken = Some(error.kind());
         if error.kind() != io::ErrorKind::BrokenPipe {
             self.output.complain(&format!("cannot write to standard output: {error}"));
         }
         self.close();
     }
 
-    /// Does what is due at the end of the input.
+    /// Does what is due: sends what is held, and closes at the end of the input.
     fn proceed(&mut self) {
+        self.offer();
         let drained = self.is_drained();
         if matches!(self.input, Input::Draining) && drained {
             self.input = Input::Lingering(Instant::now() + self.linger);
@@ -204,34 +329,34 @@ impl Client {
         }
     }
 
-    /// Whether everything accepted is written, or never will be. Before the first open nothing
-    /// counts as written, so that a program without any input still shows whether the server
-    /// can be reached.
+    /// Whether everything accepted is written. Before the first open nothing counts as written,
+    /// so that a program without any input still shows whether the server can be reached. Where
+    /// the events and the task differ, an event is on its way and will decide.
     fn is_drained(&mut self) -> bool {
         let empty = self.task.buffered_amount() == 0;
-        match self.task.ready_state() {
-            ReadyState::Open => {
+        match (self.open, self.task.ready_state()) {
+            (true, ReadyState::Open) => {
                 self.queued &= !empty;
                 empty
             }
-            ReadyState::Connecting => self.opened && empty && !self.queued,
-            ReadyState::Closing | ReadyState::Closed => true,
+            (false, ReadyState::Connecting) => self.opened && empty && !self.queued,
+            _ => false,
         }
     }
 
     fn close(&mut self) {
-        self.asked.store(true, Ordering::SeqCst);
-        close(&self.task);
+        close(&self.task, &self.asked);
         self.input = Input::Closing;
     }
 
     fn next_deadline(&self) -> Option<Instant> {
+        let waits = self.held.is_some() || matches!(self.input, Input::Draining);
         let own = match self.input {
+            Input::Lingering(until) => Some(until),
             // While it is not open, an event will come and say more.
-            Input::Draining if self.task.ready_state() == ReadyState::Open => {
+            _ if waits && self.task.ready_state() == ReadyState::Open => {
                 Some(Instant::now() + DRAIN_POLL)
             }
-            Input::Lingering(until) => Some(until),
             _ => None,
         };
         own.into_iter().chain(self.output.next_tick()).min()

@@ -4,11 +4,12 @@
 //! the client counted is held against what the server saw.
 
 use super::args::DemoArgs;
-use super::exit;
 use super::forward::Forward;
+use super::interrupt::exit_on_interrupt;
 use super::stage::{Stage, Surprise};
 use super::timeline::Timeline;
 use super::units::readable;
+use super::{exit, lost_output, say};
 use clap::builder::styling::{AnsiColor, Style};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -31,16 +32,17 @@ const GOODBYE: &str = "the end";
 
 pub(crate) fn run(args: &DemoArgs) -> u8 {
     let pace = Pace { divisor: if args.real_time { 1 } else { 10 } };
+    exit_on_interrupt();
     let mut stage = match set(&pace) {
         Ok(stage) => stage,
         Err(error) => {
-            anstream::eprintln!("the demo cannot begin: {error}");
+            say(format_args!("the demo cannot begin: {error}"));
             return exit::FAILED;
         }
     };
     let told = introduce(&mut stage, &pace).and_then(|()| story(&mut stage, &pace));
     match told.and_then(|()| summary(&mut stage)) {
-        Ok(()) => exit::OK,
+        Ok(()) => stage.lost_output().map_or(exit::OK, |error| lost_output(error, exit::FAILED)),
         Err(surprise) => {
             let red = AnsiColor::Red.on_default().bold();
             stage.plain(red, &format!("\nThe story did not go as told: {surprise}"));

@@ -17,7 +17,8 @@ pub(crate) enum Line {
     End,
 }
 
-/// Hands over everything, `Line::End` last; stops when `take` answers false.
+/// Hands over everything, `Line::End` last; stops when `take` answers false. One line is read
+/// ahead while `take` blocks.
 pub(crate) fn read(input: impl BufRead, binary_hex: bool, mut take: impl FnMut(Line) -> bool) {
     let mut input = input;
     let mut number = 0_u64;

@@ -4,6 +4,7 @@
 mod args;
 mod connect;
 mod demo;
+mod escape;
 mod forward;
 mod interrupt;
 mod json;
@@ -18,6 +19,7 @@ mod units;
 
 use args::{Cli, Command};
 use clap::Parser;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 /// What the process answers; the table stands in `--help` too.
@@ -32,12 +34,16 @@ mod exit {
     pub(crate) const LIMIT: u8 = 3;
     /// The connection ended for good, and it was neither us nor the limit.
     pub(crate) const ENDED: u8 = 4;
-    /// Ctrl-C for the second time: 128 + SIGINT, as a shell counts.
-    pub(crate) const INTERRUPTED: i32 = 130;
+    /// The close was ours, but a part of the input was not delivered, or output was lost.
+    pub(crate) const INCOMPLETE: u8 = 5;
 }
 
 fn main() -> ExitCode {
-    let code = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => return ExitCode::from(explain(&told)),
+    };
+    let code = match cli.command {
         Command::Connect(args) => connect::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),
@@ -45,9 +51,30 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Prints a help text, or what is wrong with the arguments.
+fn explain(told: &clap::Error) -> u8 {
+    let printed = told.print().and_then(|()| std::io::stdout().flush());
+    match (told.use_stderr(), printed) {
+        (true, _) => exit::USAGE,
+        (false, Ok(())) => exit::OK,
+        (false, Err(error)) => lost_output(error.kind(), exit::FAILED),
+    }
+}
+
+/// The exit code when standard output cannot be written: nothing is wrong when it is a pipe whose
+/// reader has seen enough.
+fn lost_output(error: ErrorKind, code: u8) -> u8 {
+    if error == ErrorKind::BrokenPipe { exit::OK } else { code }
+}
+
+/// Says something on standard error, if that is possible.
+fn say(message: impl std::fmt::Display) {
+    let _ = writeln!(anstream::stderr(), "{message}");
+}
+
 /// Says what is wrong with the arguments, in clap's own words and with its exit code.
 fn usage_error(message: impl std::fmt::Display) -> u8 {
     let red = clap::builder::styling::AnsiColor::Red.on_default().bold();
-    anstream::eprintln!("{red}error:{red:#} {message}\n\nFor more information, try '--help'.");
+    say(format_args!("{red}error:{red:#} {message}\n\nFor more information, try '--help'."));
     exit::USAGE
 }

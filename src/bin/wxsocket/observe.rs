@@ -1,13 +1,22 @@
 //! What the scripted server sees, told as it happens.
 
+use super::escape::{quoted, visible};
 use super::json;
 use super::options::without_secrets;
-use super::timeline::{Mark, Timeline, quoted, visible};
+use super::timeline::{Mark, Timeline};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use wxsocket::testing::{SeenConnection, SeenEnd, SeenFrame, SeenFrameKind, Snapshot};
+
+/// How many facts are noted at a time, and how many bytes of payload. What the reader of the
+/// output does not take stays in the server's record, which is bounded.
+const MAX_FACTS: usize = 1_000;
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The least time between two lines that say that connections cannot be accepted.
+const ERROR_PACE: Duration = Duration::from_secs(1);
 
 /// Something new. As JSON, the order of the keys is the order of the fields.
 #[derive(Serialize)]
@@ -49,6 +58,23 @@ enum Fact {
     Up {
         t_ms: u64,
     },
+    /// The record has forgotten something before it was told: frames of a connection, or
+    /// connections with all or a part of what they did.
+    Skipped {
+        t_ms: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        connection: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        frames: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        connections: Option<u64>,
+    },
+    /// Connections could not be accepted, so often since the last such line.
+    Error {
+        t_ms: u64,
+        message: String,
+        times: u64,
+    },
 }
 
 /// How far a connection is told.
@@ -64,10 +90,33 @@ pub(crate) struct Observer {
     timeline: Timeline,
     /// The connections that have not ended.
     live: BTreeMap<u64, Told>,
+    /// The connection to begin with, so that a busy one does not keep the others from their turn.
+    turn: u64,
     accepted: u64,
-    up: bool,
-    facts: Vec<Fact>,
-    broken: bool,
+    listening_changes: u64,
+    accept_errors: u64,
+    /// When an accept error was told last, and whether there are more.
+    error_told: Option<Instant>,
+    error_waits: bool,
+    facts: Facts,
+    broken: Option<io::ErrorKind>,
+}
+
+/// What was noted and is still to be printed.
+#[derive(Default)]
+struct Facts {
+    all: Vec<Fact>,
+    bytes: u64,
+}
+
+impl Facts {
+    fn has_room(&self) -> bool {
+        self.all.len() < MAX_FACTS && self.bytes < MAX_BYTES
+    }
+
+    fn push(&mut self, fact: Fact) {
+        self.all.push(fact);
+    }
 }
 
 impl Observer {
@@ -78,47 +127,104 @@ impl Observer {
             json,
             timeline: Timeline::on_stdout(start),
             live: BTreeMap::new(),
+            turn: 0,
             accepted: 0,
-            up: true,
-            facts: Vec::new(),
-            broken: false,
+            listening_changes: 0,
+            accept_errors: 0,
+            error_told: None,
+            error_waits: false,
+            facts: Facts::default(),
+            broken: None,
         }
     }
 
-    /// Nobody reads what is printed.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.broken || self.timeline.is_broken()
+    /// Why nobody gets what is printed, if that is so.
+    pub(crate) fn broken(&self) -> Option<io::ErrorKind> {
+        self.broken.or(self.timeline.broken())
     }
 
     pub(crate) fn start(&mut self, text: &str) {
         self.timeline.note(Mark::Start, text);
     }
 
-    /// Notes what is new, and says whether anything is.
+    /// How long until there is something to tell, even if nothing more happens.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let told = self.error_told.filter(|_| self.error_waits)?;
+        Some(ERROR_PACE.saturating_sub(told.elapsed()))
+    }
+
+    /// Notes what is new, as much as there is room for, and says whether anything is.
     pub(crate) fn look(&mut self, seen: &Snapshot) -> bool {
         let t_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        for connection in self.accepted + 1..=seen.accepted {
+        self.look_at_accepted(seen, t_ms);
+        self.look_at_connections(seen, t_ms);
+        while self.listening_changes < seen.listening_changes && self.facts.has_room() {
+            self.listening_changes += 1;
+            let is_up = self.listening_changes.is_multiple_of(2);
+            self.facts.push(if is_up { Fact::Up { t_ms } } else { Fact::Down { t_ms } });
+        }
+        self.look_at_errors(seen, t_ms);
+        !self.facts.all.is_empty()
+    }
+
+    fn look_at_accepted(&mut self, seen: &Snapshot, t_ms: u64) {
+        let first = seen.connections.first().map_or(seen.accepted + 1, |first| first.index);
+        let forgotten = first.saturating_sub(self.accepted + 1);
+        if forgotten > 0 {
+            self.accepted = first - 1;
+            self.facts.push(skipped_connections(t_ms, forgotten));
+        }
+        while self.accepted < seen.accepted && self.facts.has_room() {
+            self.accepted += 1;
+            let connection = self.accepted;
             self.live.insert(connection, Told::default());
             let at = seen.connection(connection).map_or(t_ms, |seen| whole(seen.accepted_ms));
             self.facts.push(Fact::Accepted { t_ms: at, connection });
         }
-        self.accepted = seen.accepted;
-        let facts = &mut self.facts;
-        self.live.retain(|index, told| match seen.connection(*index) {
-            Some(connection) => follow(connection, told, t_ms, facts),
-            // So old that the server has forgotten it.
-            None => false,
-        });
-        if self.up != seen.listening {
-            self.up = seen.listening;
-            self.facts.push(if self.up { Fact::Up { t_ms } } else { Fact::Down { t_ms } });
+    }
+
+    fn look_at_connections(&mut self, seen: &Snapshot, t_ms: u64) {
+        let from_turn = self.live.range(self.turn..).chain(self.live.range(..self.turn));
+        let order: Vec<u64> = from_turn.map(|(index, _)| *index).collect();
+        let mut forgotten = 0;
+        for index in order {
+            if !self.facts.has_room() {
+                self.turn = index;
+                break;
+            }
+            let Some(told) = self.live.get_mut(&index) else { continue };
+            let lasts = match seen.connection(index) {
+                Some(connection) => follow(connection, told, t_ms, &mut self.facts),
+                None => {
+                    forgotten += 1;
+                    false
+                }
+            };
+            if !lasts {
+                self.live.remove(&index);
+            }
         }
-        !self.facts.is_empty()
+        if forgotten > 0 {
+            self.facts.push(skipped_connections(t_ms, forgotten));
+        }
+    }
+
+    fn look_at_errors(&mut self, seen: &Snapshot, t_ms: u64) {
+        let times = seen.accept_errors - self.accept_errors;
+        let is_due = self.error_told.is_none_or(|told| told.elapsed() >= ERROR_PACE);
+        self.error_waits = times > 0 && !is_due;
+        if times > 0 && is_due {
+            self.accept_errors = seen.accept_errors;
+            self.error_told = Some(Instant::now());
+            let why = seen.last_accept_error.as_deref().unwrap_or("no reason is known");
+            let message = format!("cannot accept a connection: {why}");
+            self.facts.push(Fact::Error { t_ms, message, times });
+        }
     }
 
     /// Prints what was noted.
     pub(crate) fn print(&mut self) {
-        for fact in std::mem::take(&mut self.facts) {
+        for fact in std::mem::take(&mut self.facts).all {
             if self.json {
                 self.line(&json::to_line(&fact));
             } else {
@@ -130,12 +236,16 @@ impl Observer {
     /// A line of JSON.
     pub(crate) fn line(&mut self, line: &str) {
         let mut stdout = io::stdout().lock();
-        self.broken |= writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_err();
+        let written = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+        if let Err(error) = written {
+            self.broken.get_or_insert(error.kind());
+        }
     }
 }
 
-/// Notes what is new on a connection, and says whether there may be more.
-fn follow(seen: &SeenConnection, told: &mut Told, t_ms: u64, facts: &mut Vec<Fact>) -> bool {
+/// Notes what is new on a connection, as much as there is room for, and says whether there may be
+/// more.
+fn follow(seen: &SeenConnection, told: &mut Told, t_ms: u64, facts: &mut Facts) -> bool {
     let connection = seen.index;
     if seen.opened && !told.open {
         told.open = true;
@@ -144,15 +254,30 @@ fn follow(seen: &SeenConnection, told: &mut Told, t_ms: u64, facts: &mut Vec<Fac
         let (path, protocols) = (path.to_owned(), seen.protocols_offered.clone());
         facts.push(Fact::Open { t_ms, connection, path, protocols });
     }
-    let forgotten = seen.frames_forgotten;
-    let new = usize::try_from(told.frames.saturating_sub(forgotten)).unwrap_or(usize::MAX);
-    facts.extend(seen.frames.iter().skip(new).map(|frame| frame_fact(connection, frame)));
-    told.frames = forgotten + seen.frames.len() as u64;
+    let forgotten = seen.frames_forgotten.saturating_sub(told.frames);
+    if forgotten > 0 {
+        told.frames = seen.frames_forgotten;
+        let (connection, frames) = (Some(connection), Some(forgotten));
+        facts.push(Fact::Skipped { t_ms, connection, frames, connections: None });
+    }
+    let new = usize::try_from(told.frames - seen.frames_forgotten).unwrap_or(usize::MAX);
+    for frame in seen.frames.iter().skip(new) {
+        if !facts.has_room() {
+            return true;
+        }
+        told.frames += 1;
+        facts.bytes += frame.payload_len;
+        facts.push(frame_fact(connection, frame));
+    }
     let Some(end) = seen.ended else { return true };
     let t_ms = seen.ended_ms.map_or(t_ms, whole);
     let violations = seen.violations.clone();
     facts.push(Fact::End { t_ms, connection, how: end_word(end), violations });
     false
+}
+
+fn skipped_connections(t_ms: u64, count: u64) -> Fact {
+    Fact::Skipped { t_ms, connection: None, frames: None, connections: Some(count) }
 }
 
 fn frame_fact(connection: u64, frame: &SeenFrame) -> Fact {
@@ -226,6 +351,21 @@ fn tell(timeline: &mut Timeline, fact: &Fact) {
         }
         Fact::Down { .. } => timeline.note(Mark::Server, "is down: dials are refused"),
         Fact::Up { .. } => timeline.note(Mark::Server, "listens again"),
+        Fact::Skipped { connection, frames, connections, .. } => {
+            let text = match (connection, frames, connections) {
+                (Some(connection), Some(frames), _) => {
+                    format!("#{connection}  {frames} frames came too fast to be told")
+                }
+                (_, _, connections) => {
+                    let count = connections.unwrap_or_default();
+                    format!("{count} connections came too fast to be told whole")
+                }
+            };
+            timeline.note(Mark::Server, &text);
+        }
+        Fact::Error { message, times, .. } => {
+            timeline.note(Mark::Error, &format!("{}, {times} times", visible(message)));
+        }
     }
 }
 

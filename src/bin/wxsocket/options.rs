@@ -100,7 +100,9 @@ pub(crate) fn is_exposed(url: &str) -> bool {
 }
 
 fn is_near(host: &str) -> bool {
-    match host.parse() {
+    // A dot at the end names the root of all names, and changes nothing.
+    let host = host.strip_suffix('.').unwrap_or(host);
+    match host.parse().map(|ip: IpAddr| ip.to_canonical()) {
         Ok(IpAddr::V4(ip)) => {
             ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()
         }
@@ -114,7 +116,9 @@ fn is_near(host: &str) -> bool {
         Err(_) => {
             let host = host.to_ascii_lowercase();
             let zones = [".localhost", ".local", ".lan", ".internal", ".home.arpa"];
-            !host.contains('.') || zones.iter().any(|zone| host.ends_with(zone))
+            // `2130706433` and `0x7f000001` are other ways to write an IPv4 address.
+            let is_name = !host.starts_with(|first: char| first.is_ascii_digit());
+            is_name && !host.contains('.') || zones.iter().any(|zone| host.ends_with(zone))
         }
     }
 }
@@ -130,13 +134,25 @@ mod tests {
             "ws://127.0.0.1",
             "ws://192.168.1.2:9000?t=1",
             "ws://[::1]:9000/",
+            "ws://localhost.",
+            "ws://LOCALHOST.:9000/x",
+            "ws://printer.local.",
+            "ws://[::ffff:127.0.0.1]:9000",
+            "ws://[::ffff:192.168.1.2]",
             "ws://printer.local",
             "ws://server",
             "wss://example.com",
         ] {
             assert!(!is_exposed(near), "{near}");
         }
-        for far in ["ws://example.com/x", "WS://8.8.8.8", "ws://[2001:db8::1]/"] {
+        for far in [
+            "ws://example.com/x",
+            "ws://example.com.",
+            "WS://8.8.8.8",
+            "ws://134744072",
+            "ws://[2001:db8::1]/",
+            "ws://[::ffff:8.8.8.8]/",
+        ] {
             assert!(is_exposed(far), "{far}");
         }
     }

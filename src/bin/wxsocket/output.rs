@@ -1,8 +1,9 @@
 //! What `connect` prints: lines of JSON, or messages for a pipe and a timeline for people.
 
-use super::json;
+use super::escape::{printable, visible};
 use super::options::without_secrets;
-use super::timeline::{Mark, Timeline, visible};
+use super::timeline::{Mark, Timeline};
+use super::{json, say};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 use wxsocket::{CloseEvent, Message, SendOutcome, SocketEvent, WxError};
@@ -28,10 +29,13 @@ struct Waiting {
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
         let start = Instant::now();
+        let timeline = Timeline::on_stderr(start);
+        // A line that is rewritten would overwrite what is being typed.
+        let typed = io::stdin().is_terminal();
         Self {
             start,
             json,
-            timeline: Timeline::on_stderr(start),
+            timeline: if typed { timeline.without_live() } else { timeline },
             terminal: io::stdout().is_terminal(),
             waiting: None,
         }
@@ -48,7 +52,7 @@ impl Output {
     /// Something about the input, for people; never mixed into JSON.
     pub(crate) fn complain(&mut self, text: &str) {
         self.timeline.clear_live();
-        anstream::eprintln!("{text}");
+        say(text);
     }
 
     pub(crate) fn event(&mut self, event: &SocketEvent) -> io::Result<()> {
@@ -70,15 +74,15 @@ impl Output {
 
     fn message(&mut self, message: &Message) -> io::Result<()> {
         self.timeline.clear_live();
-        let bytes;
-        let text = match message {
-            Message::Text { text } => text,
-            Message::Binary { bytes: data } => {
-                bytes = json::hex(data);
-                &bytes
+        match message {
+            // What is text and what is bytes is told apart before it, where no server writes.
+            Message::Text { text } if self.terminal => print(&format!("< {}", printable(text))),
+            Message::Binary { bytes } if self.terminal => {
+                print(&format!("<bin {}", json::hex(bytes)))
             }
-        };
-        if self.terminal { print(&format!("< {}", printable(text))) } else { print(text) }
+            Message::Text { text } => print(text),
+            Message::Binary { bytes } => print(&json::hex(bytes)),
+        }
     }
 
     pub(crate) fn sent(&mut self, outcome: &Result<SendOutcome, WxError>) -> io::Result<()> {
@@ -93,6 +97,14 @@ impl Output {
         };
         self.timeline.note(Mark::Send, &text);
         Ok(())
+    }
+
+    /// Says why the input is not read any further.
+    pub(crate) fn input_waits(&mut self) {
+        if !self.json {
+            let text = "the queue is full: the input waits until the connection is open";
+            self.timeline.note(Mark::Send, text);
+        }
     }
 
     /// When the countdown wants to be rewritten.
@@ -137,17 +149,4 @@ fn print(line: &str) -> io::Result<()> {
     stdout.write_all(line.as_bytes())?;
     stdout.write_all(b"\n")?;
     stdout.flush()
-}
-
-/// All of a message, but nothing that a terminal would obey.
-fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() && c != '\n' && c != '\t' {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
 }

@@ -2,7 +2,7 @@
 
 use super::args::{DialFaults, ServeArgs, When};
 use super::observe::Observer;
-use super::{exit, interrupt, json, usage_error};
+use super::{exit, interrupt, json, lost_output, say, usage_error};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &ServeArgs) -> u8 {
     let server = match ScriptedServer::start_on(args.listen, script) {
         Ok(server) => server,
         Err(error) => {
-            anstream::eprintln!("cannot listen on {}: {error}", args.listen);
+            say(format_args!("cannot listen on {}: {error}", args.listen));
             return exit::FAILED;
         }
     };
@@ -31,13 +31,22 @@ pub(crate) fn run(args: &ServeArgs) -> u8 {
     stop_on_interrupt(&server, &stopped);
     let mut observer = Observer::new(args.json);
     announce(&mut observer, &server, args);
-    while !stopped.load(Ordering::SeqCst) && !observer.is_broken() {
-        server.wait_for(|seen| observer.look(seen) || stopped.load(Ordering::SeqCst), LONG);
+    while observer.broken().is_none() {
+        let patience = observer.patience().unwrap_or(LONG);
+        server.wait_for(|seen| observer.look(seen) || stopped.load(Ordering::SeqCst), patience);
         // Not under the server's lock: a terminal may be slow.
         observer.print();
+        if stopped.load(Ordering::SeqCst) {
+            // The ends of the connections that it has are told too.
+            server.shutdown();
+            while server.wait_for(|seen| observer.look(seen), Duration::ZERO) {
+                observer.print();
+            }
+            break;
+        }
     }
     server.shutdown();
-    exit::OK
+    observer.broken().map_or(exit::OK, |error| lost_output(error, exit::FAILED))
 }
 
 fn stop_on_interrupt(server: &Arc<ScriptedServer>, stopped: &Arc<AtomicBool>) {

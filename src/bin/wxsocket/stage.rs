@@ -1,7 +1,8 @@
 //! Where the demo plays: the client under observation, what it went through so far, and the
 //! means to say what must happen next.
 
-use super::timeline::{Mark, Timeline, quoted};
+use super::escape::quoted;
+use super::timeline::{Mark, Timeline};
 use clap::builder::styling::Style;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -73,6 +74,11 @@ impl Stage {
 
     pub(crate) fn plain(&mut self, style: Style, text: &str) {
         self.timeline.plain(style, text);
+    }
+
+    /// Why what is told reaches nobody, if that is so.
+    pub(crate) fn lost_output(&self) -> Option<std::io::ErrorKind> {
+        self.timeline.broken()
     }
 
     /// Says what the server is made to do.

@@ -1,14 +1,13 @@
 //! What happens, for people: one line each with the time since the start, in colour where there
 //! is a terminal, and below them one line that lives (a countdown).
 
+use super::escape::{quoted, visible};
 use super::units::readable;
 use clap::builder::styling::{AnsiColor, Style};
 use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
+use terminal_size::{Height, Width, terminal_size_of};
 use wxsocket::{CloseEvent, ErrorEvent, OpenEvent};
-
-/// The longest piece of anybody's text in a line.
-const MAX_SHOWN: usize = 200;
 
 /// The kind of a line: a word, and its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,38 +57,49 @@ impl Mark {
     }
 }
 
+/// How many columns there are for the living line; none: there is no such line.
+type Columns = Box<dyn Fn() -> Option<usize>>;
+
 /// Where the lines go.
 pub(crate) struct Timeline {
     start: Instant,
     out: Box<dyn Write>,
-    terminal: bool,
-    /// The living line is on the screen.
-    living: bool,
+    columns: Columns,
+    /// How many columns the living line takes on the screen; 0: it is not there.
+    living: usize,
     /// A column of its own after the time; empty: there is none.
     state: &'static str,
-    broken: bool,
+    /// Why the lines go nowhere any more.
+    broken: Option<io::ErrorKind>,
 }
 
 impl Timeline {
     pub(crate) fn on_stdout(start: Instant) -> Self {
-        Self::new(start, is_terminal(&io::stdout()), Box::new(anstream::stdout()))
+        let columns = live_columns(&io::stdout(), || terminal_size_of(io::stdout()));
+        Self::new(start, columns, Box::new(anstream::stdout()))
     }
 
     pub(crate) fn on_stderr(start: Instant) -> Self {
-        Self::new(start, is_terminal(&io::stderr()), Box::new(anstream::stderr()))
+        let columns = live_columns(&io::stderr(), || terminal_size_of(io::stderr()));
+        Self::new(start, columns, Box::new(anstream::stderr()))
     }
 
-    fn new(start: Instant, terminal: bool, out: Box<dyn Write>) -> Self {
-        Self { start, out, terminal, living: false, state: "", broken: false }
+    fn new(start: Instant, columns: Columns, out: Box<dyn Write>) -> Self {
+        Self { start, out, columns, living: 0, state: "", broken: None }
+    }
+
+    /// Without a living line from here on.
+    pub(crate) fn without_live(self) -> Self {
+        Self { columns: Box::new(|| None), ..self }
     }
 
     /// Whether a living line can be shown, and is worth refreshing.
     pub(crate) fn is_live(&self) -> bool {
-        self.terminal
+        (self.columns)().is_some()
     }
 
-    /// Whether the lines go nowhere any more: the reader of a pipe has left.
-    pub(crate) fn is_broken(&self) -> bool {
+    /// Why the lines go nowhere any more: the reader of a pipe has left, or a disk is full.
+    pub(crate) fn broken(&self) -> Option<io::ErrorKind> {
         self.broken
     }
 
@@ -100,9 +110,10 @@ impl Timeline {
 
     /// A line.
     pub(crate) fn note(&mut self, mark: Mark, text: &str) {
-        let line = self.line(mark, text);
         let clear = self.take_live();
-        self.write(&format!("{clear}{line}\n"));
+        let (word, style) = (mark.word(), mark.style());
+        let before = self.before();
+        self.write(&format!("{clear}{before}{style}{word:<10}{style:#}  {text}\n"));
     }
 
     /// A line that stands out, with no time: a title, a summary.
@@ -111,39 +122,51 @@ impl Timeline {
         self.write(&format!("{clear}{style}{text}{style:#}\n"));
     }
 
-    /// Rewrites the living line; does nothing where there is no terminal.
+    /// Rewrites the living line, cut to the width of the terminal: a line that wraps could not be
+    /// rewritten. Does nothing where the width is not known.
     pub(crate) fn live(&mut self, mark: Mark, text: &str) {
-        if self.terminal {
-            let line = self.line(mark, text);
-            self.write(&format!("\r{line}\x1b[K"));
-            self.living = true;
-        }
+        // The last column stays free: some terminals wrap as soon as it is written.
+        let Some(room) = (self.columns)().map(|columns| columns.saturating_sub(1)) else { return };
+        let style = mark.style();
+        let mut left = room;
+        let before = cut(&self.before(), &mut left);
+        let word = cut(&format!("{:<10}  ", mark.word()), &mut left);
+        let text = cut(text, &mut left);
+        let living = room - left;
+        // Spaces, and no escape sequence, which would be left out where there are no colours.
+        let rest = " ".repeat(self.living.saturating_sub(living).min(left));
+        self.write(&format!("\r{before}{style}{word}{style:#}{text}{rest}"));
+        self.living = living;
     }
 
     /// Makes room for something that is not ours.
     pub(crate) fn clear_live(&mut self) {
         let clear = self.take_live();
-        self.write(clear);
+        self.write(&clear);
     }
 
-    fn take_live(&mut self) -> &'static str {
-        if std::mem::take(&mut self.living) { "\r\x1b[K" } else { "" }
+    fn take_live(&mut self) -> String {
+        match std::mem::take(&mut self.living) {
+            0 => String::new(),
+            living => format!("\r{}\r", " ".repeat(living)),
+        }
     }
 
-    fn line(&self, mark: Mark, text: &str) -> String {
+    /// What stands before the word: the time, and the state if it is shown.
+    fn before(&self) -> String {
         let ms = self.start.elapsed().as_millis();
         let (seconds, ms) = (ms / 1_000, ms % 1_000);
-        let (word, style) = (mark.word(), mark.style());
-        let state = match self.state {
-            "" => String::new(),
-            state => format!("{state:<10}  "),
-        };
-        format!("{seconds:>5}.{ms:03}  {state}{style}{word:<10}{style:#}  {text}")
+        match self.state {
+            "" => format!("{seconds:>5}.{ms:03}  "),
+            state => format!("{seconds:>5}.{ms:03}  {state:<10}  "),
+        }
     }
 
     fn write(&mut self, text: &str) {
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
-        self.broken |= written.is_err();
+        if let Err(error) = written {
+            self.broken.get_or_insert(error.kind());
+        }
     }
 
     pub(crate) fn open(&mut self, event: &OpenEvent) {
@@ -195,47 +218,97 @@ impl Timeline {
     }
 }
 
+fn live_columns(
+    stream: &impl IsTerminal,
+    size: impl Fn() -> Option<(Width, Height)> + 'static,
+) -> Columns {
+    let terminal = is_terminal(stream);
+    Box::new(move || size().filter(|_| terminal).map(|(width, _)| usize::from(width.0)))
+}
+
 fn is_terminal(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Text of the other side, fit for a terminal: a server must not move the cursor or rename the
-/// window, and not fill the screen.
-pub(crate) fn visible(text: &str) -> String {
-    let mut shown = String::new();
-    for (count, c) in text.chars().enumerate() {
-        if count == MAX_SHOWN {
-            return format!("{shown}… ({} bytes)", text.len());
-        }
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
-    }
-    shown
-}
-
-/// As [`visible`], between quotation marks.
-pub(crate) fn quoted(text: &str) -> String {
-    match text.char_indices().nth(MAX_SHOWN) {
-        Some((end, _)) => format!("{:?}… ({} bytes)", &text[..end], text.len()),
-        None => format!("{text:?}"),
-    }
+/// As much of a text as there is room for. What is not ASCII counts as two columns, the widest
+/// that there is.
+fn cut(text: &str, left: &mut usize) -> String {
+    let fits = |c: &char| {
+        let width = if c.is_ascii() { 1 } else { 2 };
+        let fits = width <= *left;
+        *left = if fits { *left - width } else { 0 };
+        fits
+    };
+    text.chars().take_while(fits).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{Arc, Mutex};
 
-    #[test]
-    fn a_quotation_is_escaped_once() {
-        assert_eq!(quoted("a\rb\u{1b}\"c\\中"), r#""a\rb\u{1b}\"c\\中""#);
-        let long = "x".repeat(5_000);
-        assert!(quoted(&long).ends_with("x\"… (5000 bytes)"));
+    #[derive(Clone, Default)]
+    struct Screen(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Screen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Screen {
+        /// What was written, without colours.
+        fn text(&self) -> String {
+            let bytes = self.0.lock().expect("no panic").clone();
+            anstream::adapter::strip_bytes(&bytes).into_vec().try_into().expect("UTF-8")
+        }
+    }
+
+    fn timeline(columns: Option<usize>) -> (Timeline, Screen) {
+        let screen = Screen::default();
+        let columns: Columns = Box::new(move || columns);
+        (Timeline::new(Instant::now(), columns, Box::new(screen.clone())), screen)
     }
 
     #[test]
-    fn text_from_outside_cannot_drive_the_terminal() {
-        assert_eq!(visible("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
-        assert_eq!(visible("中文"), "中文");
-        let long = "x".repeat(5_000);
-        assert!(visible(&long).ends_with("… (5000 bytes)"));
+    fn the_living_line_fits_every_width() {
+        for columns in [0, 1, 5, 20, 40, 80] {
+            let (mut timeline, screen) = timeline(Some(columns));
+            timeline.set_state("waiting");
+            timeline.live(Mark::Wait, "attempt 1 in 10.0 s");
+            timeline.live(Mark::Wait, "中中中中中中中中中中中中中中中中中中中中");
+            timeline.clear_live();
+            for part in screen.text().split('\r') {
+                let wide: usize = part.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
+                assert!(wide <= columns.saturating_sub(1), "{columns}: {part:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_shorter_living_line_leaves_nothing_behind() {
+        let (mut timeline, screen) = timeline(Some(80));
+        timeline.live(Mark::Wait, "attempt 1 in 10.0 s");
+        timeline.live(Mark::Wait, "attempt 1 in 9.0 s");
+        timeline.note(Mark::Open, "now");
+        let text = screen.text();
+        let parts: Vec<&str> = text.split('\r').collect();
+        assert_eq!(parts[1].len(), parts[2].len(), "{text:?}");
+        assert!(parts[2].ends_with("9.0 s "), "{text:?}");
+        assert_eq!(parts[3].trim_end(), "", "{text:?}");
+        assert!(parts[4].ends_with("now\n"), "{text:?}");
+        assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn without_a_known_width_nothing_is_rewritten() {
+        let (mut timeline, screen) = timeline(None);
+        timeline.live(Mark::Wait, "attempt 1 in 10.0 s");
+        assert_eq!(screen.text(), "");
     }
 }

@@ -17,6 +17,8 @@ pub(super) enum Fault {
     DoubleDial,
     /// Does not let go of a connection before it dials the next.
     KeepConnection,
+    /// Takes what becomes of a dial that was given up for news of the one after it.
+    BelieveLateDial,
     DialAfterClose,
     DoubleOpen,
     MessageAfterClose,
@@ -55,6 +57,8 @@ pub(super) struct Broken {
     fault: Fault,
     outputs: VecDeque<Output>,
     transmits: VecDeque<Transmit>,
+    /// The number of the newest dial.
+    dial: u64,
     /// The phase before the newest input.
     before: Phase,
     over: bool,
@@ -81,6 +85,7 @@ impl Broken {
             fault,
             outputs: VecDeque::new(),
             transmits: VecDeque::new(),
+            dial: 0,
             before: Phase::Idle,
             over: false,
             said_close: false,
@@ -93,9 +98,7 @@ impl Broken {
     /// Takes what the sound machine wants done, and spoils it.
     fn spoil(&mut self, now: Instant) {
         self.now = now;
-        while let Some(output) = self.inner.poll() {
-            self.spoil_output(output);
-        }
+        self.inner.poll_all().into_iter().for_each(|output| self.spoil_output(output));
     }
 
     fn spoil_output(&mut self, mut output: Output) {
@@ -110,6 +113,9 @@ impl Broken {
                 _ => {}
             }
         }
+        if let Output::Dial { dial, .. } = &output {
+            self.dial = *dial;
+        }
         let lets_go = matches!(output, Output::Abort { .. } | Output::HangUp { .. });
         if self.fault != F::KeepConnection || !lets_go {
             self.outputs.push_back(output);
@@ -122,12 +128,18 @@ impl Broken {
         use Fault as F;
         let is_final = checker::is_final(&output);
         let extra = match (self.fault, &output) {
-            (F::DoubleDial, Output::Dial { epoch, attempt, .. }) => {
-                Output::Dial { epoch: epoch + 1, attempt: *attempt, last_failure: None }
-            }
-            (F::DialAfterClose, _) if is_final => {
-                Output::Dial { epoch: self.inner.epoch() + 1, attempt: 0, last_failure: None }
-            }
+            (F::DoubleDial, Output::Dial { epoch, dial, attempt, .. }) => Output::Dial {
+                epoch: epoch + 1,
+                dial: dial + 1,
+                attempt: *attempt,
+                last_failure: None,
+            },
+            (F::DialAfterClose, _) if is_final => Output::Dial {
+                epoch: self.inner.epoch() + 1,
+                dial: u64::MAX,
+                attempt: 0,
+                last_failure: None,
+            },
             (F::DoubleOpen, Output::Emit(Event::Open { .. }))
             | (F::DoubleError, Output::Emit(Event::Error { .. }))
             | (F::DoubleClose, Output::Emit(Event::Close { .. })) => output,
@@ -175,8 +187,11 @@ impl Broken {
 }
 
 impl Machine for Broken {
-    fn handle(&mut self, input: Input, now: Instant) {
+    fn handle(&mut self, mut input: Input, now: Instant) {
         self.before = self.inner.phase();
+        if let (Fault::BelieveLateDial, Input::Opened { dial }) = (self.fault, &mut input) {
+            *dial = self.dial;
+        }
         if self.fault != Fault::StayAway || !matches!(input, Input::Network(true) | Input::Resume) {
             self.inner.handle(input, now);
         }
@@ -197,8 +212,8 @@ impl Machine for Broken {
         self.spoil(now);
     }
 
-    fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+    fn poll_all(&mut self) -> VecDeque<Output> {
+        std::mem::take(&mut self.outputs)
     }
 
     fn poll_transmit(&mut self) -> Option<Transmit> {

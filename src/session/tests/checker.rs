@@ -23,6 +23,7 @@ pub(super) type Check = fn(&Trace<'_>) -> Verdict;
 
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("one connection at a time", one_connection_at_a_time),
+    ("only the newest dial is heard", only_the_newest_dial_is_heard),
     ("no dial after close", no_dial_after_close),
     ("at most one Open, and first", at_most_one_open_and_first),
     ("messages between Open and Close", messages_between_open_and_close),
@@ -90,35 +91,63 @@ fn wrong(step: &Step, output: &Output) -> String {
 
 /// From its dial on, a connection is there until its dial failed or we let go of it.
 fn one_connection_at_a_time(trace: &Trace<'_>) -> Verdict {
-    let (mut there, mut open, mut dials): (Option<u64>, _, _) = (None, None, 0);
+    let (mut there, mut open, mut dials): (Option<(u64, u64)>, _, _) = (None, false, 0);
     for step in trace.steps {
-        if let Stimulus::Input(Input::Failed { epoch, .. } | Input::GiveUp { epoch, .. }) =
+        if let Stimulus::Input(Input::DialFailed { dial, .. } | Input::GiveUp { dial, .. }) =
             &step.stimulus
-            && there == Some(*epoch)
-            // An open connection that failed still has a socket to drop.
-            && open != Some(*epoch)
         {
-            there = None;
+            there.take_if(|(_, number)| number == dial && !open);
         }
         for output in &step.outputs {
             match output {
-                Output::Dial { epoch, .. } => {
-                    if let Some(other) = there.replace(*epoch) {
+                Output::Dial { epoch, dial, .. } => {
+                    if let Some((other, _)) = there.replace((*epoch, *dial)) {
                         return Err(format!("{} beside {other}", wrong(step, output)));
                     }
+                    open = false;
                     dials += 1;
                 }
                 Output::Abort { epoch } | Output::HangUp { epoch, .. } => {
-                    if there.take() != Some(*epoch) {
+                    if there.take().map(|(epoch, _)| epoch) != Some(*epoch) {
                         return Err(format!("{}: it is not there", wrong(step, output)));
                     }
                 }
-                Output::Emit(Event::Open { epoch, .. }) => open = Some(*epoch),
+                Output::Emit(Event::Open { .. }) => open = true,
                 Output::Emit(_) => {}
             }
         }
     }
     Ok(dials)
+}
+
+/// Only the newest dial has a result. One that was given up for another may still end, and
+/// nobody hears how.
+fn only_the_newest_dial_is_heard(trace: &Trace<'_>) -> Verdict {
+    let (mut newest, mut judged) = (0, 0);
+    for step in trace.steps {
+        if let Stimulus::Input(
+            Input::Opened { dial }
+            | Input::DialFailed { dial, .. }
+            | Input::GiveUp { dial, .. }
+            | Input::DialProgress { dial },
+        ) = &step.stimulus
+            && *dial != newest
+        {
+            if let Some(output) = step.outputs.first() {
+                return Err(format!("{} because of dial {dial}", wrong(step, output)));
+            }
+            judged += 1;
+        }
+        for output in &step.outputs {
+            if let Output::Dial { dial, .. } = output {
+                if *dial <= newest {
+                    return Err(format!("{}: number {dial} was used", wrong(step, output)));
+                }
+                newest = *dial;
+            }
+        }
+    }
+    Ok(judged)
 }
 
 fn no_dial_after_close(trace: &Trace<'_>) -> Verdict {
@@ -191,6 +220,8 @@ fn exactly_one_close(trace: &Trace<'_>) -> Verdict {
     let mut newest = 0;
     for (step, output) in trace.outputs() {
         match output {
+            // Another dial for the same connection, which has not ended.
+            Output::Dial { epoch, .. } if *epoch == newest && !closes.contains_key(epoch) => {}
             Output::Dial { epoch, .. } => {
                 if newest > 0 && closes.get(&newest) != Some(&1) {
                     return Err(format!("{}, but {newest} had no Close", wrong(step, output)));
@@ -223,7 +254,7 @@ fn nothing_of_an_older_epoch(trace: &Trace<'_>) -> Verdict {
     for (step, output) in trace.outputs() {
         let epoch = match output {
             Output::Dial { epoch, .. } => {
-                if *epoch <= newest {
+                if *epoch < newest {
                     return Err(wrong(step, output));
                 }
                 *epoch

@@ -167,6 +167,7 @@ fn follow_dials(
 ) -> Result<(), String> {
     let Some(policy) = &trace.config.reconnect else { return Ok(()) };
     let (mut previous, mut dials, mut open_since, mut paused) = (None, 0, None, false);
+    let mut newest = 0;
     for step in trace.steps {
         if rearms(&step.stimulus, &mut paused) {
             (previous, dials) = (None, 0);
@@ -180,10 +181,19 @@ fn follow_dials(
                         (previous, dials) = (None, 0);
                     }
                 }
-                Output::Dial { attempt, .. } => {
+                // Another dial for the same connection is the same attempt, unless the counter
+                // was set back.
+                Output::Dial { epoch, attempt, .. } if *epoch == newest => {
+                    if previous.is_some_and(|previous| previous != *attempt) {
+                        let at = millis(step.at);
+                        return Err(format!("at {at} ms: {attempt} after {previous:?}"));
+                    }
+                    (previous, dials) = (Some(*attempt), dials.max(1));
+                }
+                Output::Dial { epoch, attempt, .. } => {
                     dials += 1;
                     judge(step, *attempt, previous, dials)?;
-                    previous = Some(*attempt);
+                    (previous, newest) = (Some(*attempt), *epoch);
                 }
                 _ => {}
             }

@@ -314,6 +314,36 @@ fn a_deadline_slept_through_is_one_more_question() {
     assert_eq!(sim.times("error 1 HeartbeatTimeout"), [3_612_500]);
 }
 
+/// The driver says so before it handles any deadline: one question, with the whole time of a
+/// probe, however little was left of the time for the older one.
+#[test]
+fn a_sleep_with_a_question_under_way_is_one_more_question() {
+    for asleep in [3_900, 4_000, 3_600_000] {
+        let mut sim = open(pinging(), Connection::opens(0));
+        sim.run_until(10_000);
+        sim.forget();
+        sim.sleep(asleep);
+        sim.input(Input::Woke);
+        sim.timeout();
+        let woke = 10_000 + asleep;
+        sim.expect(&[&format!("{woke} write Ping 2")]);
+        sim.run_for(60_000);
+        assert_eq!(sim.times("error 1 HeartbeatTimeout"), [woke + 2_500]);
+        assert_eq!(sim.times("dial 2"), [woke + 2_500]);
+    }
+}
+
+#[test]
+fn a_sleep_without_a_heartbeat_is_a_question_too() {
+    let mut sim = Sim::new(plain()).then(Connection::opens(0).ponging(50)).connected();
+    sim.run_until(1_000);
+    sim.sleep(3_600_000);
+    sim.input(Input::Woke);
+    sim.run_for(60_000);
+    assert_eq!(sim.times("write Ping 1"), [3_601_000]);
+    sim.never("error");
+}
+
 #[test]
 fn a_second_deadline_slept_through_is_death() {
     let mut sim = open(pinging(), Connection::opens(0));
@@ -370,6 +400,54 @@ fn a_change_of_the_network_asks_at_once_and_waits_briefly() {
             ["3000 write Ping 1", "5500 error 1 HeartbeatTimeout",]
         );
     }
+}
+
+/// The connection did not survive the change: nobody gains from waiting before the next one.
+#[test]
+fn a_probe_that_fails_is_followed_by_a_dial_at_once() {
+    for signal in signals() {
+        let mut sim = open(pinging(), Connection::opens(0));
+        sim.run_until(3_000);
+        sim.input(signal);
+        sim.run_until(6_000);
+        assert_eq!(
+            sim.only(&["error", "close", "dial 2"]),
+            [
+                "5500 error 1 HeartbeatTimeout",
+                r#"5500 close 1 1006 "heartbeat timeout" retry 1/- in 0"#,
+                "5500 dial 2 attempt 1",
+            ]
+        );
+    }
+    // A reset that the probe provokes is the same news.
+    let mut sim = open(pinging(), Connection::opens(0).dropping(3_100));
+    sim.run_until(3_000);
+    sim.input(Input::Network(true));
+    sim.run_until(4_000);
+    assert_eq!(sim.times("dial 2"), [3_100]);
+}
+
+/// Without a probe, or once it is answered, the delay is the policy's.
+#[test]
+fn only_an_unanswered_probe_hurries_the_next_dial() {
+    let server = || Connection::opens(0).ponging(50);
+    let mut sim = open(pinging(), server().dropping(3_100));
+    sim.run_until(3_000);
+    sim.input(Input::Network(true));
+    sim.run_until(5_000);
+    assert_eq!(sim.times("dial 2"), [4_100]);
+    // A close frame is an answer, too.
+    let mut sim = open(pinging(), Connection::opens(0).closing(3_100, 1001));
+    sim.run_until(3_000);
+    sim.input(Input::Network(true));
+    sim.run_until(5_000);
+    assert_eq!(sim.times("dial 2"), [4_100]);
+    // The question of a connection before is not the question of this one.
+    let mut sim = open(pinging(), Connection::opens(0)).always(Connection::opens(0).dropping(100));
+    sim.run_until(3_000);
+    sim.input(Input::Network(true));
+    sim.run_until(8_000);
+    assert_eq!(sim.times("dial")[1..4], [5_500, 6_600, 7_700]);
 }
 
 /// Five round trips, but at least 2.5 s and at most 10 s or the heartbeat's own patience.

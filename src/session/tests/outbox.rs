@@ -238,7 +238,7 @@ fn heartbeats_and_greetings_do_not_outlive_their_connection() {
     sim.run_until(500);
     sim.set_writable(true);
     sim.run_until(1_010);
-    assert_eq!(sim.only(&["write"]), ["1010 write hello"]);
+    assert_eq!(sim.only(&["write"]), ["500 write hello"]);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn buffered_amount_is_what_is_accepted_and_not_written() {
     let now = std::time::Instant::now();
     machine.send(text("12345"), now).expect("there is room");
     assert_eq!(machine.buffered_amount(), 5);
-    machine.handle(Input::Opened { epoch: 1 }, now);
+    machine.handle(Input::Opened { dial: 1 }, now);
     machine.send(text("123"), now).expect("there is room");
     assert_eq!(machine.buffered_amount(), 8);
     // Handed out, but for all we know still on its way.
@@ -270,7 +270,7 @@ fn greetings_and_heartbeats_are_not_buffered() {
     config.greeting = Some(text("hello"));
     let mut machine = crate::session::Session::new(config, super::sim::fixed(0.5));
     machine.handle(Input::Connect, now);
-    machine.handle(Input::Opened { epoch: 1 }, now);
+    machine.handle(Input::Opened { dial: 1 }, now);
     machine.handle_timeout(now + ms(10_000));
     assert!(machine.poll_transmit().is_some() && machine.poll_transmit().is_some());
     assert!(machine.poll_transmit().is_none());
@@ -302,7 +302,7 @@ fn a_million_empty_messages_are_bounded_as_memory() {
     let mut machine = crate::session::Session::new(plain(), super::sim::fixed(0.5));
     let now = std::time::Instant::now();
     machine.handle(Input::Connect, now);
-    machine.handle(Input::Opened { epoch: 1 }, now);
+    machine.handle(Input::Opened { dial: 1 }, now);
     let taken = (0..1_000_000).take_while(|_| machine.send(text(""), now).is_ok()).count();
     assert_eq!(taken, (16 << 20) / 64);
     assert_eq!(machine.buffered_amount(), 0);
@@ -329,7 +329,7 @@ fn what_is_handed_out_and_not_written_is_buffered() {
     let config = Config { max_buffered_bytes: 200, ..plain() };
     let mut machine = crate::session::Session::new(config, super::sim::fixed(0.5));
     machine.handle(Input::Connect, now);
-    machine.handle(Input::Opened { epoch: 1 }, now);
+    machine.handle(Input::Opened { dial: 1 }, now);
     machine.send(text(""), now).expect("nothing is buffered");
     assert!(machine.poll_transmit().is_some());
     let large = || text(&"x".repeat(201));
@@ -395,13 +395,13 @@ fn what_was_handed_out_is_never_handed_out_again() {
     let now = std::time::Instant::now();
     let mut machine = crate::session::Session::new(plain(), super::sim::fixed(0.5));
     machine.handle(Input::Connect, now);
-    machine.handle(Input::Opened { epoch: 1 }, now);
+    machine.handle(Input::Opened { dial: 1 }, now);
     machine.send(text("a"), now).expect("it is open");
     assert!(machine.poll_transmit().is_some());
     machine.handle(Input::CloseReceived { epoch: 1, code: Some(1001), reason: String::new() }, now);
     assert_eq!(machine.buffered_amount(), 0);
     machine.handle_timeout(now + ms(1_000));
-    machine.handle(Input::Opened { epoch: 2 }, now + ms(1_000));
+    machine.handle(Input::Opened { dial: 2 }, now + ms(1_000));
     assert_eq!(machine.poll_transmit(), None);
 }
 
@@ -412,11 +412,11 @@ fn whatever_ends_the_task_gives_back_what_was_never_sent() {
         ("close", |sim| sim.close(1000, "")),
         ("give up", |sim| {
             let failure = crate::session::Failure::new(ErrorKind::Stopped, "");
-            sim.input(Input::GiveUp { epoch: 1, failure });
+            sim.input(Input::GiveUp { dial: 1, failure });
         }),
         ("limit", |sim| {
             let failure = crate::session::Failure::new(ErrorKind::Dns, "");
-            sim.input(Input::Failed { epoch: 1, failure });
+            sim.input(Input::DialFailed { dial: 1, failure });
         }),
         ("offline without a policy", |sim| sim.input(Input::Network(false))),
     ];
@@ -439,7 +439,7 @@ fn bytes_on_their_way_count_towards_the_bound() {
     let config = Config { max_buffered_bytes: 2 * 64 + 20, ..plain() };
     let mut machine = crate::session::Session::new(config, super::sim::fixed(0.5));
     machine.handle(Input::Connect, now);
-    machine.handle(Input::Opened { epoch: 1 }, now);
+    machine.handle(Input::Opened { dial: 1 }, now);
     machine.send(text("twelve bytes"), now).expect("there is room");
     assert!(machine.poll_transmit().is_some());
     assert_eq!(machine.send(text("nine more"), now), Err(SendRefused::QueueFull));

@@ -1,8 +1,8 @@
 //! What must not cost a healthy connection its life, and what must not pile up.
 
 use super::script::{Connection, ms, text};
-use super::sim::{Sim, plain};
-use crate::session::{Config, Heartbeat, HeartbeatPayload, Input};
+use super::sim::{Sim, fixed, plain};
+use crate::session::{Config, Heartbeat, HeartbeatPayload, Input, Session};
 
 fn beating(reply_needed: bool) -> Config {
     let heartbeat = Heartbeat {
@@ -44,8 +44,8 @@ fn resuming_what_is_not_paused_changes_nothing() {
     sim.input(Input::Resume);
     assert!(sim.only(&["write"]).is_empty(), "nobody asked");
     let mut sim = Sim::new(plain()).always(Connection::hangs()).connected();
-    sim.input(Input::Failed {
-        epoch: 1,
+    sim.input(Input::DialFailed {
+        dial: 1,
         failure: crate::session::Failure::new(crate::session::ErrorKind::Refused, ""),
     });
     sim.input(Input::Resume);
@@ -62,6 +62,60 @@ fn questions_that_cannot_be_written_do_not_pile_up() {
     }
     sim.set_writable(true);
     assert_eq!(sim.only(&["write"]).len(), 1);
+}
+
+/// A peer that talks and does not read: every word is life, so the next heartbeat is always due.
+#[test]
+fn heartbeats_that_cannot_be_written_do_not_pile_up() {
+    for handed_out in [false, true] {
+        let now = std::time::Instant::now();
+        let mut machine = Session::new(beating(true), fixed(0.5));
+        machine.handle(Input::Connect, now);
+        machine.handle(Input::Opened { dial: 1 }, now);
+        let mut asked = 0;
+        for beat in 1..=3_600 {
+            machine.handle_timeout(now + ms(beat * 10_000));
+            let heard = Input::Received { epoch: 1, message: text("news") };
+            machine.handle(heard, now + ms(beat * 10_000 + 1));
+            // Into a buffer of the transport that is never written.
+            if handed_out {
+                asked += std::iter::from_fn(|| machine.poll_transmit()).count();
+            }
+        }
+        asked += std::iter::from_fn(|| machine.poll_transmit()).count();
+        assert_eq!(asked, 1, "{handed_out}");
+        // Once it is written the next one may be asked.
+        machine.handle(Input::Flushed, now + ms(36_001_000));
+        machine.handle_timeout(now + ms(36_010_000));
+        assert!(machine.poll_transmit().is_some());
+        assert!(machine.poll_transmit().is_none());
+    }
+}
+
+/// The answer proves that the question was written, whatever else still waits.
+#[test]
+fn after_the_answer_the_next_heartbeat_asks_again() {
+    let now = std::time::Instant::now();
+    let mut machine = Session::new(beating(true), fixed(0.5));
+    machine.handle(Input::Connect, now);
+    machine.handle(Input::Opened { dial: 1 }, now);
+    machine.handle_timeout(now + ms(10_000));
+    assert!(machine.poll_transmit().is_some());
+    machine.handle(Input::Received { epoch: 1, message: text("pong") }, now + ms(10_100));
+    machine.handle_timeout(now + ms(20_100));
+    assert!(machine.poll_transmit().is_some());
+}
+
+/// The greeting asks nothing.
+#[test]
+fn a_greeting_does_not_take_the_place_of_a_question() {
+    let config = Config { greeting: Some(text("hello")), ..beating(true) };
+    let mut sim = Sim::new(config).then(Connection::opens(10)).connected();
+    sim.set_writable(false);
+    sim.run_until(10);
+    sim.input(Input::Network(true));
+    sim.set_writable(true);
+    assert_eq!(sim.only(&["write"]), ["10 write hello", "10 write ping"]);
 }
 
 /// Where any message is an answer, the first one after the question measures the round trip.

@@ -107,7 +107,7 @@ fn a_heartbeat_is_flushed_by_itself() {
     let config = Config { heartbeat: Some(pinging()), ..plain() };
     let mut machine = crate::session::Session::new(config, super::sim::fixed(0.5));
     machine.handle(Input::Connect, now);
-    machine.handle(Input::Opened { epoch: 1 }, now);
+    machine.handle(Input::Opened { dial: 1 }, now);
     machine.handle_timeout(now + ms(10_000));
     machine.send(text("a"), now).expect("it is open");
     assert!(machine.wants_transmit() && machine.poll_transmit().is_some());

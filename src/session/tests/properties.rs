@@ -28,6 +28,7 @@ enum Move {
     Sleep(u64),
     Network(bool),
     Foreground(bool),
+    GraceOver,
     Pause,
     Resume,
     ReconnectNow,
@@ -44,7 +45,9 @@ enum Move {
 
 #[derive(Clone, Copy, Debug)]
 enum Heard {
+    Progress,
     Opened,
+    Refused,
     Message,
     Reply,
     Ping,
@@ -57,7 +60,9 @@ enum Heard {
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let heard = prop_oneof![
+        1 => Just(Heard::Progress),
         4 => Just(Heard::Opened),
+        2 => Just(Heard::Refused),
         4 => Just(Heard::Message),
         2 => Just(Heard::Reply),
         1 => Just(Heard::Ping),
@@ -75,6 +80,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         2 => (0..20_000_u64).prop_map(Move::Sleep),
         4 => any::<bool>().prop_map(Move::Network),
         4 => any::<bool>().prop_map(Move::Foreground),
+        1 => Just(Move::GraceOver),
         1 => Just(Move::Pause),
         2 => Just(Move::Resume),
         1 => Just(Move::ReconnectNow),
@@ -92,6 +98,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 fn connections() -> impl Strategy<Value = Vec<Connection>> {
     let one = (0..6_u32, 0..120_u64, 0..900_u64).prop_map(|(kind, dial, life)| match kind {
         0 => Connection::fails(dial, ErrorKind::Refused),
+        1 if life % 2 == 0 => Connection::fails_with(dial, refusal(401, true, None)),
         1 => Connection::fails_with(dial, refusal(503, true, Some(ms(life)))),
         2 => Connection::opens(dial).dropping(life),
         3 => Connection::opens(dial).ponging(life / 4).closing(life, 1001).deaf(),
@@ -130,6 +137,7 @@ fn policies() -> impl Strategy<Value = Option<ReconnectPolicy>> {
     let some = one.prop_map(|(backoff, max, stable, stops)| ReconnectPolicy {
         stable_after: ms(stable),
         stop_codes: if stops { vec![1001, 1002] } else { vec![] },
+        stop_statuses: if stops { vec![401] } else { vec![] },
         ..policy(backoff, max)
     });
     prop_oneof![1 => Just(None), 9 => some.prop_map(Some)]
@@ -163,6 +171,7 @@ fn configs() -> impl Strategy<Value = Config> {
             close_timeout: ms(close_timeout),
             background_grace: grace.map(ms),
             greeting: greets.then(|| Message::text("hello")),
+            can_refresh: greets,
         },
     )
 }
@@ -200,6 +209,7 @@ fn play<M: Machine>(sim: &mut Sim<M>, one: &Move, number: usize) {
         Move::Sleep(time) => sim.sleep(*time),
         Move::Network(available) => sim.input(Input::Network(*available)),
         Move::Foreground(foreground) => sim.input(Input::Foreground(*foreground)),
+        Move::GraceOver => sim.input(Input::GraceOver),
         Move::Pause => sim.input(Input::Pause),
         Move::Resume => sim.input(Input::Resume),
         Move::ReconnectNow => sim.input(Input::ReconnectNow),
@@ -213,15 +223,17 @@ fn play<M: Machine>(sim: &mut Sim<M>, one: &Move, number: usize) {
         Move::Timeout => sim.timeout(),
         Move::Hear(heard, older) => {
             let epoch = sim.machine.epoch().saturating_sub(*older);
-            sim.input(hear(*heard, epoch));
+            sim.input(hear(*heard, epoch, sim.dial.saturating_sub(*older)));
         }
     }
 }
 
-fn hear(heard: Heard, epoch: u64) -> Input {
+fn hear(heard: Heard, epoch: u64, dial: u64) -> Input {
     let failed = |kind| Failure::new(kind, "");
     match heard {
-        Heard::Opened => Input::Opened { epoch },
+        Heard::Progress => Input::DialProgress { dial },
+        Heard::Opened => Input::Opened { dial },
+        Heard::Refused => Input::DialFailed { dial, failure: failed(ErrorKind::Refused) },
         Heard::Message => Input::Received { epoch, message: Message::text("news") },
         Heard::Reply => Input::Received { epoch, message: Message::text("pong") },
         Heard::Ping => Input::Alive { epoch },
@@ -231,7 +243,7 @@ fn hear(heard: Heard, epoch: u64) -> Input {
         }
         Heard::Lost => Input::Failed { epoch, failure: failed(ErrorKind::ConnectionLost) },
         Heard::Broken => Input::Failed { epoch, failure: failed(ErrorKind::Protocol) },
-        Heard::GiveUp => Input::GiveUp { epoch, failure: failed(ErrorKind::Stopped) },
+        Heard::GiveUp => Input::GiveUp { dial, failure: failed(ErrorKind::Stopped) },
     }
 }
 
@@ -271,6 +283,7 @@ fn every_invariant_holds_in_every_life() {
 const FAULTS: &[(Fault, &str)] = &[
     (Fault::DoubleDial, "one connection at a time"),
     (Fault::KeepConnection, "one connection at a time"),
+    (Fault::BelieveLateDial, "only the newest dial is heard"),
     (Fault::DialAfterClose, "no dial after close"),
     (Fault::DoubleOpen, "at most one Open, and first"),
     (Fault::MessageAfterClose, "messages between Open and Close"),

@@ -18,7 +18,7 @@ pub(super) trait Machine {
     fn handle(&mut self, input: Input, now: Instant);
     fn send(&mut self, message: Message, now: Instant) -> Result<SendOutcome, SendRefused>;
     fn handle_timeout(&mut self, now: Instant);
-    fn poll(&mut self) -> Option<Output>;
+    fn poll_all(&mut self) -> VecDeque<Output>;
     fn poll_transmit(&mut self) -> Option<Transmit>;
     fn wants_transmit(&self) -> bool;
     fn next_timeout(&self) -> Option<Instant>;
@@ -37,8 +37,8 @@ impl Machine for Session {
     fn handle_timeout(&mut self, now: Instant) {
         Session::handle_timeout(self, now);
     }
-    fn poll(&mut self) -> Option<Output> {
-        Session::poll(self)
+    fn poll_all(&mut self) -> VecDeque<Output> {
+        Session::poll_all(self)
     }
     fn poll_transmit(&mut self) -> Option<Transmit> {
         Session::poll_transmit(self)
@@ -100,6 +100,8 @@ pub(super) struct Sim<M: Machine = Session> {
     now: Duration,
     script: VecDeque<Connection>,
     otherwise: Connection,
+    /// The number of the newest dial.
+    pub(super) dial: u64,
     current: Option<(u64, Connection)>,
     coming: Vec<(Duration, Input)>,
     /// Where the part of the record begins that the test looks at.
@@ -130,6 +132,7 @@ impl<M: Machine> Sim<M> {
             now: Duration::ZERO,
             script: VecDeque::new(),
             otherwise: Connection::hangs(),
+            dial: 0,
             current: None,
             coming: vec![],
             mark: 0,
@@ -159,13 +162,13 @@ impl<M: Machine> Sim<M> {
 
     pub(super) fn input(&mut self, input: Input) {
         let opened = match &input {
-            Input::Opened { epoch } => Some(*epoch),
+            Input::Opened { dial } => Some(*dial),
             _ => None,
         };
         self.machine.handle(input.clone(), self.instant());
         self.record(Stimulus::Input(input));
-        if let Some(epoch) = opened {
-            self.begin_acts(epoch);
+        if let Some(dial) = opened {
+            self.begin_acts(dial);
         }
     }
 
@@ -239,7 +242,7 @@ impl<M: Machine> Sim<M> {
 
     fn record(&mut self, stimulus: Stimulus) {
         let phase = self.machine.phase();
-        let outputs: Vec<Output> = std::iter::from_fn(|| self.machine.poll()).collect();
+        let outputs: Vec<Output> = self.machine.poll_all().into();
         let wanted_transmit = self.machine.wants_transmit();
         let written: Vec<Transmit> = match self.writable {
             true => std::iter::from_fn(|| self.machine.poll_transmit()).collect(),
@@ -267,20 +270,22 @@ impl<M: Machine> Sim<M> {
 
     fn perform(&mut self, output: Output) {
         // What was asked to be dropped goes on talking: the machine must not listen.
-        let Output::Dial { epoch, .. } = output else { return };
+        let Output::Dial { epoch, dial, .. } = output else { return };
         let connection = self.script.pop_front().unwrap_or_else(|| self.otherwise.clone());
         match connection.dial.clone() {
-            Dial::Opens(after) => self.later(after, Input::Opened { epoch }),
-            Dial::Fails(after, failure) => self.later(after, Input::Failed { epoch, failure }),
-            Dial::GivesUp(after, failure) => self.later(after, Input::GiveUp { epoch, failure }),
+            Dial::Opens(after) => self.later(after, Input::Opened { dial }),
+            Dial::Fails(after, failure) => {
+                self.later(after, Input::DialFailed { dial, failure });
+            }
+            Dial::GivesUp(after, failure) => self.later(after, Input::GiveUp { dial, failure }),
             Dial::Hangs => {}
         }
-        self.current = Some((epoch, connection));
+        (self.dial, self.current) = (dial, Some((epoch, connection)));
     }
 
     fn begin_acts(&mut self, opened: u64) {
         let Some((epoch, connection)) = self.current.clone() else { return };
-        if epoch != opened {
+        if self.dial != opened {
             return;
         }
         for (after, act) in connection.acts {
@@ -368,6 +373,7 @@ pub(super) fn plain() -> Config {
         close_timeout: ms(3_000),
         background_grace: None,
         greeting: None,
+        can_refresh: false,
     }
 }
 

@@ -7,6 +7,7 @@ use super::timeline::name;
 use crate::session::{
     Config, ErrorKind, Failure, Heartbeat, HeartbeatPayload, Input, Phase, ReadyState,
 };
+use bytes::Bytes;
 
 /// The ways to be. Suspended has three reasons, and each ends differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,7 @@ const TABLE: &[Row] = {
     (S::Connecting, T::GiveUp, "Closed", &["error 2 Stopped", r#"close 2 1006 "" final"#]),
     (S::Connecting, T::Offline, "Suspended", &["abort 2", "error 2 Interrupted", r#"close 2 1006 "interrupted" retry 1/- held"#]),
     (S::Connecting, T::BackgroundAndGrace, "Suspended", &["abort 2", "error 2 Interrupted", r#"close 2 1006 "interrupted" retry 1/- held"#]),
+    (S::Connecting, T::Woke, "Connecting", &["abort 2", "dial 2 attempt 1"]),
     (S::Connecting, T::Pause, "Suspended", &["abort 2", "error 2 Interrupted", r#"close 2 1006 "paused" retry 1/- held"#]),
 
     (S::Waiting, T::Close, "Closed", &[r#"close 2 4000 "bye" final"#]),
@@ -186,7 +188,7 @@ fn in_state(state: State) -> Sim {
         sim.run_for(1_000);
     }
     if matches!(state, State::Open | State::Closing | State::Closed) {
-        sim.input(Input::Opened { epoch: 2 });
+        sim.input(Input::Opened { dial: 2 });
     }
     match state {
         State::Paused => sim.input(Input::Pause),
@@ -210,11 +212,16 @@ fn in_state(state: State) -> Sim {
 
 fn pull(sim: &mut Sim, trigger: Trigger) {
     let epoch = sim.machine.epoch();
-    let failed = |kind| Input::Failed { epoch, failure: Failure::new(kind, "") };
+    let dial = sim.dial;
+    let is_dialling = sim.machine.phase() == Phase::Connecting;
+    let failed = |kind| match Failure::new(kind, "") {
+        failure if is_dialling => Input::DialFailed { dial, failure },
+        failure => Input::Failed { epoch, failure },
+    };
     match trigger {
         Trigger::Connect => sim.input(Input::Connect),
         Trigger::Close => sim.close(4000, "bye"),
-        Trigger::Opened => sim.input(Input::Opened { epoch }),
+        Trigger::Opened => sim.input(Input::Opened { dial }),
         Trigger::Received => sim.input(Input::Received { epoch, message: text("hi") }),
         Trigger::Alive => sim.input(Input::Alive { epoch }),
         Trigger::Ponged => sim.input(Input::Ponged { epoch, payload: vec![0].into() }),
@@ -224,7 +231,7 @@ fn pull(sim: &mut Sim, trigger: Trigger) {
         Trigger::Lost => sim.input(failed(ErrorKind::ConnectionLost)),
         Trigger::BadUtf8 => sim.input(failed(ErrorKind::InvalidUtf8)),
         Trigger::GiveUp => {
-            sim.input(Input::GiveUp { epoch, failure: Failure::new(ErrorKind::Stopped, "") });
+            sim.input(Input::GiveUp { dial, failure: Failure::new(ErrorKind::Stopped, "") });
         }
         Trigger::Offline => sim.input(Input::Network(false)),
         Trigger::Online => sim.input(Input::Network(true)),
@@ -244,21 +251,58 @@ fn pull(sim: &mut Sim, trigger: Trigger) {
             sim.timeout();
         }
         Trigger::IdleTimer => sim.timeout(),
-        Trigger::Stale => stale(sim, epoch.saturating_sub(1)),
+        Trigger::Stale => stale(sim, epoch.saturating_sub(1), dial.saturating_sub(1)),
         Trigger::ReadPaused => sim.input(Input::ReadPaused(true)),
         Trigger::Flushed => sim.input(Input::Flushed),
     }
 }
 
-fn stale(sim: &mut Sim, epoch: u64) {
+fn stale(sim: &mut Sim, epoch: u64, dial: u64) {
     let failure = Failure::new(ErrorKind::ConnectionLost, "");
-    sim.input(Input::Opened { epoch });
+    sim.input(Input::DialProgress { dial });
+    sim.input(Input::Opened { dial });
+    sim.input(Input::DialFailed { dial, failure: failure.clone() });
     sim.input(Input::Received { epoch, message: text("old") });
     sim.input(Input::Alive { epoch });
     sim.input(Input::Ponged { epoch, payload: vec![0].into() });
     sim.input(Input::CloseReceived { epoch, code: None, reason: String::new() });
     sim.input(Input::Failed { epoch, failure: failure.clone() });
-    sim.input(Input::GiveUp { epoch, failure });
+    sim.input(Input::GiveUp { dial, failure });
+}
+
+/// What an older connection says changes nothing: no output, no deadline, no count.
+#[test]
+fn an_older_connection_has_no_say() {
+    let lost = || Failure::new(ErrorKind::ConnectionLost, "");
+    // It would be the answer to the question that is under way.
+    let pong = || Bytes::from_static(&[0, 0, 0, 1]);
+    for epoch in [0, 1, 3] {
+        let of_connection = [
+            Input::Received { epoch, message: text("old") },
+            Input::Alive { epoch },
+            Input::Ponged { epoch, payload: pong() },
+            Input::CloseReceived { epoch, code: None, reason: String::new() },
+            Input::Failed { epoch, failure: lost() },
+        ];
+        let of_dial = [
+            Input::DialProgress { dial: epoch },
+            Input::Opened { dial: epoch },
+            Input::DialFailed { dial: epoch, failure: lost() },
+            Input::GiveUp { dial: epoch, failure: lost() },
+        ];
+        for input in of_connection.into_iter().chain(of_dial) {
+            for state in [State::Connecting, State::Open, State::Closing] {
+                let mut sim = in_state(state);
+                sim.input(Input::Network(true));
+                sim.forget();
+                let before = (sim.machine.phase(), sim.next_timeout(), sim.machine.counters());
+                sim.input(input.clone());
+                let after = (sim.machine.phase(), sim.next_timeout(), sim.machine.counters());
+                assert_eq!(after, before, "{state:?} × {input:?}");
+                sim.expect(&[]);
+            }
+        }
+    }
 }
 
 fn ready_state(phase: &str) -> ReadyState {
@@ -360,6 +404,83 @@ fn the_grace_in_the_background_ends_once() {
     assert_eq!(sim.times("hang up"), [6_000]);
     sim.input(Input::Foreground(true));
     assert_eq!(sim.times("dial"), [14_000]);
+}
+
+/// The operating system gave the app less time than the grace.
+#[test]
+fn the_grace_ends_early_when_the_app_is_about_to_be_suspended() {
+    let mut open = in_state(State::Open);
+    open.input(Input::Foreground(false));
+    open.run_for(2_000);
+    open.input(Input::GraceOver);
+    open.input(Input::GraceOver);
+    open.run_for(10_000);
+    assert_eq!(open.times("hang up"), [3_000]);
+    assert_eq!(name(open.machine.phase()), "Suspended");
+    open.input(Input::Foreground(true));
+    assert_eq!(open.times("dial"), [13_000]);
+
+    let mut waiting = in_state(State::Waiting);
+    waiting.input(Input::Foreground(false));
+    waiting.input(Input::GraceOver);
+    assert_eq!(name(waiting.machine.phase()), "Suspended");
+    assert_eq!(waiting.next_timeout(), None);
+}
+
+/// In the foreground, and in a task that keeps its connection, no grace is running.
+#[test]
+fn a_grace_that_does_not_run_cannot_end() {
+    let mut front = in_state(State::Open);
+    front.input(Input::GraceOver);
+    front.expect(&[]);
+    front.input(Input::Foreground(false));
+    front.input(Input::Foreground(true));
+    front.forget();
+    front.input(Input::GraceOver);
+    front.expect(&[]);
+
+    let keeps = Config { background_grace: None, ..config() };
+    let mut sim = Sim::new(keeps).always(Connection::opens(0));
+    sim.input(Input::Connect);
+    sim.run_for(0);
+    sim.forget();
+    sim.input(Input::Foreground(false));
+    sim.input(Input::GraceOver);
+    sim.expect(&[]);
+}
+
+/// Nothing is begun that would be interrupted at once.
+#[test]
+fn a_grace_that_ended_in_sleep_comes_first() {
+    for (state, said) in [
+        (State::Waiting, vec![]),
+        (State::Connecting, vec!["abort 2", "error 2 Interrupted", "close 2 1006"]),
+        (State::Open, vec!["hang up 2", "close 2 1006"]),
+    ] {
+        let mut sim = in_state(state);
+        sim.input(Input::Foreground(false));
+        sim.sleep(60_000);
+        sim.input(Input::Woke);
+        sim.timeout();
+        let lines = sim.timeline();
+        assert_eq!(lines.len(), said.len(), "{state:?}: {lines:?}");
+        for (line, said) in lines.iter().zip(said) {
+            assert!(line.contains(said), "{state:?}: {lines:?}");
+        }
+        assert_eq!(name(sim.machine.phase()), "Suspended");
+        assert_eq!(sim.next_timeout(), None);
+    }
+}
+
+/// The time to close is over when the device wakes up.
+#[test]
+fn a_close_that_was_due_in_sleep_is_due_at_once() {
+    let mut sim = in_state(State::Closing);
+    sim.sleep(60_000);
+    sim.input(Input::Woke);
+    sim.expect(&[]);
+    sim.timeout();
+    assert_eq!(sim.only(&["close"]), [r#"61000 close 2 3000 "first" final"#]);
 }
 
 #[test]

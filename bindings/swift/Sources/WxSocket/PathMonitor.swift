@@ -1,4 +1,4 @@
-// Compiled only where Network exists; it has not run on Linux.
+// Compiled only where Network exists. On Linux the tests compile it against a fake of it.
 #if canImport(Network)
 import Foundation
 import Network

@@ -104,6 +104,12 @@ public final class SocketTask: Sendable {
     /// Tells whether the app is in the foreground; see `AppLifecycle`, and `background` in the options.
     public func setForeground(_ foreground: Bool) { native.setForeground(foreground: foreground) }
 
+    /// From leaving the foreground to hanging up; nil: it keeps its connection in the background.
+    var backgroundGrace: Duration? { native.backgroundGraceMs().map { .milliseconds($0) } }
+
+    /// In the background, hangs up now instead of at the end of its grace; see `AppLifecycle`.
+    func endBackgroundGrace() { native.endBackgroundGrace() }
+
     // MARK: Asking
 
     /// The WebSocket API's `readyState`; `.closed` is final.

@@ -626,6 +626,10 @@ fileprivate struct FfiConverterData: FfiConverterRustBuffer {
 /**
  * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
  * messages in one call.
+ *
+ * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
+ * have told everybody, and false when that goes on after they return: then no other call comes
+ * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
  */
 public protocol BatchListener: AnyObject, Sendable {
     
@@ -633,23 +637,27 @@ public protocol BatchListener: AnyObject, Sendable {
      * Messages arrived on connection `epoch`. For each, in order: a byte (0: text, 1: binary),
      * the length of the payload as a big-endian 32-bit number, the payload.
      */
-    func onMessages(epoch: Int64, packed: Data) throws 
+    func onMessages(epoch: Int64, packed: Data) throws  -> Bool
     
     /**
      * Anything else happened, or a message of more than 4 KiB arrived.
      */
-    func onEvent(event: SocketEvent) throws 
+    func onEvent(event: SocketEvent) throws  -> Bool
     
     /**
-     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
-     * that is over by the time it would be told is not told.
+     * `SocketTask::wake_listener` was called. No event is under way: what
+     * `SocketTask::present_state` says holds until this returns.
      */
-    func onState(state: SocketState) throws 
+    func onWake() throws 
     
 }
 /**
  * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
  * messages in one call.
+ *
+ * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
+ * have told everybody, and false when that goes on after they return: then no other call comes
+ * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
  */
 open class BatchListenerImpl: BatchListener, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -708,37 +716,38 @@ open class BatchListenerImpl: BatchListener, @unchecked Sendable {
      * Messages arrived on connection `epoch`. For each, in order: a byte (0: text, 1: binary),
      * the length of the payload as a big-endian 32-bit number, the payload.
      */
-open func onMessages(epoch: Int64, packed: Data)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
+open func onMessages(epoch: Int64, packed: Data)throws  -> Bool  {
+    return try  FfiConverterBool.lift(try rustCallWithError(FfiConverterTypeListenerError_lift) {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_batchlistener_on_messages(
             self.uniffiCloneHandle(),
         FfiConverterInt64.lower(epoch),
         FfiConverterData.lower(packed),uniffiCallStatus
     )
-}
+})
 }
     
     /**
      * Anything else happened, or a message of more than 4 KiB arrived.
      */
-open func onEvent(event: SocketEvent)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
+open func onEvent(event: SocketEvent)throws  -> Bool  {
+    return try  FfiConverterBool.lift(try rustCallWithError(FfiConverterTypeListenerError_lift) {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_batchlistener_on_event(
             self.uniffiCloneHandle(),
         FfiConverterTypeSocketEvent_lower(event),uniffiCallStatus
     )
-}
+})
 }
     
     /**
-     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
-     * that is over by the time it would be told is not told.
+     * `SocketTask::wake_listener` was called. No event is under way: what
+     * `SocketTask::present_state` says holds until this returns.
      */
-open func onState(state: SocketState)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
+open func onWake()throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
         uniffiCallStatus in
-    uniffi_wxsocket_fn_method_batchlistener_on_state(
-            self.uniffiCloneHandle(),
-        FfiConverterTypeSocketState_lower(state),uniffiCallStatus
+    uniffi_wxsocket_fn_method_batchlistener_on_wake(
+            self.uniffiCloneHandle(),uniffiCallStatus
     )
 }
 }
@@ -775,11 +784,11 @@ fileprivate struct UniffiCallbackInterfaceBatchListener {
             uniffiHandle: UInt64,
             epoch: Int64,
             packed: RustBuffer,
-            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiOutReturn: UnsafeMutablePointer<Int8>,
             uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
         ) in
             let makeCall = {
-                () throws -> () in
+                () throws -> Bool in
                 guard let uniffiObj = try? FfiConverterTypeBatchListener.handleMap.get(handle: uniffiHandle) else {
                     throw UniffiInternalError.unexpectedStaleHandle
                 }
@@ -790,7 +799,7 @@ fileprivate struct UniffiCallbackInterfaceBatchListener {
             }
 
             
-            let writeReturn = { () }
+            let writeReturn = { uniffiOutReturn.pointee = FfiConverterBool.lower($0) }
             uniffiTraitInterfaceCallWithError(
                 callStatus: uniffiCallStatus,
                 makeCall: makeCall,
@@ -801,11 +810,11 @@ fileprivate struct UniffiCallbackInterfaceBatchListener {
         onEvent: { (
             uniffiHandle: UInt64,
             event: RustBuffer,
-            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiOutReturn: UnsafeMutablePointer<Int8>,
             uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
         ) in
             let makeCall = {
-                () throws -> () in
+                () throws -> Bool in
                 guard let uniffiObj = try? FfiConverterTypeBatchListener.handleMap.get(handle: uniffiHandle) else {
                     throw UniffiInternalError.unexpectedStaleHandle
                 }
@@ -815,7 +824,7 @@ fileprivate struct UniffiCallbackInterfaceBatchListener {
             }
 
             
-            let writeReturn = { () }
+            let writeReturn = { uniffiOutReturn.pointee = FfiConverterBool.lower($0) }
             uniffiTraitInterfaceCallWithError(
                 callStatus: uniffiCallStatus,
                 makeCall: makeCall,
@@ -823,9 +832,8 @@ fileprivate struct UniffiCallbackInterfaceBatchListener {
                 lowerError: FfiConverterTypeListenerError_lower
             )
         },
-        onState: { (
+        onWake: { (
             uniffiHandle: UInt64,
-            state: RustBuffer,
             uniffiOutReturn: UnsafeMutableRawPointer,
             uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
         ) in
@@ -834,8 +842,7 @@ fileprivate struct UniffiCallbackInterfaceBatchListener {
                 guard let uniffiObj = try? FfiConverterTypeBatchListener.handleMap.get(handle: uniffiHandle) else {
                     throw UniffiInternalError.unexpectedStaleHandle
                 }
-                return try uniffiObj.onState(
-                     state: try FfiConverterTypeSocketState_lift(state)
+                return try uniffiObj.onWake(
                 )
             }
 
@@ -934,7 +941,8 @@ public protocol BeforeConnect: AnyObject, Sendable {
     
     /**
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `last_error` is what ended the previous connection, if it failed.
+     * connection; `last_error` is what ended the previous connection, if it failed. When HTTP
+     * 401 or 403 would end the task, this is called once more first: for a new token.
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
      * as it has after an error, and what comes later is not heard. It is called on a thread of
@@ -1001,7 +1009,8 @@ open class BeforeConnectImpl: BeforeConnect, @unchecked Sendable {
     
     /**
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `last_error` is what ended the previous connection, if it failed.
+     * connection; `last_error` is what ended the previous connection, if it failed. When HTTP
+     * 401 or 403 would end the task, this is called once more first: for a new token.
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
      * as it has after an error, and what comes later is not heard. It is called on a thread of
@@ -1859,6 +1868,12 @@ public func FfiConverterTypeSocketListener_lower(_ value: SocketListener) -> UIn
 public protocol SocketTaskProtocol: AnyObject, Sendable {
     
     /**
+     * Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+     * connection in the background.
+     */
+    func backgroundGraceMs()  -> Int64?
+    
+    /**
      * Bytes of payload accepted and not yet written to the socket.
      */
     func bufferedAmount()  -> Int64
@@ -1875,6 +1890,13 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func close(code: Int32, reason: String) throws 
     
     /**
+     * Tells that the operating system suspends the app soon: a task that is in the background
+     * and waits for the end of its grace hangs up now (1001 to the server, 1006 "interrupted"
+     * to the app). Any other task is left as it is.
+     */
+    func endBackgroundGrace() 
+    
+    /**
      * The events, for a thread that takes them itself instead of a listener.
      */
     func events()  -> EventStream
@@ -1883,9 +1905,22 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
      * Has its events come out of `next_turn` together with those of other tasks, and gives
      * the number it goes by there. For a language that has its own threads for all tasks;
      * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `end_turn` once the number is known to whoever takes turns.
+     * ended with `end_turn` once the number is known to whoever takes turns. Events come once
+     * `listen` says what is wanted.
      */
     func joinTurns()  -> Int64
+    
+    /**
+     * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
+     * too. For a batch listener and for turns, which serve many listeners; called from `on_wake`
+     * or within a turn, once that listener is in its place.
+     *
+     * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
+     * is not read and no dial begins. While only opens, errors and closes are listened to, the
+     * newest 256 messages of the present connection (at most 1 MiB) are kept for the first
+     * listener of messages. Nobody can stop listening: what comes is then for those who stay.
+     */
+    func listen(messages: Bool) 
     
     /**
      * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
@@ -1894,14 +1929,23 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func pause() 
     
     /**
+     * What somebody who begins to listen now hears first: the open if the connection is open;
+     * else the last close, and before it the error that led there, if one did. As of the event
+     * that the batch listener or the turn was given last; exact within `on_wake`, within a
+     * turn, and while a call or a turn is being told to its listeners.
+     */
+    func presentState()  -> [SocketEvent]
+    
+    /**
      * The WebSocket API's `readyState`; `Closed` is final.
      */
     func readyState()  -> ReadyState
     
     /**
      * Stops waiting: dials now, with a fresh counter of attempts, whatever holds the task
-     * back. A dial under way goes on; an open connection is asked for a sign of life and
-     * replaced only if it gives none.
+     * back. A dial under way goes on, unless it has passed no step (name, TCP, TLS) for 2 s:
+     * then it is begun again, which uses up no attempt. An open connection is asked for a sign
+     * of life and, if it gives none, replaced at once.
      */
     func reconnectNow() 
     
@@ -1909,6 +1953,11 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
      * Undoes `pause`: dials at once.
      */
     func resume() 
+    
+    /**
+     * The batch listener, which answered false, has told everybody: the next call may come.
+     */
+    func resumeDelivery() 
     
     /**
      * Sends a binary message; otherwise as `send_text`. The bytes are copied before it
@@ -1924,28 +1973,39 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func sendText(text: String) throws  -> SendOutcome
     
     /**
-     * As `set_listener`, for a listener that takes many messages in one call.
+     * As `set_listener`, for a listener that takes many messages in one call and serves others.
+     * It hears nothing before `listen` says what those others want to hear.
      */
     func setBatchListener(listener: BatchListener) 
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back dials at once, or asks an open connection for a sign of life.
+     * back does what `reconnect_now` does, unless something else holds the task back.
      */
     func setForeground(foreground: Bool) 
     
     /**
-     * Sets who is told from now on, beginning with whatever has not been told yet. A second
-     * listener replaces the first.
+     * Sets who is told from now on. The first listener hears everything from the first event
+     * on. A later one takes the place of the one before; it hears the present state first (the
+     * open, if the connection is open; else the last close, and its error if there was one),
+     * then whatever has not been told yet. After this returns the one before is not called
+     * again, but for a call that is under way.
      */
     func setListener(listener: SocketListener) 
     
     /**
      * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up; with one (or a new one) the task dials at once, or asks an
-     * open connection for a sign of life.
+     * and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
+     * under way again, or asks an open connection for a sign of life and, if it gives none,
+     * replaces it at once. To be called for each change and not more often: at most 5 dials of
+     * a connection are begun again.
      */
     func setNetwork(available: Bool) 
+    
+    /**
+     * Sets who hears where the task is in its life, beginning with how things are now.
+     */
+    func setWatcher(watcher: SocketWatcher) 
     
     /**
      * Where it is in its life; finer than `ready_state`.
@@ -1956,6 +2016,12 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
      * What has happened so far.
      */
     func stats()  -> SocketStats
+    
+    /**
+     * Has the batch listener's `on_wake` called, between two events. False: it was told the end
+     * and is let go; `present_state` holds for good.
+     */
+    func wakeListener()  -> Bool
     
 }
 /**
@@ -2018,6 +2084,19 @@ open class SocketTask: SocketTaskProtocol, @unchecked Sendable {
 
     
     /**
+     * Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+     * connection in the background.
+     */
+open func backgroundGraceMs() -> Int64?  {
+    return try!  FfiConverterOptionInt64.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_background_grace_ms(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
      * Bytes of payload accepted and not yet written to the socket.
      */
 open func bufferedAmount() -> Int64  {
@@ -2049,6 +2128,19 @@ open func close(code: Int32, reason: String)throws   {try rustCallWithError(FfiC
 }
     
     /**
+     * Tells that the operating system suspends the app soon: a task that is in the background
+     * and waits for the end of its grace hangs up now (1001 to the server, 1006 "interrupted"
+     * to the app). Any other task is left as it is.
+     */
+open func endBackgroundGrace()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_end_background_grace(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+    
+    /**
      * The events, for a thread that takes them itself instead of a listener.
      */
 open func events() -> EventStream  {
@@ -2064,7 +2156,8 @@ open func events() -> EventStream  {
      * Has its events come out of `next_turn` together with those of other tasks, and gives
      * the number it goes by there. For a language that has its own threads for all tasks;
      * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `end_turn` once the number is known to whoever takes turns.
+     * ended with `end_turn` once the number is known to whoever takes turns. Events come once
+     * `listen` says what is wanted.
      */
 open func joinTurns() -> Int64  {
     return try!  FfiConverterInt64.lift(try! rustCall() {
@@ -2073,6 +2166,25 @@ open func joinTurns() -> Int64  {
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
+}
+    
+    /**
+     * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
+     * too. For a batch listener and for turns, which serve many listeners; called from `on_wake`
+     * or within a turn, once that listener is in its place.
+     *
+     * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
+     * is not read and no dial begins. While only opens, errors and closes are listened to, the
+     * newest 256 messages of the present connection (at most 1 MiB) are kept for the first
+     * listener of messages. Nobody can stop listening: what comes is then for those who stay.
+     */
+open func listen(messages: Bool)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_listen(
+            self.uniffiCloneHandle(),
+        FfiConverterBool.lower(messages),uniffiCallStatus
+    )
+}
 }
     
     /**
@@ -2085,6 +2197,21 @@ open func pause()  {try! rustCall() {
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 }
+}
+    
+    /**
+     * What somebody who begins to listen now hears first: the open if the connection is open;
+     * else the last close, and before it the error that led there, if one did. As of the event
+     * that the batch listener or the turn was given last; exact within `on_wake`, within a
+     * turn, and while a call or a turn is being told to its listeners.
+     */
+open func presentState() -> [SocketEvent]  {
+    return try!  FfiConverterSequenceTypeSocketEvent.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_present_state(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
 }
     
     /**
@@ -2101,8 +2228,9 @@ open func readyState() -> ReadyState  {
     
     /**
      * Stops waiting: dials now, with a fresh counter of attempts, whatever holds the task
-     * back. A dial under way goes on; an open connection is asked for a sign of life and
-     * replaced only if it gives none.
+     * back. A dial under way goes on, unless it has passed no step (name, TCP, TLS) for 2 s:
+     * then it is begun again, which uses up no attempt. An open connection is asked for a sign
+     * of life and, if it gives none, replaced at once.
      */
 open func reconnectNow()  {try! rustCall() {
         uniffiCallStatus in
@@ -2118,6 +2246,17 @@ open func reconnectNow()  {try! rustCall() {
 open func resume()  {try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_sockettask_resume(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * The batch listener, which answered false, has told everybody: the next call may come.
+     */
+open func resumeDelivery()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_resume_delivery(
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 }
@@ -2155,7 +2294,8 @@ open func sendText(text: String)throws  -> SendOutcome  {
 }
     
     /**
-     * As `set_listener`, for a listener that takes many messages in one call.
+     * As `set_listener`, for a listener that takes many messages in one call and serves others.
+     * It hears nothing before `listen` says what those others want to hear.
      */
 open func setBatchListener(listener: BatchListener)  {try! rustCall() {
         uniffiCallStatus in
@@ -2168,7 +2308,7 @@ open func setBatchListener(listener: BatchListener)  {try! rustCall() {
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back dials at once, or asks an open connection for a sign of life.
+     * back does what `reconnect_now` does, unless something else holds the task back.
      */
 open func setForeground(foreground: Bool)  {try! rustCall() {
         uniffiCallStatus in
@@ -2180,8 +2320,11 @@ open func setForeground(foreground: Bool)  {try! rustCall() {
 }
     
     /**
-     * Sets who is told from now on, beginning with whatever has not been told yet. A second
-     * listener replaces the first.
+     * Sets who is told from now on. The first listener hears everything from the first event
+     * on. A later one takes the place of the one before; it hears the present state first (the
+     * open, if the connection is open; else the last close, and its error if there was one),
+     * then whatever has not been told yet. After this returns the one before is not called
+     * again, but for a call that is under way.
      */
 open func setListener(listener: SocketListener)  {try! rustCall() {
         uniffiCallStatus in
@@ -2194,14 +2337,28 @@ open func setListener(listener: SocketListener)  {try! rustCall() {
     
     /**
      * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up; with one (or a new one) the task dials at once, or asks an
-     * open connection for a sign of life.
+     * and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
+     * under way again, or asks an open connection for a sign of life and, if it gives none,
+     * replaces it at once. To be called for each change and not more often: at most 5 dials of
+     * a connection are begun again.
      */
 open func setNetwork(available: Bool)  {try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_sockettask_set_network(
             self.uniffiCloneHandle(),
         FfiConverterBool.lower(available),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Sets who hears where the task is in its life, beginning with how things are now.
+     */
+open func setWatcher(watcher: SocketWatcher)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_set_watcher(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeSocketWatcher_lower(watcher),uniffiCallStatus
     )
 }
 }
@@ -2225,6 +2382,19 @@ open func stats() -> SocketStats  {
     return try!  FfiConverterTypeSocketStats_lift(try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_sockettask_stats(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Has the batch listener's `on_wake` called, between two events. False: it was told the end
+     * and is let go; `present_state` holds for good.
+     */
+open func wakeListener() -> Bool  {
+    return try!  FfiConverterBool.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_wake_listener(
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
@@ -2273,6 +2443,222 @@ public func FfiConverterTypeSocketTask_lift(_ handle: UInt64) throws -> SocketTa
 #endif
 public func FfiConverterTypeSocketTask_lower(_ value: SocketTask) -> UInt64 {
     return FfiConverterTypeSocketTask.lower(value)
+}
+
+
+
+
+
+
+/**
+ * Hears where a task is in its life, whatever its listeners do in the meantime.
+ */
+public protocol SocketWatcher: AnyObject, Sendable {
+    
+    /**
+     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
+     * that is over by the time it would be told is not told.
+     */
+    func onNews(state: SocketState, news: TaskNews) throws 
+    
+}
+/**
+ * Hears where a task is in its life, whatever its listeners do in the meantime.
+ */
+open class SocketWatcherImpl: SocketWatcher, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_wxsocket_fn_clone_socketwatcher(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_wxsocket_fn_free_socketwatcher(handle, $0) }
+    }
+
+    
+
+    
+    /**
+     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
+     * that is over by the time it would be told is not told.
+     */
+open func onNews(state: SocketState, news: TaskNews)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_socketwatcher_on_news(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeSocketState_lower(state),
+        FfiConverterTypeTaskNews_lower(news),uniffiCallStatus
+    )
+}
+}
+    
+
+    
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceSocketWatcher {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceSocketWatcher = UniffiVTableCallbackInterfaceSocketWatcher(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeSocketWatcher.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface SocketWatcher: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeSocketWatcher.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface SocketWatcher: handle missing in uniffiClone")
+            }
+        },
+        onNews: { (
+            uniffiHandle: UInt64,
+            state: RustBuffer,
+            news: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeSocketWatcher.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.onNews(
+                     state: try FfiConverterTypeSocketState_lift(state),
+                     news: try FfiConverterTypeTaskNews_lift(news)
+                )
+            }
+
+            
+            let writeReturn = { () }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeListenerError_lower
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceSocketWatcher> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceSocketWatcher>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitSocketWatcher() {
+    uniffi_wxsocket_fn_init_callback_vtable_socketwatcher(UniffiCallbackInterfaceSocketWatcher.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSocketWatcher: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<SocketWatcher>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = SocketWatcher
+
+    public static func lift(_ handle: UInt64) throws -> SocketWatcher {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return SocketWatcherImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: SocketWatcher) -> UInt64 {
+         if let rustImpl = value as? SocketWatcherImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SocketWatcher {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: SocketWatcher, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSocketWatcher_lift(_ handle: UInt64) throws -> SocketWatcher {
+    return try FfiConverterTypeSocketWatcher.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSocketWatcher_lower(_ value: SocketWatcher) -> UInt64 {
+    return FfiConverterTypeSocketWatcher.lower(value)
 }
 
 
@@ -3256,11 +3642,14 @@ public struct ReconnectOptions: Equatable, Hashable {
      */
     public let stopCodes: [Int32]?
     /**
-     * HTTP statuses (100 to 599) after which there is no point in coming back.
+     * HTTP statuses (100 to 599) after which there is no point in coming back. With a
+     * `before_connect`, 401 and 403 lead to one more dial first, as it may have a new token.
      */
     public let stopStatuses: [Int32]?
     /**
-     * Wait at least as long as the server's `Retry-After` asks, up to an hour. Default: yes.
+     * Wait at least as long as the server's `Retry-After` asks, up to an hour (a minute when
+     * the answer did not come over TLS), and a random part longer: a quarter of it, but at
+     * least 5 s and at most 60 s. Default: yes.
      */
     public let honourRetryAfter: Bool?
 
@@ -3283,10 +3672,13 @@ public struct ReconnectOptions: Equatable, Hashable {
          * Close codes (1000 to 4999) after which there is no point in coming back.
          */stopCodes: [Int32]? = nil, 
         /**
-         * HTTP statuses (100 to 599) after which there is no point in coming back.
+         * HTTP statuses (100 to 599) after which there is no point in coming back. With a
+         * `before_connect`, 401 and 403 lead to one more dial first, as it may have a new token.
          */stopStatuses: [Int32]? = nil, 
         /**
-         * Wait at least as long as the server's `Retry-After` asks, up to an hour. Default: yes.
+         * Wait at least as long as the server's `Retry-After` asks, up to an hour (a minute when
+         * the answer did not come over TLS), and a random part longer: a quarter of it, but at
+         * least 5 s and at most 60 s. Default: yes.
          */honourRetryAfter: Bool? = nil) {
         self.enabled = enabled
         self.delay = delay
@@ -3607,6 +3999,11 @@ public struct SocketStats: Equatable, Hashable {
      */
     public let listenerFailures: Int64
     /**
+     * Messages that were received and that nobody will hear: there was no room for them while
+     * the task was closing, or nobody listened to messages.
+     */
+    public let messagesDiscarded: Int64
+    /**
      * What ended the last connection that failed.
      */
     public let lastError: ErrorEvent?
@@ -3645,6 +4042,10 @@ public struct SocketStats: Equatable, Hashable {
          * Errors and panics of the listener.
          */listenerFailures: Int64, 
         /**
+         * Messages that were received and that nobody will hear: there was no room for them while
+         * the task was closing, or nobody listened to messages.
+         */messagesDiscarded: Int64, 
+        /**
          * What ended the last connection that failed.
          */lastError: ErrorEvent?) {
         self.epoch = epoch
@@ -3657,6 +4058,7 @@ public struct SocketStats: Equatable, Hashable {
         self.lastRttMs = lastRttMs
         self.smoothedRttMs = smoothedRttMs
         self.listenerFailures = listenerFailures
+        self.messagesDiscarded = messagesDiscarded
         self.lastError = lastError
     }
 
@@ -3686,6 +4088,7 @@ public struct FfiConverterTypeSocketStats: FfiConverterRustBuffer {
                 lastRttMs: FfiConverterOptionDouble.read(from: &buf), 
                 smoothedRttMs: FfiConverterOptionDouble.read(from: &buf), 
                 listenerFailures: FfiConverterInt64.read(from: &buf), 
+                messagesDiscarded: FfiConverterInt64.read(from: &buf), 
                 lastError: FfiConverterOptionTypeErrorEvent.read(from: &buf)
         )
     }
@@ -3701,6 +4104,7 @@ public struct FfiConverterTypeSocketStats: FfiConverterRustBuffer {
         FfiConverterOptionDouble.write(value.lastRttMs, into: &buf)
         FfiConverterOptionDouble.write(value.smoothedRttMs, into: &buf)
         FfiConverterInt64.write(value.listenerFailures, into: &buf)
+        FfiConverterInt64.write(value.messagesDiscarded, into: &buf)
         FfiConverterOptionTypeErrorEvent.write(value.lastError, into: &buf)
     }
 }
@@ -3718,6 +4122,86 @@ public func FfiConverterTypeSocketStats_lift(_ buf: RustBuffer) throws -> Socket
 #endif
 public func FfiConverterTypeSocketStats_lower(_ value: SocketStats) -> RustBuffer {
     return FfiConverterTypeSocketStats.lower(value)
+}
+
+
+/**
+ * The newest steps of a task as they happen, for those who wait for one of them. They may be
+ * ahead of what listeners have heard.
+ */
+public struct TaskNews: Equatable, Hashable {
+    /**
+     * The newest open, even if its connection is over.
+     */
+    public let `open`: OpenEvent?
+    /**
+     * The newest error.
+     */
+    public let error: ErrorEvent?
+    /**
+     * The newest close; without `retry` the task is over.
+     */
+    public let close: CloseEvent?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The newest open, even if its connection is over.
+         */`open`: OpenEvent?, 
+        /**
+         * The newest error.
+         */error: ErrorEvent?, 
+        /**
+         * The newest close; without `retry` the task is over.
+         */close: CloseEvent?) {
+        self.`open` = `open`
+        self.error = error
+        self.close = close
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension TaskNews: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeTaskNews: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> TaskNews {
+        return
+            try TaskNews(
+                open: FfiConverterOptionTypeOpenEvent.read(from: &buf), 
+                error: FfiConverterOptionTypeErrorEvent.read(from: &buf), 
+                close: FfiConverterOptionTypeCloseEvent.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: TaskNews, into buf: inout [UInt8]) {
+        FfiConverterOptionTypeOpenEvent.write(value.`open`, into: &buf)
+        FfiConverterOptionTypeErrorEvent.write(value.error, into: &buf)
+        FfiConverterOptionTypeCloseEvent.write(value.close, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTaskNews_lift(_ buf: RustBuffer) throws -> TaskNews {
+    return try FfiConverterTypeTaskNews.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTaskNews_lower(_ value: TaskNews) -> RustBuffer {
+    return FfiConverterTypeTaskNews.lower(value)
 }
 
 
@@ -3782,7 +4266,7 @@ public func FfiConverterTypeTlsOptions_lower(_ value: TlsOptions) -> RustBuffer 
 
 
 /**
- * One task's turn: what it has to tell, in order.
+ * One task's turn: what it has to tell, in order; or its news.
  */
 public struct Turn: Equatable, Hashable {
     /**
@@ -3790,11 +4274,21 @@ public struct Turn: Equatable, Hashable {
      */
     public let task: Int64
     /**
+     * Of two turns of a task, the state of the one with the larger version is newer.
+     */
+    public let version: Int64
+    /**
      * Where the task was when the turn began, which may be ahead of the events.
      */
     public let state: SocketState
     /**
-     * Perhaps none: the state changed, or somebody asked for the turn.
+     * Present: this is no turn but news, with nothing to end. It may come while another thread
+     * has the task's turn.
+     */
+    public let news: TaskNews?
+    /**
+     * Perhaps none: somebody asked for the turn. At most one of them is an open, an error or a
+     * close, and it comes first.
      */
     public let events: [TurnEvent]
 
@@ -3805,13 +4299,23 @@ public struct Turn: Equatable, Hashable {
          * The task's number, as `join_turns` gave it; 0: there was nothing in time.
          */task: Int64, 
         /**
+         * Of two turns of a task, the state of the one with the larger version is newer.
+         */version: Int64, 
+        /**
          * Where the task was when the turn began, which may be ahead of the events.
          */state: SocketState, 
         /**
-         * Perhaps none: the state changed, or somebody asked for the turn.
+         * Present: this is no turn but news, with nothing to end. It may come while another thread
+         * has the task's turn.
+         */news: TaskNews?, 
+        /**
+         * Perhaps none: somebody asked for the turn. At most one of them is an open, an error or a
+         * close, and it comes first.
          */events: [TurnEvent]) {
         self.task = task
+        self.version = version
         self.state = state
+        self.news = news
         self.events = events
     }
 
@@ -3832,14 +4336,18 @@ public struct FfiConverterTypeTurn: FfiConverterRustBuffer {
         return
             try Turn(
                 task: FfiConverterInt64.read(from: &buf), 
+                version: FfiConverterInt64.read(from: &buf), 
                 state: FfiConverterTypeSocketState.read(from: &buf), 
+                news: FfiConverterOptionTypeTaskNews.read(from: &buf), 
                 events: FfiConverterSequenceTypeTurnEvent.read(from: &buf)
         )
     }
 
     public static func write(_ value: Turn, into buf: inout [UInt8]) {
         FfiConverterInt64.write(value.task, into: &buf)
+        FfiConverterInt64.write(value.version, into: &buf)
         FfiConverterTypeSocketState.write(value.state, into: &buf)
+        FfiConverterOptionTypeTaskNews.write(value.news, into: &buf)
         FfiConverterSequenceTypeTurnEvent.write(value.events, into: &buf)
     }
 }
@@ -5120,7 +5628,8 @@ public enum ReconnectDelay: Equatable, Hashable {
      * Random between bounds that grow, so that a thousand clients of a restarting server do
      * not come back in step. The first attempt waits 0 to `first_ms`; attempt n waits
      * `min_ms` to min(`max_ms`, `min_ms` × 2ⁿ⁻¹); after `slow_after_ms` of failing each
-     * waits `slow_ms` ± 20 %. After close codes 1012 and 1013 and HTTP 503, 5 to 20 s.
+     * waits `slow_ms` ± 20 %. Before that, after close codes 1012 and 1013 and HTTP 503, 5 to
+     * 20 s.
      */
     case fullJitter(
         /**
@@ -6104,6 +6613,30 @@ fileprivate struct FfiConverterOptionTypeSocketListener: FfiConverterRustBuffer 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeCloseEvent: FfiConverterRustBuffer {
+    typealias SwiftType = CloseEvent?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeCloseEvent.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeCloseEvent.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeErrorEvent: FfiConverterRustBuffer {
     typealias SwiftType = ErrorEvent?
 
@@ -6128,6 +6661,30 @@ fileprivate struct FfiConverterOptionTypeErrorEvent: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeOpenEvent: FfiConverterRustBuffer {
+    typealias SwiftType = OpenEvent?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeOpenEvent.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeOpenEvent.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeRetryInfo: FfiConverterRustBuffer {
     typealias SwiftType = RetryInfo?
 
@@ -6144,6 +6701,30 @@ fileprivate struct FfiConverterOptionTypeRetryInfo: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeRetryInfo.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeTaskNews: FfiConverterRustBuffer {
+    typealias SwiftType = TaskNews?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeTaskNews.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeTaskNews.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -6602,6 +7183,21 @@ public func connectSocket(options: ConnectOptions, listener: SocketListener? = n
 })
 }
 /**
+ * Ends connection `epoch` of the task with this number in the turns, because a message has
+ * arrived that the app's language has no memory for: `on_error` with 690032 and this `detail`,
+ * then `on_close` with 1009, and a retry as after any other failure. Messages that were read
+ * before are still told. Does nothing when that connection is over already.
+ */
+public func refuseMessage(task: Int64, epoch: Int64, detail: String)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_func_refuse_message(
+        FfiConverterInt64.lower(task),
+        FfiConverterInt64.lower(epoch),
+        FfiConverterString.lower(detail),uniffiCallStatus
+    )
+}
+}
+/**
  * Ends a turn from another thread than the one that asks for the next; `again` asks for
  * another turn of the same task at once.
  */
@@ -6674,6 +7270,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_func_connect_socket() != 24430) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_wxsocket_checksum_func_refuse_message() != 78) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_wxsocket_checksum_func_end_turn() != 50468) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -6686,16 +7285,19 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_func_wake_task() != 1229) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_batchlistener_on_messages() != 1755) {
+    if (uniffi_wxsocket_checksum_method_batchlistener_on_messages() != 43603) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_batchlistener_on_event() != 13364) {
+    if (uniffi_wxsocket_checksum_method_batchlistener_on_event() != 65212) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_batchlistener_on_state() != 42056) {
+    if (uniffi_wxsocket_checksum_method_batchlistener_on_wake() != 22133) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 17003) {
+    if (uniffi_wxsocket_checksum_method_socketwatcher_on_news() != 14875) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 18532) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_socketlistener_on_open() != 40747) {
@@ -6716,28 +7318,43 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_eventstream_next_events() != 21662) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_wxsocket_checksum_method_sockettask_background_grace_ms() != 23968) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_wxsocket_checksum_method_sockettask_buffered_amount() != 3516) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_close() != 5887) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_wxsocket_checksum_method_sockettask_end_background_grace() != 37892) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_wxsocket_checksum_method_sockettask_events() != 29186) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_join_turns() != 16353) {
+    if (uniffi_wxsocket_checksum_method_sockettask_join_turns() != 31737) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_sockettask_listen() != 65372) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_pause() != 49836) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_wxsocket_checksum_method_sockettask_present_state() != 16324) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_wxsocket_checksum_method_sockettask_ready_state() != 22501) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_reconnect_now() != 62313) {
+    if (uniffi_wxsocket_checksum_method_sockettask_reconnect_now() != 8624) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_resume() != 43863) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_sockettask_resume_delivery() != 6653) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_send_bytes() != 248) {
@@ -6746,16 +7363,19 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_send_text() != 63819) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() != 19690) {
+    if (uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() != 64847) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_foreground() != 11376) {
+    if (uniffi_wxsocket_checksum_method_sockettask_set_foreground() != 2499) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_listener() != 56298) {
+    if (uniffi_wxsocket_checksum_method_sockettask_set_listener() != 47551) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_network() != 15544) {
+    if (uniffi_wxsocket_checksum_method_sockettask_set_network() != 20469) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_sockettask_set_watcher() != 44461) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_state() != 21670) {
@@ -6764,11 +7384,15 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_stats() != 2463) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_wxsocket_checksum_method_sockettask_wake_listener() != 56143) {
+        return InitializationResult.apiChecksumMismatch
+    }
 
     uniffiCallbackInitBatchListener()
     uniffiCallbackInitBeforeConnect()
     uniffiCallbackInitLogSink()
     uniffiCallbackInitSocketListener()
+    uniffiCallbackInitSocketWatcher()
     return InitializationResult.ok
 }()
 

@@ -245,21 +245,28 @@ typedef void (*UniffiForeignFutureCompleteVoid)(uint64_t, UniffiForeignFutureRes
 #endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_LISTENER_METHOD0
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_LISTENER_METHOD0
-typedef void (*UniffiCallbackInterfaceBatchListenerMethod0)(uint64_t, int64_t, RustBuffer, void* _Nonnull, 
+typedef void (*UniffiCallbackInterfaceBatchListenerMethod0)(uint64_t, int64_t, RustBuffer, int8_t* _Nonnull, 
         RustCallStatus *_Nonnull uniffiCallStatus
     );
 
 #endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_LISTENER_METHOD1
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_LISTENER_METHOD1
-typedef void (*UniffiCallbackInterfaceBatchListenerMethod1)(uint64_t, RustBuffer, void* _Nonnull, 
+typedef void (*UniffiCallbackInterfaceBatchListenerMethod1)(uint64_t, RustBuffer, int8_t* _Nonnull, 
         RustCallStatus *_Nonnull uniffiCallStatus
     );
 
 #endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_LISTENER_METHOD2
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_LISTENER_METHOD2
-typedef void (*UniffiCallbackInterfaceBatchListenerMethod2)(uint64_t, RustBuffer, void* _Nonnull, 
+typedef void (*UniffiCallbackInterfaceBatchListenerMethod2)(uint64_t, void* _Nonnull, 
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_SOCKET_WATCHER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_SOCKET_WATCHER_METHOD0
+typedef void (*UniffiCallbackInterfaceSocketWatcherMethod0)(uint64_t, RustBuffer, RustBuffer, void* _Nonnull, 
         RustCallStatus *_Nonnull uniffiCallStatus
     );
 
@@ -313,8 +320,17 @@ typedef struct UniffiVTableCallbackInterfaceBatchListener {
     UniffiCallbackInterfaceClone _Nonnull uniffiClone;
     UniffiCallbackInterfaceBatchListenerMethod0 _Nonnull onMessages;
     UniffiCallbackInterfaceBatchListenerMethod1 _Nonnull onEvent;
-    UniffiCallbackInterfaceBatchListenerMethod2 _Nonnull onState;
+    UniffiCallbackInterfaceBatchListenerMethod2 _Nonnull onWake;
 } UniffiVTableCallbackInterfaceBatchListener;
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_SOCKET_WATCHER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_SOCKET_WATCHER
+typedef struct UniffiVTableCallbackInterfaceSocketWatcher {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceSocketWatcherMethod0 _Nonnull onNews;
+} UniffiVTableCallbackInterfaceSocketWatcher;
 
 #endif
 #ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_BEFORE_CONNECT
@@ -364,17 +380,37 @@ void uniffi_wxsocket_fn_init_callback_vtable_batchlistener(const UniffiVTableCal
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BATCHLISTENER_ON_MESSAGES
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BATCHLISTENER_ON_MESSAGES
-void uniffi_wxsocket_fn_method_batchlistener_on_messages(uint64_t ptr, int64_t epoch, RustBuffer packed, RustCallStatus *_Nonnull out_status
+int8_t uniffi_wxsocket_fn_method_batchlistener_on_messages(uint64_t ptr, int64_t epoch, RustBuffer packed, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BATCHLISTENER_ON_EVENT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BATCHLISTENER_ON_EVENT
-void uniffi_wxsocket_fn_method_batchlistener_on_event(uint64_t ptr, RustBuffer event, RustCallStatus *_Nonnull out_status
+int8_t uniffi_wxsocket_fn_method_batchlistener_on_event(uint64_t ptr, RustBuffer event, RustCallStatus *_Nonnull out_status
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BATCHLISTENER_ON_STATE
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BATCHLISTENER_ON_STATE
-void uniffi_wxsocket_fn_method_batchlistener_on_state(uint64_t ptr, RustBuffer state, RustCallStatus *_Nonnull out_status
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BATCHLISTENER_ON_WAKE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BATCHLISTENER_ON_WAKE
+void uniffi_wxsocket_fn_method_batchlistener_on_wake(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_CLONE_SOCKETWATCHER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_CLONE_SOCKETWATCHER
+uint64_t uniffi_wxsocket_fn_clone_socketwatcher(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FREE_SOCKETWATCHER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FREE_SOCKETWATCHER
+void uniffi_wxsocket_fn_free_socketwatcher(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_INIT_CALLBACK_VTABLE_SOCKETWATCHER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_INIT_CALLBACK_VTABLE_SOCKETWATCHER
+void uniffi_wxsocket_fn_init_callback_vtable_socketwatcher(const UniffiVTableCallbackInterfaceSocketWatcher* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETWATCHER_ON_NEWS
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETWATCHER_ON_NEWS
+void uniffi_wxsocket_fn_method_socketwatcher_on_news(uint64_t ptr, RustBuffer state, RustBuffer news, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_CLONE_BEFORECONNECT
@@ -477,6 +513,11 @@ uint64_t uniffi_wxsocket_fn_clone_sockettask(uint64_t handle, RustCallStatus *_N
 void uniffi_wxsocket_fn_free_sockettask(uint64_t handle, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BACKGROUND_GRACE_MS
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BACKGROUND_GRACE_MS
+RustBuffer uniffi_wxsocket_fn_method_sockettask_background_grace_ms(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BUFFERED_AMOUNT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BUFFERED_AMOUNT
 int64_t uniffi_wxsocket_fn_method_sockettask_buffered_amount(uint64_t ptr, RustCallStatus *_Nonnull out_status
@@ -485,6 +526,11 @@ int64_t uniffi_wxsocket_fn_method_sockettask_buffered_amount(uint64_t ptr, RustC
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_CLOSE
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_CLOSE
 void uniffi_wxsocket_fn_method_sockettask_close(uint64_t ptr, int32_t code, RustBuffer reason, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_END_BACKGROUND_GRACE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_END_BACKGROUND_GRACE
+void uniffi_wxsocket_fn_method_sockettask_end_background_grace(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_EVENTS
@@ -497,9 +543,19 @@ uint64_t uniffi_wxsocket_fn_method_sockettask_events(uint64_t ptr, RustCallStatu
 int64_t uniffi_wxsocket_fn_method_sockettask_join_turns(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_LISTEN
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_LISTEN
+void uniffi_wxsocket_fn_method_sockettask_listen(uint64_t ptr, int8_t messages, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_PAUSE
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_PAUSE
 void uniffi_wxsocket_fn_method_sockettask_pause(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_PRESENT_STATE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_PRESENT_STATE
+RustBuffer uniffi_wxsocket_fn_method_sockettask_present_state(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_READY_STATE
@@ -515,6 +571,11 @@ void uniffi_wxsocket_fn_method_sockettask_reconnect_now(uint64_t ptr, RustCallSt
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_RESUME
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_RESUME
 void uniffi_wxsocket_fn_method_sockettask_resume(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_RESUME_DELIVERY
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_RESUME_DELIVERY
+void uniffi_wxsocket_fn_method_sockettask_resume_delivery(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SEND_BYTES
@@ -547,6 +608,11 @@ void uniffi_wxsocket_fn_method_sockettask_set_listener(uint64_t ptr, uint64_t li
 void uniffi_wxsocket_fn_method_sockettask_set_network(uint64_t ptr, int8_t available, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_WATCHER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_WATCHER
+void uniffi_wxsocket_fn_method_sockettask_set_watcher(uint64_t ptr, uint64_t watcher, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_STATE
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_STATE
 RustBuffer uniffi_wxsocket_fn_method_sockettask_state(uint64_t ptr, RustCallStatus *_Nonnull out_status
@@ -557,6 +623,11 @@ RustBuffer uniffi_wxsocket_fn_method_sockettask_state(uint64_t ptr, RustCallStat
 RustBuffer uniffi_wxsocket_fn_method_sockettask_stats(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_WAKE_LISTENER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_WAKE_LISTENER
+int8_t uniffi_wxsocket_fn_method_sockettask_wake_listener(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_SET_LOGGER
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_SET_LOGGER
 int8_t uniffi_wxsocket_fn_func_set_logger(RustBuffer level, uint64_t sink, RustCallStatus *_Nonnull out_status
@@ -565,6 +636,11 @@ int8_t uniffi_wxsocket_fn_func_set_logger(RustBuffer level, uint64_t sink, RustC
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_CONNECT_SOCKET
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_CONNECT_SOCKET
 uint64_t uniffi_wxsocket_fn_func_connect_socket(RustBuffer options, RustBuffer listener, RustBuffer before_connect, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_REFUSE_MESSAGE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_REFUSE_MESSAGE
+void uniffi_wxsocket_fn_func_refuse_message(int64_t task, int64_t epoch, RustBuffer detail, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_END_TURN
@@ -860,6 +936,12 @@ uint16_t uniffi_wxsocket_checksum_func_connect_socket(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_REFUSE_MESSAGE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_REFUSE_MESSAGE
+uint16_t uniffi_wxsocket_checksum_func_refuse_message(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_END_TURN
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_END_TURN
 uint16_t uniffi_wxsocket_checksum_func_end_turn(void
@@ -896,9 +978,15 @@ uint16_t uniffi_wxsocket_checksum_method_batchlistener_on_event(void
     
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BATCHLISTENER_ON_STATE
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BATCHLISTENER_ON_STATE
-uint16_t uniffi_wxsocket_checksum_method_batchlistener_on_state(void
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BATCHLISTENER_ON_WAKE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BATCHLISTENER_ON_WAKE
+uint16_t uniffi_wxsocket_checksum_method_batchlistener_on_wake(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETWATCHER_ON_NEWS
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETWATCHER_ON_NEWS
+uint16_t uniffi_wxsocket_checksum_method_socketwatcher_on_news(void
     
 );
 #endif
@@ -944,6 +1032,12 @@ uint16_t uniffi_wxsocket_checksum_method_eventstream_next_events(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BACKGROUND_GRACE_MS
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BACKGROUND_GRACE_MS
+uint16_t uniffi_wxsocket_checksum_method_sockettask_background_grace_ms(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BUFFERED_AMOUNT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BUFFERED_AMOUNT
 uint16_t uniffi_wxsocket_checksum_method_sockettask_buffered_amount(void
@@ -953,6 +1047,12 @@ uint16_t uniffi_wxsocket_checksum_method_sockettask_buffered_amount(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_CLOSE
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_CLOSE
 uint16_t uniffi_wxsocket_checksum_method_sockettask_close(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_END_BACKGROUND_GRACE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_END_BACKGROUND_GRACE
+uint16_t uniffi_wxsocket_checksum_method_sockettask_end_background_grace(void
     
 );
 #endif
@@ -968,9 +1068,21 @@ uint16_t uniffi_wxsocket_checksum_method_sockettask_join_turns(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_LISTEN
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_LISTEN
+uint16_t uniffi_wxsocket_checksum_method_sockettask_listen(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_PAUSE
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_PAUSE
 uint16_t uniffi_wxsocket_checksum_method_sockettask_pause(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_PRESENT_STATE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_PRESENT_STATE
+uint16_t uniffi_wxsocket_checksum_method_sockettask_present_state(void
     
 );
 #endif
@@ -989,6 +1101,12 @@ uint16_t uniffi_wxsocket_checksum_method_sockettask_reconnect_now(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_RESUME
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_RESUME
 uint16_t uniffi_wxsocket_checksum_method_sockettask_resume(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_RESUME_DELIVERY
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_RESUME_DELIVERY
+uint16_t uniffi_wxsocket_checksum_method_sockettask_resume_delivery(void
     
 );
 #endif
@@ -1028,6 +1146,12 @@ uint16_t uniffi_wxsocket_checksum_method_sockettask_set_network(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SET_WATCHER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SET_WATCHER
+uint16_t uniffi_wxsocket_checksum_method_sockettask_set_watcher(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_STATE
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_STATE
 uint16_t uniffi_wxsocket_checksum_method_sockettask_state(void
@@ -1037,6 +1161,12 @@ uint16_t uniffi_wxsocket_checksum_method_sockettask_state(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_STATS
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_STATS
 uint16_t uniffi_wxsocket_checksum_method_sockettask_stats(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_WAKE_LISTENER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_WAKE_LISTENER
+uint16_t uniffi_wxsocket_checksum_method_sockettask_wake_listener(void
     
 );
 #endif

@@ -633,6 +633,11 @@ public protocol ScenarioProtocol: AnyObject, Sendable {
     func expect()  -> [String]
     
     /**
+     * The kinds of events that there is a listener for from the beginning.
+     */
+    func listen()  -> [EventKind]
+    
+    /**
      * The client's options; the URL is the server's.
      */
     func options()  -> ScenarioOptions
@@ -740,6 +745,18 @@ open func expect() -> [String]  {
     return try!  FfiConverterSequenceString.lift(try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_testing_fn_method_scenario_expect(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * The kinds of events that there is a listener for from the beginning.
+     */
+open func listen() -> [EventKind]  {
+    return try!  FfiConverterSequenceTypeEventKind.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_testing_fn_method_scenario_listen(
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
@@ -1761,6 +1778,101 @@ public func FfiConverterTypeSeenHeader_lower(_ value: SeenHeader) -> RustBuffer 
 
 
 /**
+ * A kind of events.
+ */
+
+public enum EventKind: Equatable, Hashable {
+    
+    /**
+     * `onOpen`.
+     */
+    case `open`
+    /**
+     * `onMessage`.
+     */
+    case message
+    /**
+     * `onError`.
+     */
+    case error
+    /**
+     * `onClose`.
+     */
+    case close
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension EventKind: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeEventKind: FfiConverterRustBuffer {
+    typealias SwiftType = EventKind
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> EventKind {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .`open`
+        
+        case 2: return .message
+        
+        case 3: return .error
+        
+        case 4: return .close
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: EventKind, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case .`open`:
+            writeInt(&buf, Int32(1))
+        
+        
+        case .message:
+            writeInt(&buf, Int32(2))
+        
+        
+        case .error:
+            writeInt(&buf, Int32(3))
+        
+        
+        case .close:
+            writeInt(&buf, Int32(4))
+        
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEventKind_lift(_ buf: RustBuffer) throws -> EventKind {
+    return try FfiConverterTypeEventKind.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeEventKind_lower(_ value: EventKind) -> RustBuffer {
+    return FfiConverterTypeEventKind.lower(value)
+}
+
+
+
+/**
  * What a runner has to do; everything else [`Scenario::server_step`] does.
  */
 
@@ -1830,6 +1942,38 @@ public enum ScenarioStep: Equatable, Hashable {
          */foreground: Bool
     )
     /**
+     * Add a listener for this kind of events.
+     */
+    case listen(
+        /**
+         * The kind.
+         */kind: EventKind
+    )
+    /**
+     * Remove the listeners for this kind of events.
+     */
+    case off(
+        /**
+         * The kind.
+         */kind: EventKind
+    )
+    /**
+     * Wait until the task is in this state.
+     */
+    case state(
+        /**
+         * `connecting`, `waiting`, `suspended`, `open`, `closing` or `closed`.
+         */word: String
+    )
+    /**
+     * Wait until `stats` say that so many messages have arrived, heard or not.
+     */
+    case received(
+        /**
+         * How many.
+         */count: Int64
+    )
+    /**
      * Call [`Scenario::server_step`] with this number.
      */
     case server(
@@ -1882,7 +2026,19 @@ public struct FfiConverterTypeScenarioStep: FfiConverterRustBuffer {
         case 9: return .foreground(foreground: try FfiConverterBool.read(from: &buf)
         )
         
-        case 10: return .server(index: try FfiConverterUInt32.read(from: &buf)
+        case 10: return .listen(kind: try FfiConverterTypeEventKind.read(from: &buf)
+        )
+        
+        case 11: return .off(kind: try FfiConverterTypeEventKind.read(from: &buf)
+        )
+        
+        case 12: return .state(word: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 13: return .received(count: try FfiConverterInt64.read(from: &buf)
+        )
+        
+        case 14: return .server(index: try FfiConverterUInt32.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -1936,8 +2092,28 @@ public struct FfiConverterTypeScenarioStep: FfiConverterRustBuffer {
             FfiConverterBool.write(foreground, into: &buf)
             
         
-        case let .server(index):
+        case let .listen(kind):
             writeInt(&buf, Int32(10))
+            FfiConverterTypeEventKind.write(kind, into: &buf)
+            
+        
+        case let .off(kind):
+            writeInt(&buf, Int32(11))
+            FfiConverterTypeEventKind.write(kind, into: &buf)
+            
+        
+        case let .state(word):
+            writeInt(&buf, Int32(12))
+            FfiConverterString.write(word, into: &buf)
+            
+        
+        case let .received(count):
+            writeInt(&buf, Int32(13))
+            FfiConverterInt64.write(count, into: &buf)
+            
+        
+        case let .server(index):
+            writeInt(&buf, Int32(14))
             FfiConverterUInt32.write(index, into: &buf)
             
         }
@@ -2307,6 +2483,31 @@ fileprivate struct FfiConverterSequenceTypeSeenHeader: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeEventKind: FfiConverterRustBuffer {
+    typealias SwiftType = [EventKind]
+
+    public static func write(_ value: [EventKind], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeEventKind.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [EventKind] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [EventKind]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeEventKind.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeScenarioStep: FfiConverterRustBuffer {
     typealias SwiftType = [ScenarioStep]
 
@@ -2390,6 +2591,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_testing_checksum_method_scenario_expect() != 55) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_testing_checksum_method_scenario_listen() != 50440) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_testing_checksum_method_scenario_options() != 63767) {

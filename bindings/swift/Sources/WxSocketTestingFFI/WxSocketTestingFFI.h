@@ -353,6 +353,11 @@ RustBuffer uniffi_wxsocket_testing_fn_method_scenario_about(uint64_t ptr, RustCa
 RustBuffer uniffi_wxsocket_testing_fn_method_scenario_expect(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_LISTEN
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_LISTEN
+RustBuffer uniffi_wxsocket_testing_fn_method_scenario_listen(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_OPTIONS
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_OPTIONS
 RustBuffer uniffi_wxsocket_testing_fn_method_scenario_options(uint64_t ptr, RustCallStatus *_Nonnull out_status
@@ -726,6 +731,12 @@ uint16_t uniffi_wxsocket_testing_checksum_method_scenario_about(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_METHOD_SCENARIO_EXPECT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_METHOD_SCENARIO_EXPECT
 uint16_t uniffi_wxsocket_testing_checksum_method_scenario_expect(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_METHOD_SCENARIO_LISTEN
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_CHECKSUM_METHOD_SCENARIO_LISTEN
+uint16_t uniffi_wxsocket_testing_checksum_method_scenario_listen(void
     
 );
 #endif

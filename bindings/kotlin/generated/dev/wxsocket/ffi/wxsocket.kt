@@ -651,13 +651,16 @@ internal interface UniffiForeignFutureCompleteVoid : com.sun.jna.Callback {
     fun callback(`callbackData`: Long,`result`: UniffiForeignFutureResultVoid.UniffiByValue,)
 }
 internal interface UniffiCallbackInterfaceBatchListenerMethod0 : com.sun.jna.Callback {
-    fun callback(`uniffiHandle`: Long,`epoch`: Long,`packed`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+    fun callback(`uniffiHandle`: Long,`epoch`: Long,`packed`: RustBuffer.ByValue,`uniffiOutReturn`: ByteByReference,uniffiCallStatus: UniffiRustCallStatus,)
 }
 internal interface UniffiCallbackInterfaceBatchListenerMethod1 : com.sun.jna.Callback {
-    fun callback(`uniffiHandle`: Long,`event`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+    fun callback(`uniffiHandle`: Long,`event`: RustBuffer.ByValue,`uniffiOutReturn`: ByteByReference,uniffiCallStatus: UniffiRustCallStatus,)
 }
 internal interface UniffiCallbackInterfaceBatchListenerMethod2 : com.sun.jna.Callback {
-    fun callback(`uniffiHandle`: Long,`state`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+    fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceSocketWatcherMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`state`: RustBuffer.ByValue,`news`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
 internal interface UniffiCallbackInterfaceBeforeConnectMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`attempt`: Int,`lastError`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
@@ -677,28 +680,47 @@ internal interface UniffiCallbackInterfaceSocketListenerMethod3 : com.sun.jna.Ca
 internal interface UniffiCallbackInterfaceLogSinkMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`level`: RustBuffer.ByValue,`line`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
-@Structure.FieldOrder("uniffiFree", "uniffiClone", "onMessages", "onEvent", "onState")
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "onMessages", "onEvent", "onWake")
 internal open class UniffiVTableCallbackInterfaceBatchListener(
     @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
     @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
     @JvmField internal var `onMessages`: UniffiCallbackInterfaceBatchListenerMethod0? = null,
     @JvmField internal var `onEvent`: UniffiCallbackInterfaceBatchListenerMethod1? = null,
-    @JvmField internal var `onState`: UniffiCallbackInterfaceBatchListenerMethod2? = null,
+    @JvmField internal var `onWake`: UniffiCallbackInterfaceBatchListenerMethod2? = null,
 ) : Structure() {
     class UniffiByValue(
         `uniffiFree`: UniffiCallbackInterfaceFree? = null,
         `uniffiClone`: UniffiCallbackInterfaceClone? = null,
         `onMessages`: UniffiCallbackInterfaceBatchListenerMethod0? = null,
         `onEvent`: UniffiCallbackInterfaceBatchListenerMethod1? = null,
-        `onState`: UniffiCallbackInterfaceBatchListenerMethod2? = null,
-    ): UniffiVTableCallbackInterfaceBatchListener(`uniffiFree`,`uniffiClone`,`onMessages`,`onEvent`,`onState`,), Structure.ByValue
+        `onWake`: UniffiCallbackInterfaceBatchListenerMethod2? = null,
+    ): UniffiVTableCallbackInterfaceBatchListener(`uniffiFree`,`uniffiClone`,`onMessages`,`onEvent`,`onWake`,), Structure.ByValue
 
    internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceBatchListener) {
         `uniffiFree` = other.`uniffiFree`
         `uniffiClone` = other.`uniffiClone`
         `onMessages` = other.`onMessages`
         `onEvent` = other.`onEvent`
-        `onState` = other.`onState`
+        `onWake` = other.`onWake`
+    }
+
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "onNews")
+internal open class UniffiVTableCallbackInterfaceSocketWatcher(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `onNews`: UniffiCallbackInterfaceSocketWatcherMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `onNews`: UniffiCallbackInterfaceSocketWatcherMethod0? = null,
+    ): UniffiVTableCallbackInterfaceSocketWatcher(`uniffiFree`,`uniffiClone`,`onNews`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceSocketWatcher) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `onNews` = other.`onNews`
     }
 
 }
@@ -797,6 +819,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_func_connect_socket(
     ): Int
+    external fun uniffi_wxsocket_checksum_func_refuse_message(
+    ): Int
     external fun uniffi_wxsocket_checksum_func_end_turn(
     ): Int
     external fun uniffi_wxsocket_checksum_func_next_turn(
@@ -809,7 +833,9 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_batchlistener_on_event(
     ): Int
-    external fun uniffi_wxsocket_checksum_method_batchlistener_on_state(
+    external fun uniffi_wxsocket_checksum_method_batchlistener_on_wake(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_socketwatcher_on_news(
     ): Int
     external fun uniffi_wxsocket_checksum_method_beforeconnect_before_connect(
     ): Int
@@ -825,21 +851,31 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_eventstream_next_events(
     ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_background_grace_ms(
+    ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_buffered_amount(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_close(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_end_background_grace(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_events(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_join_turns(
     ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_listen(
+    ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_pause(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_present_state(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_ready_state(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_reconnect_now(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_resume(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_resume_delivery(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_send_bytes(
     ): Int
@@ -853,9 +889,13 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_set_network(
     ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_set_watcher(
+    ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_state(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_stats(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_wake_listener(
     ): Int
     external fun ffi_wxsocket_uniffi_contract_version(
     ): Int
@@ -877,6 +917,7 @@ internal object UniffiLib {
         uniffiCallbackInterfaceBeforeConnect.register(this)
         uniffiCallbackInterfaceLogSink.register(this)
         uniffiCallbackInterfaceSocketListener.register(this)
+        uniffiCallbackInterfaceSocketWatcher.register(this)
         
     }
 
@@ -888,10 +929,18 @@ internal object UniffiLib {
     external fun uniffi_wxsocket_fn_init_callback_vtable_batchlistener(`vtable`: UniffiVTableCallbackInterfaceBatchListener,
     ): Unit
     external fun uniffi_wxsocket_fn_method_batchlistener_on_messages(`ptr`: Long,`epoch`: Long,`packed`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
-    ): Unit
+    ): Byte
     external fun uniffi_wxsocket_fn_method_batchlistener_on_event(`ptr`: Long,`event`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Byte
+    external fun uniffi_wxsocket_fn_method_batchlistener_on_wake(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
-    external fun uniffi_wxsocket_fn_method_batchlistener_on_state(`ptr`: Long,`state`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_wxsocket_fn_clone_socketwatcher(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Long
+    external fun uniffi_wxsocket_fn_free_socketwatcher(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_wxsocket_fn_init_callback_vtable_socketwatcher(`vtable`: UniffiVTableCallbackInterfaceSocketWatcher,
+    ): Unit
+    external fun uniffi_wxsocket_fn_method_socketwatcher_on_news(`ptr`: Long,`state`: RustBuffer.ByValue,`news`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_clone_beforeconnect(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
@@ -933,21 +982,31 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_wxsocket_fn_free_sockettask(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_wxsocket_fn_method_sockettask_background_grace_ms(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_buffered_amount(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
     external fun uniffi_wxsocket_fn_method_sockettask_close(`ptr`: Long,`code`: Int,`reason`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_wxsocket_fn_method_sockettask_end_background_grace(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_events(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
     external fun uniffi_wxsocket_fn_method_sockettask_join_turns(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
+    external fun uniffi_wxsocket_fn_method_sockettask_listen(`ptr`: Long,`messages`: Byte,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_pause(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_wxsocket_fn_method_sockettask_present_state(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_ready_state(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_reconnect_now(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_resume(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_wxsocket_fn_method_sockettask_resume_delivery(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_send_bytes(`ptr`: Long,`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
@@ -961,14 +1020,20 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_set_network(`ptr`: Long,`available`: Byte,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_wxsocket_fn_method_sockettask_set_watcher(`ptr`: Long,`watcher`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_state(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_stats(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_wxsocket_fn_method_sockettask_wake_listener(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Byte
     external fun uniffi_wxsocket_fn_func_set_logger(`level`: RustBuffer.ByValue,`sink`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Byte
     external fun uniffi_wxsocket_fn_func_connect_socket(`options`: RustBuffer.ByValue,`listener`: RustBuffer.ByValue,`beforeConnect`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
+    external fun uniffi_wxsocket_fn_func_refuse_message(`task`: Long,`epoch`: Long,`detail`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_wxsocket_fn_func_end_turn(`task`: Long,`again`: Byte,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_func_next_turn(`done`: Long,`maxEvents`: Int,`waitMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1102,6 +1167,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_func_connect_socket() and 0xFFFF) != 24430) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_wxsocket_checksum_func_refuse_message() and 0xFFFF) != 78) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_wxsocket_checksum_func_end_turn() and 0xFFFF) != 50468) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1114,16 +1182,19 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_func_wake_task() and 0xFFFF) != 1229) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_messages() and 0xFFFF) != 1755) {
+    if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_messages() and 0xFFFF) != 43603) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_event() and 0xFFFF) != 13364) {
+    if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_event() and 0xFFFF) != 65212) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_state() and 0xFFFF) != 42056) {
+    if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_wake() and 0xFFFF) != 22133) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 17003) {
+    if ((lib.uniffi_wxsocket_checksum_method_socketwatcher_on_news() and 0xFFFF) != 14875) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 18532) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_open() and 0xFFFF) != 40747) {
@@ -1144,28 +1215,43 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_eventstream_next_events() and 0xFFFF) != 21662) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_background_grace_ms() and 0xFFFF) != 23968) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_buffered_amount() and 0xFFFF) != 3516) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_close() and 0xFFFF) != 5887) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_end_background_grace() and 0xFFFF) != 37892) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_events() and 0xFFFF) != 29186) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_join_turns() and 0xFFFF) != 16353) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_join_turns() and 0xFFFF) != 31737) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_listen() and 0xFFFF) != 65372) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_pause() and 0xFFFF) != 49836) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_present_state() and 0xFFFF) != 16324) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_ready_state() and 0xFFFF) != 22501) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_reconnect_now() and 0xFFFF) != 62313) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_reconnect_now() and 0xFFFF) != 8624) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume() and 0xFFFF) != 43863) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume_delivery() and 0xFFFF) != 6653) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_send_bytes() and 0xFFFF) != 248) {
@@ -1174,22 +1260,28 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_send_text() and 0xFFFF) != 63819) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() and 0xFFFF) != 19690) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() and 0xFFFF) != 64847) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_foreground() and 0xFFFF) != 11376) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_foreground() and 0xFFFF) != 2499) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_listener() and 0xFFFF) != 56298) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_listener() and 0xFFFF) != 47551) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_network() and 0xFFFF) != 15544) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_network() and 0xFFFF) != 20469) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_watcher() and 0xFFFF) != 44461) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_state() and 0xFFFF) != 21670) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_stats() and 0xFFFF) != 2463) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_wake_listener() and 0xFFFF) != 56143) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -1670,6 +1762,10 @@ public object FfiConverterByteArray: FfiConverterRustBuffer<ByteArray> {
 /**
  * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
  * messages in one call.
+ *
+ * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
+ * have told everybody, and false when that goes on after they return: then no other call comes
+ * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
  */
 public interface BatchListener {
     
@@ -1677,18 +1773,18 @@ public interface BatchListener {
      * Messages arrived on connection `epoch`. For each, in order: a byte (0: text, 1: binary),
      * the length of the payload as a big-endian 32-bit number, the payload.
      */
-    fun `onMessages`(`epoch`: kotlin.Long, `packed`: kotlin.ByteArray)
+    fun `onMessages`(`epoch`: kotlin.Long, `packed`: kotlin.ByteArray): kotlin.Boolean
     
     /**
      * Anything else happened, or a message of more than 4 KiB arrived.
      */
-    fun `onEvent`(`event`: SocketEvent)
+    fun `onEvent`(`event`: SocketEvent): kotlin.Boolean
     
     /**
-     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
-     * that is over by the time it would be told is not told.
+     * `SocketTask::wake_listener` was called. No event is under way: what
+     * `SocketTask::present_state` says holds until this returns.
      */
-    fun `onState`(`state`: SocketState)
+    fun `onWake`()
     
     companion object
 }
@@ -1696,6 +1792,10 @@ public interface BatchListener {
 /**
  * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
  * messages in one call.
+ *
+ * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
+ * have told everybody, and false when that goes on after they return: then no other call comes
+ * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
  */
 open class BatchListenerImpl: Disposable, AutoCloseable, BatchListener
 {
@@ -1803,8 +1903,8 @@ open class BatchListenerImpl: Disposable, AutoCloseable, BatchListener
      * Messages arrived on connection `epoch`. For each, in order: a byte (0: text, 1: binary),
      * the length of the payload as a big-endian 32-bit number, the payload.
      */
-    @Throws(ListenerException::class)override fun `onMessages`(`epoch`: kotlin.Long, `packed`: kotlin.ByteArray)
-        = 
+    @Throws(ListenerException::class)override fun `onMessages`(`epoch`: kotlin.Long, `packed`: kotlin.ByteArray): kotlin.Boolean {
+            return FfiConverterBoolean.lift(
     callWithHandle {
     uniffiRustCallWithError(ListenerException) { _status ->
     UniffiLib.uniffi_wxsocket_fn_method_batchlistener_on_messages(
@@ -1814,15 +1914,16 @@ open class BatchListenerImpl: Disposable, AutoCloseable, BatchListener
         FfiConverterByteArray.lower(`packed`),_status)
 }
     }
-    
+    )
+    }
     
 
     
     /**
      * Anything else happened, or a message of more than 4 KiB arrived.
      */
-    @Throws(ListenerException::class)override fun `onEvent`(`event`: SocketEvent)
-        = 
+    @Throws(ListenerException::class)override fun `onEvent`(`event`: SocketEvent): kotlin.Boolean {
+            return FfiConverterBoolean.lift(
     callWithHandle {
     uniffiRustCallWithError(ListenerException) { _status ->
     UniffiLib.uniffi_wxsocket_fn_method_batchlistener_on_event(
@@ -1831,22 +1932,22 @@ open class BatchListenerImpl: Disposable, AutoCloseable, BatchListener
         FfiConverterTypeSocketEvent.lower(`event`),_status)
 }
     }
-    
+    )
+    }
     
 
     
     /**
-     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
-     * that is over by the time it would be told is not told.
+     * `SocketTask::wake_listener` was called. No event is under way: what
+     * `SocketTask::present_state` says holds until this returns.
      */
-    @Throws(ListenerException::class)override fun `onState`(`state`: SocketState)
+    @Throws(ListenerException::class)override fun `onWake`()
         = 
     callWithHandle {
     uniffiRustCallWithError(ListenerException) { _status ->
-    UniffiLib.uniffi_wxsocket_fn_method_batchlistener_on_state(
+    UniffiLib.uniffi_wxsocket_fn_method_batchlistener_on_wake(
         it,
-        
-        FfiConverterTypeSocketState.lower(`state`),_status)
+        _status)
 }
     }
     
@@ -1871,7 +1972,7 @@ open class BatchListenerImpl: Disposable, AutoCloseable, BatchListener
 // Put the implementation in an object so we don't pollute the top-level namespace
 internal object uniffiCallbackInterfaceBatchListener {
     internal object `onMessages`: UniffiCallbackInterfaceBatchListenerMethod0 {
-        override fun callback(`uniffiHandle`: Long,`epoch`: Long,`packed`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+        override fun callback(`uniffiHandle`: Long,`epoch`: Long,`packed`: RustBuffer.ByValue,`uniffiOutReturn`: ByteByReference,uniffiCallStatus: UniffiRustCallStatus,) {
             val uniffiObj = FfiConverterTypeBatchListener.handleMap.get(uniffiHandle)
             val makeCall = { ->
                 uniffiObj.`onMessages`(
@@ -1879,7 +1980,7 @@ internal object uniffiCallbackInterfaceBatchListener {
                     FfiConverterByteArray.lift(`packed`),
                 )
             }
-            val writeReturn = { _: Unit -> Unit }
+            val writeReturn = { value: kotlin.Boolean -> uniffiOutReturn.setValue(FfiConverterBoolean.lower(value)) }
             uniffiTraitInterfaceCallWithError(
                 uniffiCallStatus,
                 makeCall,
@@ -1889,14 +1990,14 @@ internal object uniffiCallbackInterfaceBatchListener {
         }
     }
     internal object `onEvent`: UniffiCallbackInterfaceBatchListenerMethod1 {
-        override fun callback(`uniffiHandle`: Long,`event`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+        override fun callback(`uniffiHandle`: Long,`event`: RustBuffer.ByValue,`uniffiOutReturn`: ByteByReference,uniffiCallStatus: UniffiRustCallStatus,) {
             val uniffiObj = FfiConverterTypeBatchListener.handleMap.get(uniffiHandle)
             val makeCall = { ->
                 uniffiObj.`onEvent`(
                     FfiConverterTypeSocketEvent.lift(`event`),
                 )
             }
-            val writeReturn = { _: Unit -> Unit }
+            val writeReturn = { value: kotlin.Boolean -> uniffiOutReturn.setValue(FfiConverterBoolean.lower(value)) }
             uniffiTraitInterfaceCallWithError(
                 uniffiCallStatus,
                 makeCall,
@@ -1905,12 +2006,11 @@ internal object uniffiCallbackInterfaceBatchListener {
             )
         }
     }
-    internal object `onState`: UniffiCallbackInterfaceBatchListenerMethod2 {
-        override fun callback(`uniffiHandle`: Long,`state`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+    internal object `onWake`: UniffiCallbackInterfaceBatchListenerMethod2 {
+        override fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
             val uniffiObj = FfiConverterTypeBatchListener.handleMap.get(uniffiHandle)
             val makeCall = { ->
-                uniffiObj.`onState`(
-                    FfiConverterTypeSocketState.lift(`state`),
+                uniffiObj.`onWake`(
                 )
             }
             val writeReturn = { _: Unit -> Unit }
@@ -1940,7 +2040,7 @@ internal object uniffiCallbackInterfaceBatchListener {
         uniffiClone,
         `onMessages`,
         `onEvent`,
-        `onState`,
+        `onWake`,
     )
 
     // Registers the foreign callback with the Rust side.
@@ -2091,7 +2191,8 @@ public interface BeforeConnect {
     
     /**
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `last_error` is what ended the previous connection, if it failed.
+     * connection; `last_error` is what ended the previous connection, if it failed. When HTTP
+     * 401 or 403 would end the task, this is called once more first: for a new token.
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
      * as it has after an error, and what comes later is not heard. It is called on a thread of
@@ -2209,7 +2310,8 @@ open class BeforeConnectImpl: Disposable, AutoCloseable, BeforeConnect
     
     /**
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `last_error` is what ended the previous connection, if it failed.
+     * connection; `last_error` is what ended the previous connection, if it failed. When HTTP
+     * 401 or 403 would end the task, this is called once more first: for a new token.
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
      * as it has after an error, and what comes later is not heard. It is called on a thread of
@@ -3495,6 +3597,12 @@ public object FfiConverterTypeSocketListener: FfiConverter<SocketListener, Long>
 public interface SocketTaskInterface {
     
     /**
+     * Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+     * connection in the background.
+     */
+    fun `backgroundGraceMs`(): kotlin.Long?
+    
+    /**
      * Bytes of payload accepted and not yet written to the socket.
      */
     fun `bufferedAmount`(): kotlin.Long
@@ -3511,6 +3619,13 @@ public interface SocketTaskInterface {
     fun `close`(`code`: kotlin.Int, `reason`: kotlin.String)
     
     /**
+     * Tells that the operating system suspends the app soon: a task that is in the background
+     * and waits for the end of its grace hangs up now (1001 to the server, 1006 "interrupted"
+     * to the app). Any other task is left as it is.
+     */
+    fun `endBackgroundGrace`()
+    
+    /**
      * The events, for a thread that takes them itself instead of a listener.
      */
     fun `events`(): EventStream
@@ -3519,9 +3634,22 @@ public interface SocketTaskInterface {
      * Has its events come out of `next_turn` together with those of other tasks, and gives
      * the number it goes by there. For a language that has its own threads for all tasks;
      * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `end_turn` once the number is known to whoever takes turns.
+     * ended with `end_turn` once the number is known to whoever takes turns. Events come once
+     * `listen` says what is wanted.
      */
     fun `joinTurns`(): kotlin.Long
+    
+    /**
+     * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
+     * too. For a batch listener and for turns, which serve many listeners; called from `on_wake`
+     * or within a turn, once that listener is in its place.
+     *
+     * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
+     * is not read and no dial begins. While only opens, errors and closes are listened to, the
+     * newest 256 messages of the present connection (at most 1 MiB) are kept for the first
+     * listener of messages. Nobody can stop listening: what comes is then for those who stay.
+     */
+    fun `listen`(`messages`: kotlin.Boolean)
     
     /**
      * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
@@ -3530,14 +3658,23 @@ public interface SocketTaskInterface {
     fun `pause`()
     
     /**
+     * What somebody who begins to listen now hears first: the open if the connection is open;
+     * else the last close, and before it the error that led there, if one did. As of the event
+     * that the batch listener or the turn was given last; exact within `on_wake`, within a
+     * turn, and while a call or a turn is being told to its listeners.
+     */
+    fun `presentState`(): List<SocketEvent>
+    
+    /**
      * The WebSocket API's `readyState`; `Closed` is final.
      */
     fun `readyState`(): ReadyState
     
     /**
      * Stops waiting: dials now, with a fresh counter of attempts, whatever holds the task
-     * back. A dial under way goes on; an open connection is asked for a sign of life and
-     * replaced only if it gives none.
+     * back. A dial under way goes on, unless it has passed no step (name, TCP, TLS) for 2 s:
+     * then it is begun again, which uses up no attempt. An open connection is asked for a sign
+     * of life and, if it gives none, replaced at once.
      */
     fun `reconnectNow`()
     
@@ -3545,6 +3682,11 @@ public interface SocketTaskInterface {
      * Undoes `pause`: dials at once.
      */
     fun `resume`()
+    
+    /**
+     * The batch listener, which answered false, has told everybody: the next call may come.
+     */
+    fun `resumeDelivery`()
     
     /**
      * Sends a binary message; otherwise as `send_text`. The bytes are copied before it
@@ -3560,28 +3702,39 @@ public interface SocketTaskInterface {
     fun `sendText`(`text`: kotlin.String): SendOutcome
     
     /**
-     * As `set_listener`, for a listener that takes many messages in one call.
+     * As `set_listener`, for a listener that takes many messages in one call and serves others.
+     * It hears nothing before `listen` says what those others want to hear.
      */
     fun `setBatchListener`(`listener`: BatchListener)
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back dials at once, or asks an open connection for a sign of life.
+     * back does what `reconnect_now` does, unless something else holds the task back.
      */
     fun `setForeground`(`foreground`: kotlin.Boolean)
     
     /**
-     * Sets who is told from now on, beginning with whatever has not been told yet. A second
-     * listener replaces the first.
+     * Sets who is told from now on. The first listener hears everything from the first event
+     * on. A later one takes the place of the one before; it hears the present state first (the
+     * open, if the connection is open; else the last close, and its error if there was one),
+     * then whatever has not been told yet. After this returns the one before is not called
+     * again, but for a call that is under way.
      */
     fun `setListener`(`listener`: SocketListener)
     
     /**
      * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up; with one (or a new one) the task dials at once, or asks an
-     * open connection for a sign of life.
+     * and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
+     * under way again, or asks an open connection for a sign of life and, if it gives none,
+     * replaces it at once. To be called for each change and not more often: at most 5 dials of
+     * a connection are begun again.
      */
     fun `setNetwork`(`available`: kotlin.Boolean)
+    
+    /**
+     * Sets who hears where the task is in its life, beginning with how things are now.
+     */
+    fun `setWatcher`(`watcher`: SocketWatcher)
     
     /**
      * Where it is in its life; finer than `ready_state`.
@@ -3592,6 +3745,12 @@ public interface SocketTaskInterface {
      * What has happened so far.
      */
     fun `stats`(): SocketStats
+    
+    /**
+     * Has the batch listener's `on_wake` called, between two events. False: it was told the end
+     * and is let go; `present_state` holds for good.
+     */
+    fun `wakeListener`(): kotlin.Boolean
     
     companion object
 }
@@ -3705,6 +3864,23 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
+     * Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+     * connection in the background.
+     */override fun `backgroundGraceMs`(): kotlin.Long? {
+            return FfiConverterOptionalLong.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_background_grace_ms(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
      * Bytes of payload accepted and not yet written to the socket.
      */override fun `bufferedAmount`(): kotlin.Long {
             return FfiConverterLong.lift(
@@ -3745,6 +3921,23 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
+     * Tells that the operating system suspends the app soon: a task that is in the background
+     * and waits for the end of its grace hangs up now (1001 to the server, 1006 "interrupted"
+     * to the app). Any other task is left as it is.
+     */override fun `endBackgroundGrace`()
+        = 
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_end_background_grace(
+        it,
+        _status)
+}
+    }
+    
+    
+
+    
+    /**
      * The events, for a thread that takes them itself instead of a listener.
      */override fun `events`(): EventStream {
             return FfiConverterTypeEventStream.lift(
@@ -3764,7 +3957,8 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
      * Has its events come out of `next_turn` together with those of other tasks, and gives
      * the number it goes by there. For a language that has its own threads for all tasks;
      * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `end_turn` once the number is known to whoever takes turns.
+     * ended with `end_turn` once the number is known to whoever takes turns. Events come once
+     * `listen` says what is wanted.
      */override fun `joinTurns`(): kotlin.Long {
             return FfiConverterLong.lift(
     callWithHandle {
@@ -3776,6 +3970,29 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     }
     )
     }
+    
+
+    
+    /**
+     * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
+     * too. For a batch listener and for turns, which serve many listeners; called from `on_wake`
+     * or within a turn, once that listener is in its place.
+     *
+     * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
+     * is not read and no dial begins. While only opens, errors and closes are listened to, the
+     * newest 256 messages of the present connection (at most 1 MiB) are kept for the first
+     * listener of messages. Nobody can stop listening: what comes is then for those who stay.
+     */override fun `listen`(`messages`: kotlin.Boolean)
+        = 
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_listen(
+        it,
+        
+        FfiConverterBoolean.lower(`messages`),_status)
+}
+    }
+    
     
 
     
@@ -3792,6 +4009,25 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 }
     }
     
+    
+
+    
+    /**
+     * What somebody who begins to listen now hears first: the open if the connection is open;
+     * else the last close, and before it the error that led there, if one did. As of the event
+     * that the batch listener or the turn was given last; exact within `on_wake`, within a
+     * turn, and while a call or a turn is being told to its listeners.
+     */override fun `presentState`(): List<SocketEvent> {
+            return FfiConverterSequenceTypeSocketEvent.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_present_state(
+        it,
+        _status)
+}
+    }
+    )
+    }
     
 
     
@@ -3813,8 +4049,9 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     
     /**
      * Stops waiting: dials now, with a fresh counter of attempts, whatever holds the task
-     * back. A dial under way goes on; an open connection is asked for a sign of life and
-     * replaced only if it gives none.
+     * back. A dial under way goes on, unless it has passed no step (name, TCP, TLS) for 2 s:
+     * then it is begun again, which uses up no attempt. An open connection is asked for a sign
+     * of life and, if it gives none, replaced at once.
      */override fun `reconnectNow`()
         = 
     callWithHandle {
@@ -3835,6 +4072,21 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_wxsocket_fn_method_sockettask_resume(
+        it,
+        _status)
+}
+    }
+    
+    
+
+    
+    /**
+     * The batch listener, which answered false, has told everybody: the next call may come.
+     */override fun `resumeDelivery`()
+        = 
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_resume_delivery(
         it,
         _status)
 }
@@ -3883,7 +4135,8 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * As `set_listener`, for a listener that takes many messages in one call.
+     * As `set_listener`, for a listener that takes many messages in one call and serves others.
+     * It hears nothing before `listen` says what those others want to hear.
      */override fun `setBatchListener`(`listener`: BatchListener)
         = 
     callWithHandle {
@@ -3900,7 +4153,7 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back dials at once, or asks an open connection for a sign of life.
+     * back does what `reconnect_now` does, unless something else holds the task back.
      */override fun `setForeground`(`foreground`: kotlin.Boolean)
         = 
     callWithHandle {
@@ -3916,8 +4169,11 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Sets who is told from now on, beginning with whatever has not been told yet. A second
-     * listener replaces the first.
+     * Sets who is told from now on. The first listener hears everything from the first event
+     * on. A later one takes the place of the one before; it hears the present state first (the
+     * open, if the connection is open; else the last close, and its error if there was one),
+     * then whatever has not been told yet. After this returns the one before is not called
+     * again, but for a call that is under way.
      */override fun `setListener`(`listener`: SocketListener)
         = 
     callWithHandle {
@@ -3934,8 +4190,10 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     
     /**
      * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up; with one (or a new one) the task dials at once, or asks an
-     * open connection for a sign of life.
+     * and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
+     * under way again, or asks an open connection for a sign of life and, if it gives none,
+     * replaces it at once. To be called for each change and not more often: at most 5 dials of
+     * a connection are begun again.
      */override fun `setNetwork`(`available`: kotlin.Boolean)
         = 
     callWithHandle {
@@ -3944,6 +4202,22 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
         it,
         
         FfiConverterBoolean.lower(`available`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Sets who hears where the task is in its life, beginning with how things are now.
+     */override fun `setWatcher`(`watcher`: SocketWatcher)
+        = 
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_set_watcher(
+        it,
+        
+        FfiConverterTypeSocketWatcher.lower(`watcher`),_status)
 }
     }
     
@@ -3973,6 +4247,23 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_wxsocket_fn_method_sockettask_stats(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Has the batch listener's `on_wake` called, between two events. False: it was told the end
+     * and is let go; `present_state` holds for good.
+     */override fun `wakeListener`(): kotlin.Boolean {
+            return FfiConverterBoolean.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_wake_listener(
         it,
         _status)
 }
@@ -4015,6 +4306,339 @@ public object FfiConverterTypeSocketTask: FfiConverter<SocketTask, Long> {
     override fun allocationSize(value: SocketTask) = 8UL
 
     override fun write(value: SocketTask, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Hears where a task is in its life, whatever its listeners do in the meantime.
+ */
+public interface SocketWatcher {
+    
+    /**
+     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
+     * that is over by the time it would be told is not told.
+     */
+    fun `onNews`(`state`: SocketState, `news`: TaskNews)
+    
+    companion object
+}
+
+/**
+ * Hears where a task is in its life, whatever its listeners do in the meantime.
+ */
+open class SocketWatcherImpl: Disposable, AutoCloseable, SocketWatcher
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_wxsocket_fn_free_socketwatcher(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_wxsocket_fn_clone_socketwatcher(handle, status)
+        }
+    }
+
+    
+    /**
+     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
+     * that is over by the time it would be told is not told.
+     */
+    @Throws(ListenerException::class)override fun `onNews`(`state`: SocketState, `news`: TaskNews)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(ListenerException) { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_socketwatcher_on_news(
+        it,
+        
+        FfiConverterTypeSocketState.lower(`state`),
+        FfiConverterTypeTaskNews.lower(`news`),_status)
+}
+    }
+    
+    
+
+    
+
+    
+
+
+    
+    
+    /**
+     * @suppress
+     */
+    companion object
+    
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceSocketWatcher {
+    internal object `onNews`: UniffiCallbackInterfaceSocketWatcherMethod0 {
+        override fun callback(`uniffiHandle`: Long,`state`: RustBuffer.ByValue,`news`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeSocketWatcher.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`onNews`(
+                    FfiConverterTypeSocketState.lift(`state`),
+                    FfiConverterTypeTaskNews.lift(`news`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ListenerException -> FfiConverterTypeListenerError.lower(e) }
+            )
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeSocketWatcher.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeSocketWatcher.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceSocketWatcher.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `onNews`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_wxsocket_fn_init_callback_vtable_socketwatcher(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeSocketWatcher: FfiConverter<SocketWatcher, Long> {
+    internal val handleMap = UniffiHandleMap<SocketWatcher>()
+
+    override fun lower(value: SocketWatcher): Long {
+        if (value is SocketWatcherImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): SocketWatcher {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return SocketWatcherImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): SocketWatcher {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: SocketWatcher) = 8UL
+
+    override fun write(value: SocketWatcher, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -4743,12 +5367,15 @@ data class ReconnectOptions (
     val `stopCodes`: List<kotlin.Int>? = null 
     , 
     /**
-     * HTTP statuses (100 to 599) after which there is no point in coming back.
+     * HTTP statuses (100 to 599) after which there is no point in coming back. With a
+     * `before_connect`, 401 and 403 lead to one more dial first, as it may have a new token.
      */
     val `stopStatuses`: List<kotlin.Int>? = null 
     , 
     /**
-     * Wait at least as long as the server's `Retry-After` asks, up to an hour. Default: yes.
+     * Wait at least as long as the server's `Retry-After` asks, up to an hour (a minute when
+     * the answer did not come over TLS), and a random part longer: a quarter of it, but at
+     * least 5 s and at most 60 s. Default: yes.
      */
     val `honourRetryAfter`: kotlin.Boolean? = null 
     
@@ -5008,6 +5635,12 @@ data class SocketStats (
     val `listenerFailures`: kotlin.Long
     , 
     /**
+     * Messages that were received and that nobody will hear: there was no room for them while
+     * the task was closing, or nobody listened to messages.
+     */
+    val `messagesDiscarded`: kotlin.Long
+    , 
+    /**
      * What ended the last connection that failed.
      */
     val `lastError`: ErrorEvent?
@@ -5037,6 +5670,7 @@ public object FfiConverterTypeSocketStats: FfiConverterRustBuffer<SocketStats> {
             FfiConverterOptionalDouble.read(buf),
             FfiConverterOptionalDouble.read(buf),
             FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
             FfiConverterOptionalTypeErrorEvent.read(buf),
         )
     }
@@ -5052,6 +5686,7 @@ public object FfiConverterTypeSocketStats: FfiConverterRustBuffer<SocketStats> {
             FfiConverterOptionalDouble.allocationSize(value.`lastRttMs`) +
             FfiConverterOptionalDouble.allocationSize(value.`smoothedRttMs`) +
             FfiConverterLong.allocationSize(value.`listenerFailures`) +
+            FfiConverterLong.allocationSize(value.`messagesDiscarded`) +
             FfiConverterOptionalTypeErrorEvent.allocationSize(value.`lastError`)
     )
 
@@ -5066,7 +5701,64 @@ public object FfiConverterTypeSocketStats: FfiConverterRustBuffer<SocketStats> {
             FfiConverterOptionalDouble.write(value.`lastRttMs`, buf)
             FfiConverterOptionalDouble.write(value.`smoothedRttMs`, buf)
             FfiConverterLong.write(value.`listenerFailures`, buf)
+            FfiConverterLong.write(value.`messagesDiscarded`, buf)
             FfiConverterOptionalTypeErrorEvent.write(value.`lastError`, buf)
+    }
+}
+
+
+
+/**
+ * The newest steps of a task as they happen, for those who wait for one of them. They may be
+ * ahead of what listeners have heard.
+ */
+data class TaskNews (
+    /**
+     * The newest open, even if its connection is over.
+     */
+    val `open`: OpenEvent?
+    , 
+    /**
+     * The newest error.
+     */
+    val `error`: ErrorEvent?
+    , 
+    /**
+     * The newest close; without `retry` the task is over.
+     */
+    val `close`: CloseEvent?
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeTaskNews: FfiConverterRustBuffer<TaskNews> {
+    override fun read(buf: ByteBuffer): TaskNews {
+        return TaskNews(
+            FfiConverterOptionalTypeOpenEvent.read(buf),
+            FfiConverterOptionalTypeErrorEvent.read(buf),
+            FfiConverterOptionalTypeCloseEvent.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: TaskNews) = (
+            FfiConverterOptionalTypeOpenEvent.allocationSize(value.`open`) +
+            FfiConverterOptionalTypeErrorEvent.allocationSize(value.`error`) +
+            FfiConverterOptionalTypeCloseEvent.allocationSize(value.`close`)
+    )
+
+    override fun write(value: TaskNews, buf: ByteBuffer) {
+            FfiConverterOptionalTypeOpenEvent.write(value.`open`, buf)
+            FfiConverterOptionalTypeErrorEvent.write(value.`error`, buf)
+            FfiConverterOptionalTypeCloseEvent.write(value.`close`, buf)
     }
 }
 
@@ -5113,7 +5805,7 @@ public object FfiConverterTypeTlsOptions: FfiConverterRustBuffer<TlsOptions> {
 
 
 /**
- * One task's turn: what it has to tell, in order.
+ * One task's turn: what it has to tell, in order; or its news.
  */
 data class Turn (
     /**
@@ -5122,12 +5814,24 @@ data class Turn (
     val `task`: kotlin.Long
     , 
     /**
+     * Of two turns of a task, the state of the one with the larger version is newer.
+     */
+    val `version`: kotlin.Long
+    , 
+    /**
      * Where the task was when the turn began, which may be ahead of the events.
      */
     val `state`: SocketState
     , 
     /**
-     * Perhaps none: the state changed, or somebody asked for the turn.
+     * Present: this is no turn but news, with nothing to end. It may come while another thread
+     * has the task's turn.
+     */
+    val `news`: TaskNews?
+    , 
+    /**
+     * Perhaps none: somebody asked for the turn. At most one of them is an open, an error or a
+     * close, and it comes first.
      */
     val `events`: List<TurnEvent>
     
@@ -5147,20 +5851,26 @@ public object FfiConverterTypeTurn: FfiConverterRustBuffer<Turn> {
     override fun read(buf: ByteBuffer): Turn {
         return Turn(
             FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
             FfiConverterTypeSocketState.read(buf),
+            FfiConverterOptionalTypeTaskNews.read(buf),
             FfiConverterSequenceTypeTurnEvent.read(buf),
         )
     }
 
     override fun allocationSize(value: Turn) = (
             FfiConverterLong.allocationSize(value.`task`) +
+            FfiConverterLong.allocationSize(value.`version`) +
             FfiConverterTypeSocketState.allocationSize(value.`state`) +
+            FfiConverterOptionalTypeTaskNews.allocationSize(value.`news`) +
             FfiConverterSequenceTypeTurnEvent.allocationSize(value.`events`)
     )
 
     override fun write(value: Turn, buf: ByteBuffer) {
             FfiConverterLong.write(value.`task`, buf)
+            FfiConverterLong.write(value.`version`, buf)
             FfiConverterTypeSocketState.write(value.`state`, buf)
+            FfiConverterOptionalTypeTaskNews.write(value.`news`, buf)
             FfiConverterSequenceTypeTurnEvent.write(value.`events`, buf)
     }
 }
@@ -6145,7 +6855,8 @@ sealed class ReconnectDelay {
      * Random between bounds that grow, so that a thousand clients of a restarting server do
      * not come back in step. The first attempt waits 0 to `first_ms`; attempt n waits
      * `min_ms` to min(`max_ms`, `min_ms` × 2ⁿ⁻¹); after `slow_after_ms` of failing each
-     * waits `slow_ms` ± 20 %. After close codes 1012 and 1013 and HTTP 503, 5 to 20 s.
+     * waits `slow_ms` ± 20 %. Before that, after close codes 1012 and 1013 and HTTP 503, 5 to
+     * 20 s.
      */
     data class FullJitter(
         /**
@@ -7393,6 +8104,38 @@ public object FfiConverterOptionalTypeSocketListener: FfiConverterRustBuffer<Soc
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeCloseEvent: FfiConverterRustBuffer<CloseEvent?> {
+    override fun read(buf: ByteBuffer): CloseEvent? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeCloseEvent.read(buf)
+    }
+
+    override fun allocationSize(value: CloseEvent?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeCloseEvent.allocationSize(value)
+        }
+    }
+
+    override fun write(value: CloseEvent?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeCloseEvent.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeErrorEvent: FfiConverterRustBuffer<ErrorEvent?> {
     override fun read(buf: ByteBuffer): ErrorEvent? {
         if (buf.get().toInt() == 0) {
@@ -7425,6 +8168,38 @@ public object FfiConverterOptionalTypeErrorEvent: FfiConverterRustBuffer<ErrorEv
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeOpenEvent: FfiConverterRustBuffer<OpenEvent?> {
+    override fun read(buf: ByteBuffer): OpenEvent? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeOpenEvent.read(buf)
+    }
+
+    override fun allocationSize(value: OpenEvent?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeOpenEvent.allocationSize(value)
+        }
+    }
+
+    override fun write(value: OpenEvent?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeOpenEvent.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeRetryInfo: FfiConverterRustBuffer<RetryInfo?> {
     override fun read(buf: ByteBuffer): RetryInfo? {
         if (buf.get().toInt() == 0) {
@@ -7447,6 +8222,38 @@ public object FfiConverterOptionalTypeRetryInfo: FfiConverterRustBuffer<RetryInf
         } else {
             buf.put(1)
             FfiConverterTypeRetryInfo.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeTaskNews: FfiConverterRustBuffer<TaskNews?> {
+    override fun read(buf: ByteBuffer): TaskNews? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeTaskNews.read(buf)
+    }
+
+    override fun allocationSize(value: TaskNews?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeTaskNews.allocationSize(value)
+        }
+    }
+
+    override fun write(value: TaskNews?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeTaskNews.write(value, buf)
         }
     }
 }
@@ -8014,6 +8821,24 @@ public object FfiConverterSequenceTypeTurnEvent: FfiConverterRustBuffer<List<Tur
 }
     )
     }
+    
+
+        /**
+         * Ends connection `epoch` of the task with this number in the turns, because a message has
+         * arrived that the app's language has no memory for: `on_error` with 690032 and this `detail`,
+         * then `on_close` with 1009, and a retry as after any other failure. Messages that were read
+         * before are still told. Does nothing when that connection is over already.
+         */ fun `refuseMessage`(`task`: kotlin.Long, `epoch`: kotlin.Long, `detail`: kotlin.String)
+        = 
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_func_refuse_message(
+    
+        
+        FfiConverterLong.lower(`task`),
+        FfiConverterLong.lower(`epoch`),
+        FfiConverterString.lower(`detail`),_status)
+}
+    
     
 
         /**

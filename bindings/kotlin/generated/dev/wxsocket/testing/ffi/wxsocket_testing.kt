@@ -707,6 +707,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_testing_checksum_method_scenario_expect(
     ): Int
+    external fun uniffi_wxsocket_testing_checksum_method_scenario_listen(
+    ): Int
     external fun uniffi_wxsocket_testing_checksum_method_scenario_options(
     ): Int
     external fun uniffi_wxsocket_testing_checksum_method_scenario_server(
@@ -782,6 +784,8 @@ internal object UniffiLib {
     external fun uniffi_wxsocket_testing_fn_method_scenario_about(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_testing_fn_method_scenario_expect(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_wxsocket_testing_fn_method_scenario_listen(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_testing_fn_method_scenario_options(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
@@ -956,6 +960,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_expect() and 0xFFFF) != 55) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_listen() and 0xFFFF) != 50440) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_options() and 0xFFFF) != 63767) {
@@ -1440,6 +1447,11 @@ public interface ScenarioInterface {
     fun `expect`(): List<kotlin.String>
     
     /**
+     * The kinds of events that there is a listener for from the beginning.
+     */
+    fun `listen`(): List<EventKind>
+    
+    /**
      * The client's options; the URL is the server's.
      */
     fun `options`(): ScenarioOptions
@@ -1602,6 +1614,22 @@ open class Scenario: Disposable, AutoCloseable, ScenarioInterface
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_wxsocket_testing_fn_method_scenario_expect(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * The kinds of events that there is a listener for from the beginning.
+     */override fun `listen`(): List<EventKind> {
+            return FfiConverterSequenceTypeEventKind.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_testing_fn_method_scenario_listen(
         it,
         _status)
 }
@@ -2694,6 +2722,59 @@ public object FfiConverterTypeSeenHeader: FfiConverterRustBuffer<SeenHeader> {
 
 
 /**
+ * A kind of events.
+ */
+
+enum class EventKind {
+    
+    /**
+     * `onOpen`.
+     */
+    OPEN,
+    /**
+     * `onMessage`.
+     */
+    MESSAGE,
+    /**
+     * `onError`.
+     */
+    ERROR,
+    /**
+     * `onClose`.
+     */
+    CLOSE;
+
+    
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeEventKind: FfiConverterRustBuffer<EventKind> {
+    override fun read(buf: ByteBuffer) = try {
+        
+        EventKind.entries[buf.getInt() - 1]
+        
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: EventKind) = 4UL
+
+    override fun write(value: EventKind, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
  * What a runner has to do; everything else [`Scenario::server_step`] does.
  */
 sealed class ScenarioStep {
@@ -2811,6 +2892,66 @@ sealed class ScenarioStep {
     }
     
     /**
+     * Add a listener for this kind of events.
+     */
+    data class Listen(
+        /**
+         * The kind.
+         */
+        val `kind`: dev.wxsocket.testing.ffi.EventKind) : ScenarioStep()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Remove the listeners for this kind of events.
+     */
+    data class Off(
+        /**
+         * The kind.
+         */
+        val `kind`: dev.wxsocket.testing.ffi.EventKind) : ScenarioStep()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Wait until the task is in this state.
+     */
+    data class State(
+        /**
+         * `connecting`, `waiting`, `suspended`, `open`, `closing` or `closed`.
+         */
+        val `word`: kotlin.String) : ScenarioStep()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * Wait until `stats` say that so many messages have arrived, heard or not.
+     */
+    data class Received(
+        /**
+         * How many.
+         */
+        val `count`: kotlin.Long) : ScenarioStep()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
      * Call [`Scenario::server_step`] with this number.
      */
     data class Server(
@@ -2863,7 +3004,19 @@ public object FfiConverterTypeScenarioStep : FfiConverterRustBuffer<ScenarioStep
             9 -> ScenarioStep.Foreground(
                 FfiConverterBoolean.read(buf),
                 )
-            10 -> ScenarioStep.Server(
+            10 -> ScenarioStep.Listen(
+                FfiConverterTypeEventKind.read(buf),
+                )
+            11 -> ScenarioStep.Off(
+                FfiConverterTypeEventKind.read(buf),
+                )
+            12 -> ScenarioStep.State(
+                FfiConverterString.read(buf),
+                )
+            13 -> ScenarioStep.Received(
+                FfiConverterLong.read(buf),
+                )
+            14 -> ScenarioStep.Server(
                 FfiConverterUInt.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
@@ -2932,6 +3085,34 @@ public object FfiConverterTypeScenarioStep : FfiConverterRustBuffer<ScenarioStep
                 + FfiConverterBoolean.allocationSize(value.`foreground`)
             )
         }
+        is ScenarioStep.Listen -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeEventKind.allocationSize(value.`kind`)
+            )
+        }
+        is ScenarioStep.Off -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterTypeEventKind.allocationSize(value.`kind`)
+            )
+        }
+        is ScenarioStep.State -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`word`)
+            )
+        }
+        is ScenarioStep.Received -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterLong.allocationSize(value.`count`)
+            )
+        }
         is ScenarioStep.Server -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
@@ -2986,8 +3167,28 @@ public object FfiConverterTypeScenarioStep : FfiConverterRustBuffer<ScenarioStep
                 FfiConverterBoolean.write(value.`foreground`, buf)
                 Unit
             }
-            is ScenarioStep.Server -> {
+            is ScenarioStep.Listen -> {
                 buf.putInt(10)
+                FfiConverterTypeEventKind.write(value.`kind`, buf)
+                Unit
+            }
+            is ScenarioStep.Off -> {
+                buf.putInt(11)
+                FfiConverterTypeEventKind.write(value.`kind`, buf)
+                Unit
+            }
+            is ScenarioStep.State -> {
+                buf.putInt(12)
+                FfiConverterString.write(value.`word`, buf)
+                Unit
+            }
+            is ScenarioStep.Received -> {
+                buf.putInt(13)
+                FfiConverterLong.write(value.`count`, buf)
+                Unit
+            }
+            is ScenarioStep.Server -> {
+                buf.putInt(14)
                 FfiConverterUInt.write(value.`index`, buf)
                 Unit
             }
@@ -3395,6 +3596,34 @@ public object FfiConverterSequenceTypeSeenHeader: FfiConverterRustBuffer<List<Se
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeSeenHeader.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeEventKind: FfiConverterRustBuffer<List<EventKind>> {
+    override fun read(buf: ByteBuffer): List<EventKind> {
+        val len = buf.getInt()
+        return List<EventKind>(len) {
+            FfiConverterTypeEventKind.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<EventKind>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeEventKind.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<EventKind>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeEventKind.write(it, buf)
         }
     }
 }

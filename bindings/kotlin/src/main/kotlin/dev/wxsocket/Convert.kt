@@ -2,12 +2,13 @@ package dev.wxsocket
 
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.Duration.Companion.seconds
 import kotlin.time.TimeSource
 import dev.wxsocket.ffi.ConnectDecision as FfiDecision
 import dev.wxsocket.ffi.ErrorEvent as FfiError
 import dev.wxsocket.ffi.Message as FfiMessage
+import dev.wxsocket.ffi.RetryInfo as FfiRetry
 import dev.wxsocket.ffi.SendOutcome as FfiOutcome
-import dev.wxsocket.ffi.SocketEvent as FfiEvent
 import dev.wxsocket.ffi.SocketState as FfiState
 import dev.wxsocket.ffi.SocketStats as FfiStats
 
@@ -28,18 +29,7 @@ internal fun Message.lower(): FfiMessage =
 internal fun FfiError.lift(): ErrorEvent =
     ErrorEvent(epoch, kind, errCode, errMsg, detail, httpStatus, httpHeader, Message.Binary(httpBody))
 
-internal fun FfiEvent.lift(): SocketEvent =
-    when (this) {
-        is FfiEvent.Message -> MessageEvent(event.epoch, event.data.lift())
-        is FfiEvent.Open ->
-            with(event) { OpenEvent(epoch, attempt, header, protocol, profile, unsent.map { it.lift() }) }
-        is FfiEvent.Error -> event.lift()
-        is FfiEvent.Close ->
-            with(event) {
-                val retry = retry?.run { Retry(attempt, max, delayMs?.milliseconds) }
-                CloseEvent(epoch, code, reason, wasClean, retry, unsent.map { it.lift() })
-            }
-    }
+internal fun FfiRetry.lift(): Retry = Retry(attempt, max, delayMs?.milliseconds)
 
 internal fun FfiState.lift(): SocketState =
     when (this) {
@@ -50,6 +40,17 @@ internal fun FfiState.lift(): SocketState =
         FfiState.Open -> SocketState.Open
         FfiState.Closing -> SocketState.Closing
         FfiState.Closed -> SocketState.Closed
+    }
+
+/**
+ * Whether this is the phase that [known] is too. Of a wait the engine says how long it still lasts,
+ * which makes another moment of it each time, by as much as a thread may be late.
+ */
+internal fun SocketState.isStill(known: SocketState): Boolean =
+    if (this is SocketState.Waiting && known is SocketState.Waiting) {
+        attempt == known.attempt && (until - known.until).absoluteValue < 1.seconds
+    } else {
+        this == known
     }
 
 internal fun FfiOutcome.lift(): SendOutcome =

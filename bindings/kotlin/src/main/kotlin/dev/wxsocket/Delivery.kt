@@ -144,6 +144,20 @@ internal class Delivery(
         remove { it === subscriber }
     }
 
+    /** Calls [action] when the task is over, and keeps nobody alive until then. */
+    fun whenOver(action: () -> Unit): AutoCloseable {
+        val waiter = object : Subscriber(CLOSE) {
+            override val onlyWaits get() = true
+
+            override fun offer(event: SocketEvent): Boolean {
+                if (event is CloseEvent && event.retry == null && !gone) action()
+                return true
+            }
+        }
+        add(waiter)
+        return AutoCloseable { remove(waiter) }
+    }
+
     /** Removes a listener by its function; `null`: all of these [kinds]. */
     fun off(kinds: Int, function: Any?) {
         remove { it is Listener && it.kinds == kinds && (function == null || it.function == function) }
@@ -167,20 +181,26 @@ internal class Delivery(
         }
     }
 
+    /** The connection that was ended for a message that did not fit; no more of its are read. */
+    @Volatile var refused = 0L
+
+    /** How many times in a row the app's executor did not begin a turn that it was given. */
+    @Volatile var notBegun = 0
+
     /** Begins a turn. */
     fun enter(turn: Turn) {
         // Before the events, so that who is told of an open sees the state open.
-        state.value = turn.state
+        if (!turn.state.isStill(state.value)) state.value = turn.state
         queue += turn.events
     }
 
     /** Carries the turn out. False: it goes on later, when there is room; it has not ended. */
     fun carryOut(): Boolean =
         try {
-            run()
+            patiently(::run)
         } catch (e: Throwable) {
             // Nothing of the app's gets here; a turn that does not end would be the last of its task.
-            log.log(Level.SEVERE, "a turn failed", e)
+            complain(Level.SEVERE, e) { "a turn failed" }
             true
         }
 
@@ -226,7 +246,7 @@ internal class Delivery(
             subscriber.offer(event)
         } catch (e: Throwable) {
             failures.incrementAndGet()
-            log.log(Level.WARNING, "a listener failed", e)
+            complain(Level.WARNING, e) { "a listener failed" }
             true
         }
 

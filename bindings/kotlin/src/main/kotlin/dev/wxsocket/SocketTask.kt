@@ -126,10 +126,7 @@ public class SocketTask internal constructor(
      * @throws WxException.QueueFull when the queue has no room.
      */
     public fun send(text: String): SendOutcome {
-        val scratch = Engine.scratch.get()
-        val len = scratch.put(text)
-        val code = Engine.wxsocket_send(delivery.number, 1, scratch.address, len)
-        scratch.shrink()
+        val code = Engine.send(delivery.number, text)
         return outcome(code) ?: engine { task.sendText(text.scalar()) }.lift()
     }
 
@@ -138,11 +135,13 @@ public class SocketTask internal constructor(
 
     /** Sends what lies between position and limit, which stay where they are. */
     public fun send(bytes: ByteBuffer): SendOutcome {
-        val scratch = Engine.scratch.get()
-        val len = scratch.put(bytes)
-        val code = Engine.wxsocket_send(delivery.number, 0, scratch.address, len)
-        scratch.shrink()
-        return outcome(code) ?: engine { task.sendBytes(bytes.direct()) }.lift()
+        val code = Engine.send(delivery.number, bytes)
+        return outcome(code) ?: Scratches.with(bytes.remaining()) {
+            it.put(bytes)
+            (it.buffer as Buffer).flip()
+            // UniFFI takes direct buffers only, and from their beginning.
+            engine { task.sendBytes(it.buffer) }.lift()
+        }
     }
 
     /** Sends a message of either kind, such as one that came back as unsent. */
@@ -203,6 +202,9 @@ public class SocketTask internal constructor(
     /** Waits until the task is over. It does not close it. */
     public suspend fun awaitClosed(): CloseEvent = await(CLOSE) { it.isFinal } as CloseEvent
 
+    /** Calls [action] once when the task is over, unless what this returns was closed before. */
+    internal fun whenOver(action: () -> Unit): AutoCloseable = delivery.whenOver(action)
+
     private fun events(kinds: Int): Flow<SocketEvent> = flow {
         val collector = Collector(kinds, keep = this@SocketTask)
         delivery.add(collector)
@@ -250,13 +252,6 @@ private fun outcome(code: Int): SendOutcome? =
         Engine.QUEUED_FOR_OTHERS -> SendOutcome.Queued(takeDropped().map { it.lift() })
         else -> null
     }
-
-/** UniFFI takes direct buffers only, and from their beginning. */
-private fun ByteBuffer.direct(): ByteBuffer {
-    val direct = ByteBuffer.allocateDirect(remaining()).put(duplicate())
-    (direct as Buffer).flip()
-    return direct
-}
 
 private val SocketEvent.isFinal: Boolean get() = this is CloseEvent && retry == null
 

@@ -1,6 +1,7 @@
 package dev.wxsocket
 
 import dev.wxsocket.ffi.endTurn
+import dev.wxsocket.ffi.refuseMessage
 import dev.wxsocket.ffi.wakeTask
 import java.util.concurrent.ConcurrentHashMap
 import java.util.concurrent.Executor
@@ -10,6 +11,36 @@ import java.util.logging.Level
 import java.util.logging.Logger
 
 internal val log: Logger = Logger.getLogger("dev.wxsocket")
+
+/**
+ * Logs. It never throws: a thread that all tasks need has no other place to tell of a failure, and
+ * without memory not even the text can be made.
+ */
+internal inline fun complain(level: Level, e: Throwable?, what: () -> String) {
+    try {
+        log.log(level, what(), e)
+    } catch (_: Throwable) {
+        // Without memory there is no line either.
+    }
+}
+
+/** Waits a moment for things to get better. */
+internal fun pause() {
+    // A listener may have left its thread interrupted, which would make this no pause.
+    Thread.interrupted()
+    LockSupport.parkNanos(50_000_000L)
+}
+
+/** Calls [attempt] again and again for as long as there is no memory for it, which is little. */
+internal inline fun <T> patiently(attempt: () -> T): T {
+    while (true) {
+        try {
+            return attempt()
+        } catch (_: OutOfMemoryError) {
+            pause()
+        }
+    }
+}
 
 /**
  * The threads that take events out of the engine, for all tasks: daemons, so that the JVM ends
@@ -38,7 +69,6 @@ internal object Turns {
     /** How long a thread beyond [KEPT] waits for work. */
     private const val SPARE_MS = 5_000L
     private const val BATCH = 256
-    private const val PAUSE_NS = 50_000_000L
 
     private val deliveries = ConcurrentHashMap<Long, Delivery>()
     private val threads = AtomicInteger()
@@ -80,52 +110,74 @@ internal object Turns {
     }
 
     private fun serve(turn: Turn) {
-        var done = 0L
         while (true) {
-            val spare = threads.get() > KEPT
-            waiting.incrementAndGet()
             try {
-                turn.next(done, BATCH, if (spare) SPARE_MS else Long.MAX_VALUE)
+                if (!serveOnce(turn)) return
             } catch (e: Throwable) {
-                // Most likely there is no memory. That turn is lost, and its task with it; the
-                // others' are not.
-                log.log(Level.SEVERE, "the events of a socket are lost", e)
-                waiting.decrementAndGet()
-                done = 0
-                // What fails at once and for ever must not keep a core busy, nor may a listener
-                // that has left the thread interrupted undo that.
-                Thread.interrupted()
-                LockSupport.parkNanos(PAUSE_NS)
-                continue
+                // Nothing of the app's gets here. One task's bug must not be every task's, and what
+                // fails at once and for ever must not keep a core busy.
+                complain(Level.SEVERE, e) { "a turn failed" }
+                pause()
+                again(turn)
             }
-            done = 0
-            if (waiting.decrementAndGet() == 0 && turn.task != 0L) {
-                try {
-                    addThread()
-                } catch (e: Throwable) {
-                    // The system has none to give; the next turn waits for this one, if it takes long.
-                    log.log(Level.SEVERE, "no thread for the events of sockets", e)
-                }
-            }
-            if (turn.task == 0L) {
-                val left = threads.decrementAndGet()
-                if (left >= KEPT) return
-                threads.incrementAndGet()
-                continue
-            }
-            val delivery = deliveries[turn.task]
-            if (delivery == null) {
-                done = turn.task
-                continue
-            }
-            try {
-                delivery.enter(turn)
-                done = run(delivery)
-            } catch (e: Throwable) {
-                // Nothing of the app's gets here; one task's bug must not be every task's.
-                log.log(Level.SEVERE, "a turn failed", e)
-                done = turn.task
-            }
+        }
+    }
+
+    /** Ends a turn that failed, and asks for another one, for what it has not told yet. */
+    private fun again(turn: Turn) {
+        if (turn.owed == 0L) return
+        try {
+            endTurn(turn.owed, true)
+            turn.owed = 0
+        } catch (_: Throwable) {
+            // Then it ends when this thread takes the next one, which needs no memory.
+        }
+    }
+
+    /** False: there is nothing to do for this thread. */
+    private fun serveOnce(turn: Turn): Boolean {
+        val spare = threads.get() > KEPT
+        val isLast: Boolean
+        waiting.incrementAndGet()
+        val hasOne = try {
+            turn.take(BATCH, if (spare) SPARE_MS else Long.MAX_VALUE)
+        } finally {
+            isLast = waiting.decrementAndGet() == 0
+        }
+        if (hasOne) {
+            if (isLast) addSpare()
+            carry(turn)
+            return true
+        }
+        if (threads.decrementAndGet() >= KEPT) return false
+        threads.incrementAndGet()
+        return true
+    }
+
+    private fun addSpare() {
+        try {
+            addThread()
+        } catch (e: Throwable) {
+            // The system has none to give; the next turn waits for this one, if it takes long.
+            complain(Level.SEVERE, e) { "no thread for the events of sockets" }
+        }
+    }
+
+    /** Reads a turn and has it carried out. */
+    private fun carry(turn: Turn) {
+        val delivery = turn.read { deliveries[it] } ?: return
+        turn.lost?.let { refuse(delivery, it) }
+        patiently { delivery.enter(turn) }
+        turn.forget()
+        turn.owed = run(delivery)
+    }
+
+    /** A message did not fit the heap: its connection ends there, as with one that is too big. */
+    private fun refuse(delivery: Delivery, lost: Lost) {
+        delivery.refused = lost.epoch
+        complain(Level.SEVERE, null) { "a socket's message of ${lost.size} bytes is lost: no memory" }
+        patiently {
+            refuseMessage(delivery.number, lost.epoch, "no room in the heap for a message of ${lost.size} bytes")
         }
     }
 

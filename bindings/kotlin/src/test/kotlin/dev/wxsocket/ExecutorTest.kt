@@ -6,9 +6,11 @@ import org.junit.jupiter.api.AfterEach
 import org.junit.jupiter.api.BeforeEach
 import org.junit.jupiter.api.Test
 import java.nio.BufferUnderflowException
+import java.util.concurrent.BlockingQueue
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.Executor
 import java.util.concurrent.LinkedBlockingQueue
+import java.util.concurrent.SynchronousQueue
 import java.util.concurrent.ThreadPoolExecutor
 import java.util.concurrent.TimeUnit
 import java.util.logging.Level
@@ -44,14 +46,15 @@ class ExecutorTest {
         }
     }
 
-    /** Tells when it has been given something; its only thread is busy until it is shut down. */
-    private class Busy : ThreadPoolExecutor(1, 1, 0, TimeUnit.SECONDS, LinkedBlockingQueue()) {
+    /** Tells when it has been given something; its only thread is busy until it is freed or shut down. */
+    private class Busy(queue: BlockingQueue<Runnable> = LinkedBlockingQueue()) : ThreadPoolExecutor(1, 1, 0, TimeUnit.SECONDS, queue) {
         val given = CountDownLatch(2)
+        val free = CountDownLatch(1)
 
         init {
             execute {
                 try {
-                    CountDownLatch(1).await()
+                    free.await()
                 } catch (_: InterruptedException) {
                     // Shut down.
                 }
@@ -88,17 +91,52 @@ class ExecutorTest {
     }
 
     @Test
-    fun `a thread that cannot read a turn lives on`() {
+    fun `an executor that drops a turn without a word is asked again`() = withServer { server ->
+        // What comes while its thread is busy is discarded, as a handler's queue that is emptied.
+        for (isPlain in listOf(false, true)) {
+            val executor = Busy(SynchronousQueue()).apply { rejectedExecutionHandler = ThreadPoolExecutor.DiscardPolicy() }
+            val it = record(server.url()) { this.executor = if (isPlain) Executor(executor::execute) else executor }
+            assertTrue(executor.given.await(PATIENCE_MS, TimeUnit.MILLISECONDS))
+            executor.free.countDown()
+            it.expect<OpenEvent>()
+            it.task.send("x")
+            assertEquals("x", it.expect<MessageEvent>().text)
+            it.task.close()
+            it.expect<CloseEvent>()
+            assertTrue(it.isEmpty, "everything was told once")
+            executor.shutdown()
+        }
+    }
+
+    @Test
+    fun `a stuck executor is not buried in turns`() = withServer { server ->
+        val given = LinkedBlockingQueue<Runnable>()
+        val it = record(server.url()) { executor = Executor(given::add) }
+        val turns = List(2) { given.take1() }
+        assertTrue(it.isEmpty)
+        assertEquals(null, given.poll(2, TimeUnit.SECONDS), "it has twice as long the next time")
+        turns.forEach(Runnable::run)
+        // The turn may have been one without events.
+        val rest = Thread { while (true) given.take().run() }.apply { isDaemon = true }
+        rest.start()
+        it.expect<OpenEvent>()
+        assertTrue(it.isEmpty, "the first one was taken back")
+        it.task.close()
+        it.expect<CloseEvent>()
+    }
+
+    @Test
+    fun `a thread that cannot take a turn lives on`() {
         val failures = CountDownLatch(3)
         val next = CountDownLatch(1)
         Turns.addThread(object : Turn() {
-            override fun next(done: Long, maxEvents: Int, waitMs: Long) {
+            override fun take(maxEvents: Int, waitMs: Long): Boolean {
                 if (failures.count > 0) {
                     failures.countDown()
                     throw BufferUnderflowException()
                 }
                 next.countDown()
-                super.next(done, maxEvents, waitMs)
+                return super.take(maxEvents, waitMs)
             }
         })
         assertTrue(next.await(PATIENCE_MS, TimeUnit.MILLISECONDS), "it waits for the next one")

@@ -10,11 +10,15 @@ import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.take
 import kotlinx.coroutines.flow.toList
+import kotlinx.coroutines.flow.transformWhile
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.test.runTest
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.assertThrows
+import java.util.concurrent.Executor
+import java.util.concurrent.Semaphore
+import java.util.concurrent.TimeUnit
 import kotlin.test.assertEquals
 import kotlin.test.assertIs
 import kotlin.test.assertNotNull
@@ -41,6 +45,35 @@ class FlowTest {
             // Late: the end, and nothing else.
             assertEquals(listOf(3000), task.events.toList().map { (it as CloseEvent).code })
             assertEquals(emptyList(), task.messages.toList())
+        }
+    }
+
+    @Test
+    fun `a wait is one state, however many turns it has`() = withServer("""[{"handshake": "refuse"}]""") { server ->
+        runBlocking {
+            val turns = Semaphore(0)
+            val task = connectSocket(server.url()) {
+                reconnect { fixedDelay(30.seconds) }
+                executor = Executor {
+                    it.run()
+                    turns.release()
+                }
+            }
+            task.state.first { it is SocketState.Waiting }
+            val seen = async(Dispatchers.IO, CoroutineStart.UNDISPATCHED) {
+                task.state.transformWhile {
+                    emit(it)
+                    it != SocketState.Closed
+                }.toList()
+            }
+            repeat(5) {
+                turns.drainPermits()
+                // Whoever listens late asks for a turn.
+                task.onMessage { }
+                assertTrue(turns.tryAcquire(PATIENCE_MS, TimeUnit.MILLISECONDS))
+            }
+            task.close()
+            assertEquals(1, seen.await().count { it is SocketState.Waiting }, "${seen.await()}")
         }
     }
 

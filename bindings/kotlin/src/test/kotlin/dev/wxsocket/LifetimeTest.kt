@@ -82,19 +82,27 @@ class LifetimeTest {
         val library = System.getProperties().filterKeys { "$it".startsWith("uniffi.") }.map { "-D${it.key}=${it.value}" }
         val command = listOf(java) + library +
             listOf("-cp", System.getProperty("java.class.path"), "dev.wxsocket.LeavesThingsOpen", server.url())
-        val process = ProcessBuilder(command).redirectErrorStream(true).start()
-        val output = process.inputStream.bufferedReader().readText()
-        assertTrue(process.waitFor(PATIENCE_MS, TimeUnit.MILLISECONDS), "it is still running: $output")
-        assertEquals("open" to 0, output.trim() to process.exitValue())
+        // To a file: whoever reads a pipe to its end waits as long as the process lives.
+        val output = File.createTempFile("wxsocket", ".txt").apply { deleteOnExit() }
+        val process = ProcessBuilder(command).redirectErrorStream(true).redirectOutput(output).start()
+        try {
+            assertTrue(process.waitFor(PATIENCE_MS, TimeUnit.MILLISECONDS), "it is still running: ${output.readText()}")
+        } finally {
+            process.destroyForcibly()
+        }
+        assertEquals("open" to 0, output.readText().trim() to process.exitValue())
     }
 }
 
 /** A `main` that ends with a socket open, one being dialled, and a `beforeConnect` that never answers. */
 object LeavesThingsOpen {
+    // A JVM with a small heap collects garbage early, and with it a task that nobody refers to.
+    private val kept = ArrayList<SocketTask>()
+
     @JvmStatic
     fun main(args: Array<String>) {
         val asked = CountDownLatch(1)
-        connectSocket(args[0]) {
+        kept += connectSocket(args[0]) {
             beforeConnect { _, _ ->
                 asked.countDown()
                 CountDownLatch(1).await()
@@ -102,7 +110,8 @@ object LeavesThingsOpen {
             }
         }
         asked.await()
-        runBlocking { connectSocket(args[0]).awaitOpen() }
+        kept += connectSocket(args[0])
+        runBlocking { kept.last().awaitOpen() }
         println("open")
     }
 }

@@ -2,6 +2,7 @@ package dev.wxsocket
 
 import dev.wxsocket.testing.ffi.ScriptedServer
 import dev.wxsocket.testing.ffi.SeenByServer
+import java.io.File
 import java.util.concurrent.LinkedBlockingQueue
 import java.util.concurrent.TimeUnit
 import kotlin.test.assertNotNull
@@ -63,3 +64,21 @@ fun ConnectOptions.comeBackFast(attempts: Int? = null) {
 fun <T> LinkedBlockingQueue<T>.take1(): T = assertNotNull(poll(PATIENCE_MS, TimeUnit.MILLISECONDS), "nothing in time")
 
 fun ScriptedServer.seen(index: Int): SeenByServer = connections()[index]
+
+/** Runs a class of the tests in a JVM of its own, and gives what it printed. */
+fun fork(memory: String, main: String, vararg arguments: String, before: File? = null): String {
+    val java = File(System.getProperty("java.home"), "bin/java").path
+    val library = System.getProperties().stringPropertyNames().filter { it.startsWith("uniffi.") || it == "jna.library.path" }
+        .map { "-D$it=${System.getProperty(it)}" }
+    val path = listOfNotNull(before?.path, System.getProperty("java.class.path")).joinToString(File.pathSeparator)
+    val output = File.createTempFile("wxsocket", ".out")
+    try {
+        val process = ProcessBuilder(listOf(java, memory) + library + listOf("-cp", path, main) + arguments)
+            .redirectErrorStream(true).redirectOutput(output).start()
+        val ended = process.waitFor(120, TimeUnit.SECONDS)
+        if (!ended) process.destroyForcibly()
+        return (if (ended) "" else "it did not end\n") + output.readText()
+    } finally {
+        output.delete()
+    }
+}

@@ -1,58 +1,59 @@
 package dev.wxsocket.android
 
-import android.app.Activity
+import android.app.ActivityManager.RunningAppProcessInfo
+import android.app.ActivityManager
 import android.app.Application
-import android.os.Bundle
+import android.os.Handler
+import android.os.Looper
 import dev.wxsocket.SocketTask
 
 /**
  * Tells a task whether the app is in the foreground: while at least one activity is started.
  *
- * Register it from a started activity or from `Application.onCreate`. [close] it when the task is
- * over; it keeps the task alive until then.
+ * It may be called at any time: from `Application.onCreate`, from any callback of an activity,
+ * from a click, from a service. A process that has nothing in front is in the background from the
+ * beginning. The task is not kept alive by it, and leaves by itself when it is over; [close] stops
+ * following earlier. There is no need to keep this object.
  *
- *     val lifecycle = AndroidLifecycle.follow(application, task)
+ *     AndroidLifecycle.follow(application, task)
  */
-public class AndroidLifecycle internal constructor(
-    private val setForeground: (Boolean) -> Unit,
-    private val unregister: (Application.ActivityLifecycleCallbacks) -> Unit,
-    private var started: Int = 0,
-) : Application.ActivityLifecycleCallbacks, AutoCloseable {
-    /** Activities that are being made anew (rotation) leave the screen only for a moment. */
-    private var changing = 0
-
-    override fun onActivityStarted(activity: Activity) {
-        if (changing > 0) changing-- else if (started++ == 0) setForeground(true)
-    }
-
-    override fun onActivityStopped(activity: Activity) {
-        if (activity.isChangingConfigurations) {
-            changing++
-        } else if (started > 0 && --started == 0) {
-            setForeground(false)
-        }
-    }
-
-    override fun onActivityCreated(activity: Activity, savedInstanceState: Bundle?): Unit = Unit
-
-    override fun onActivityResumed(activity: Activity): Unit = Unit
-
-    override fun onActivityPaused(activity: Activity): Unit = Unit
-
-    override fun onActivitySaveInstanceState(activity: Activity, outState: Bundle): Unit = Unit
-
-    override fun onActivityDestroyed(activity: Activity): Unit = Unit
-
+public class AndroidLifecycle internal constructor(private val following: AutoCloseable) : AutoCloseable {
     /** Stops following. */
-    override fun close(): Unit = unregister(this)
+    override fun close(): Unit = following.close()
 
     public companion object {
-        /** Follows the activities of [application] for [task]; [started] of them are already. */
-        public fun follow(application: Application, task: SocketTask, started: Int = 0): AndroidLifecycle {
-            val unregister = application::unregisterActivityLifecycleCallbacks
-            val lifecycle = AndroidLifecycle(task::setForeground, unregister, started)
-            application.registerActivityLifecycleCallbacks(lifecycle)
-            return lifecycle
-        }
+        private var watch: ForegroundWatch? = null
+
+        /** Follows the activities of [application] for [task]. */
+        @JvmStatic
+        public fun follow(application: Application, task: SocketTask): AndroidLifecycle =
+            AndroidLifecycle(watch(application).follow(task) { setForeground(it) })
+
+        /** As the other one; how many activities are started is found out. */
+        @Deprecated("It need not be told how many are started.", ReplaceWith("follow(application, task)"))
+        @JvmStatic
+        @Suppress("UNUSED_PARAMETER")
+        public fun follow(application: Application, task: SocketTask, started: Int): AndroidLifecycle =
+            follow(application, task)
+
+        @Synchronized
+        private fun watch(application: Application): ForegroundWatch =
+            watch ?: ForegroundWatch(
+                ::isProcessInFront,
+                { Handler(Looper.getMainLooper()).postDelayed(it, ForegroundWatch.LOOK_AGAIN_MS) },
+                application::registerActivityLifecycleCallbacks,
+            ).also { watch = it }
+
+        /** What the system thinks of this process; a foreground service alone is not in front. */
+        private fun isProcessInFront(): Boolean =
+            try {
+                val info = RunningAppProcessInfo()
+                ActivityManager.getMyMemoryState(info)
+                info.importance == RunningAppProcessInfo.IMPORTANCE_FOREGROUND ||
+                    info.importance == RunningAppProcessInfo.IMPORTANCE_VISIBLE
+            } catch (e: RuntimeException) {
+                // The system is going down; this is called within the app's own callbacks.
+                false
+            }
     }
 }

@@ -1,0 +1,1 @@
+../WxSocketTests/Support.swift

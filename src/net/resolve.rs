@@ -1,0 +1,184 @@
+//! Name lookups: on threads of their own, and one at a time for each host.
+//!
+//! The operating system's resolver blocks, sometimes for minutes, and cannot be cancelled. So a
+//! lookup goes on in its thread when the dial that asked for it is given up, and the next dial
+//! to the same host waits for the answer of that lookup instead of starting another.
+
+use crate::session::{ErrorKind, Failure};
+use once_cell::sync::Lazy;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// So many lookups run at a time in the process, each for another host. Further hosts wait for a
+/// thread, within the time limit of their dial. A thread ends when nothing waits for it.
+const MAX_THREADS: usize = 64;
+
+static SYSTEM: Lazy<Lookups> = Lazy::new(|| Lookups::new(MAX_THREADS, Box::new(ask_system)));
+
+/// The addresses of a host name, in the order in which they are to be tried. At least one.
+pub(super) async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+    SYSTEM.look_up(host, port).await
+}
+
+/// Addresses with port 0.
+type Found = Result<Vec<SocketAddr>, Failure>;
+type Resolve = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+struct Lookups {
+    most_threads: usize,
+    resolve: Box<Resolve>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    threads: usize,
+    /// Those that run and those that wait for a thread, oldest first.
+    lookups: Vec<Lookup>,
+}
+
+struct Lookup {
+    host: String,
+    is_running: bool,
+    /// The dials that wait for the answer.
+    dials: Vec<oneshot::Sender<Found>>,
+}
+
+impl Lookup {
+    fn is_wanted(&self) -> bool {
+        self.is_running || self.dials.iter().any(|dial| !dial.is_closed())
+    }
+}
+
+impl Lookups {
+    fn new(most_threads: usize, resolve: Box<Resolve>) -> Self {
+        Self { most_threads, resolve, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn look_up(&'static self, host: &str, port: u16) -> Found {
+        let (dial, answer) = oneshot::channel();
+        self.ask(host, dial);
+        let unanswered = |_| Err(Failure::new(ErrorKind::Unknown, "the lookup has no answer"));
+        let mut addresses = answer.await.unwrap_or_else(unanswered)?;
+        addresses.iter_mut().for_each(|address| address.set_port(port));
+        Ok(addresses)
+    }
+
+    fn ask(&'static self, host: &str, dial: oneshot::Sender<Found>) {
+        let mut state = self.state();
+        let mut lookups = state.lookups.iter_mut();
+        if let Some(lookup) = lookups.find(|lookup| lookup.host.eq_ignore_ascii_case(host)) {
+            // Before the list grows, so that its length stays near the number of dials that
+            // still wait.
+            if lookup.dials.len() == lookup.dials.capacity() {
+                lookup.dials.retain(|dial| !dial.is_closed());
+            }
+            return lookup.dials.push(dial);
+        }
+        if state.threads == self.most_threads {
+            state.lookups.retain(Lookup::is_wanted);
+        }
+        let host = host.to_owned();
+        state.lookups.push(Lookup { host, is_running: false, dials: vec![dial] });
+        if state.threads < self.most_threads {
+            self.add_thread(&mut state);
+        }
+    }
+
+    fn add_thread(&'static self, state: &mut State) {
+        let builder = std::thread::Builder::new().name("wxsocket-lookup".to_owned());
+        match builder.spawn(|| self.serve()) {
+            Ok(_) => state.threads += 1,
+            Err(error) if state.threads == 0 => {
+                let failure = Failure::new(ErrorKind::Network, format!("no thread: {error}"));
+                for dial in state.lookups.drain(..).flat_map(|lookup| lookup.dials) {
+                    // Some may have been given up.
+                    let _ = dial.send(Err(failure.clone()));
+                }
+            }
+            // The threads that there are will come to it.
+            Err(error) => log::warn!("no thread for a lookup: {error}"),
+        }
+    }
+
+    fn serve(&self) {
+        while let Some(host) = self.next() {
+            // The standard library panics at an error text that is not UTF-8.
+            let result = catch_unwind(AssertUnwindSafe(|| (self.resolve)(&host)));
+            let found = match result {
+                Ok(Ok(addresses)) if addresses.is_empty() => Err("the name has no address".into()),
+                Ok(Ok(addresses)) => Ok(addresses),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err("the resolver panicked".to_owned()),
+            };
+            let found = found.map_err(|detail| Failure::new(ErrorKind::Dns, detail));
+            for dial in self.finish(&host) {
+                let _ = dial.send(found.clone());
+            }
+        }
+    }
+
+    /// The host to look up next; `None`: nothing waits, and the thread is to end.
+    fn next(&self) -> Option<String> {
+        let mut state = self.state();
+        state.lookups.retain(Lookup::is_wanted);
+        let Some(lookup) = state.lookups.iter_mut().find(|lookup| !lookup.is_running) else {
+            state.threads -= 1;
+            return None;
+        };
+        lookup.is_running = true;
+        Some(lookup.host.clone())
+    }
+
+    /// Removes a lookup; the dials that wait for it.
+    fn finish(&self, host: &str) -> Vec<oneshot::Sender<Found>> {
+        let mut state = self.state();
+        let at = state.lookups.iter().position(|lookup| lookup.host == host);
+        at.map(|at| state.lookups.remove(at).dials).unwrap_or_default()
+    }
+}
+
+fn ask_system(host: &str) -> io::Result<Vec<SocketAddr>> {
+    #[cfg(feature = "testing")]
+    if let Some(answer) = stand_in::resolve(host) {
+        return answer;
+    }
+    Ok((host, 0).to_socket_addrs()?.collect())
+}
+
+#[cfg(feature = "testing")]
+pub(crate) mod stand_in {
+    use std::io;
+    use std::net::{IpAddr, SocketAddr};
+    use std::sync::{Arc, PoisonError, RwLock};
+
+    type Resolver = dyn Fn(&str) -> Option<io::Result<Vec<IpAddr>>> + Send + Sync;
+
+    static RESOLVER: RwLock<Option<Arc<Resolver>>> = RwLock::new(None);
+
+    /// Has every lookup of the process ask `resolver` first, from a thread on which it may
+    /// block. It is given the host name; `None` leaves the name to the operating system. It
+    /// replaces the one that was set before.
+    pub fn set_resolver(
+        resolver: impl Fn(&str) -> Option<io::Result<Vec<IpAddr>>> + Send + Sync + 'static,
+    ) {
+        *RESOLVER.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(resolver));
+    }
+
+    pub(super) fn resolve(host: &str) -> Option<io::Result<Vec<SocketAddr>>> {
+        // A copy: the lock is not held while the resolver blocks.
+        let resolver = RESOLVER.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let with_port = |address| SocketAddr::new(address, 0);
+        Some(resolver(host)?.map(|found| found.into_iter().map(with_port).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
