@@ -6322,6 +6322,21 @@ enum WxError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * The text.
          */errMsg: String
     )
+    /**
+     * The library cannot work: the operating system refuses a thread or an event queue, or this
+     * process was forked from one that had used the library.
+     */
+    case Unavailable(
+        /**
+         * What was refused; for people, not for programs.
+         */reason: String, 
+        /**
+         * 600000.
+         */errCode: Int32, 
+        /**
+         * The text.
+         */errMsg: String
+    )
 
     
 
@@ -6365,6 +6380,11 @@ public struct FfiConverterTypeWxError: FfiConverterRustBuffer {
             errCode: try FfiConverterInt32.read(from: &buf), 
             errMsg: try FfiConverterString.read(from: &buf)
             )
+        case 4: return .Unavailable(
+            reason: try FfiConverterString.read(from: &buf), 
+            errCode: try FfiConverterInt32.read(from: &buf), 
+            errMsg: try FfiConverterString.read(from: &buf)
+            )
 
          default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -6393,6 +6413,13 @@ public struct FfiConverterTypeWxError: FfiConverterRustBuffer {
         
         case let .QueueFull(errCode,errMsg):
             writeInt(&buf, Int32(3))
+            FfiConverterInt32.write(errCode, into: &buf)
+            FfiConverterString.write(errMsg, into: &buf)
+            
+        
+        case let .Unavailable(reason,errCode,errMsg):
+            writeInt(&buf, Int32(4))
+            FfiConverterString.write(reason, into: &buf)
             FfiConverterInt32.write(errCode, into: &buf)
             FfiConverterString.write(errMsg, into: &buf)
             
@@ -7137,7 +7164,13 @@ public func setLogger(level: LogLevel, sink: LogSink) -> Bool  {
  * `listener` hears everything from the first event on. Without one, events wait (and in the
  * end the server does) until one is set or [`SocketTask::events`] takes them.
  *
- * Fails with [`WxError::InvalidArgument`] when an option is not valid; then nothing is made.
+ * Fails with [`WxError::InvalidArgument`] when an option is not valid, and with
+ * [`WxError::Unavailable`] when the operating system refuses the thread or the event queue that
+ * the library needs once per process; then nothing is made, and a later call may succeed.
+ *
+ * After `fork` the library cannot be used in the child of a process that has used it, unless the
+ * child calls `exec`: this function fails there with [`WxError::Unavailable`], and nothing comes
+ * of the tasks that the child has inherited.
  */
 public func connectSocket(options: ConnectOptions, listener: SocketListener? = nil, beforeConnect: BeforeConnect? = nil)throws  -> SocketTask  {
     return try  FfiConverterTypeSocketTask_lift(try rustCallWithError(FfiConverterTypeWxError_lift) {
@@ -7234,7 +7267,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_func_set_logger() != 8086) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_func_connect_socket() != 24896) {
+    if (uniffi_wxsocket_checksum_func_connect_socket() != 24430) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_func_refuse_message() != 78) {

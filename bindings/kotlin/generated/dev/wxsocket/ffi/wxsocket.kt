@@ -1164,7 +1164,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_func_set_logger() and 0xFFFF) != 8086) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_func_connect_socket() and 0xFFFF) != 24896) {
+    if ((lib.uniffi_wxsocket_checksum_func_connect_socket() and 0xFFFF) != 24430) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_func_refuse_message() and 0xFFFF) != 78) {
@@ -7741,6 +7741,31 @@ sealed class WxException: kotlin.Exception() {
             get() = "errCode=${ `errCode` }, errMsg=${ `errMsg` }"
     }
     
+    /**
+     * The library cannot work: the operating system refuses a thread or an event queue, or this
+     * process was forked from one that had used the library.
+     */
+    class Unavailable(
+        
+        /**
+         * What was refused; for people, not for programs.
+         */
+        val `reason`: kotlin.String, 
+        
+        /**
+         * 600000.
+         */
+        val `errCode`: kotlin.Int, 
+        
+        /**
+         * The text.
+         */
+        val `errMsg`: kotlin.String
+        ) : WxException() {
+        override val message
+            get() = "reason=${ `reason` }, errCode=${ `errCode` }, errMsg=${ `errMsg` }"
+    }
+    
 
     
 
@@ -7774,6 +7799,11 @@ public object FfiConverterTypeWxError : FfiConverterRustBuffer<WxException> {
                 FfiConverterInt.read(buf),
                 FfiConverterString.read(buf),
                 )
+            4 -> WxException.Unavailable(
+                FfiConverterString.read(buf),
+                FfiConverterInt.read(buf),
+                FfiConverterString.read(buf),
+                )
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
         }
     }
@@ -7800,6 +7830,13 @@ public object FfiConverterTypeWxError : FfiConverterRustBuffer<WxException> {
                 + FfiConverterInt.allocationSize(value.`errCode`)
                 + FfiConverterString.allocationSize(value.`errMsg`)
             )
+            is WxException.Unavailable -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterString.allocationSize(value.`reason`)
+                + FfiConverterInt.allocationSize(value.`errCode`)
+                + FfiConverterString.allocationSize(value.`errMsg`)
+            )
         }
     }
 
@@ -7821,6 +7858,13 @@ public object FfiConverterTypeWxError : FfiConverterRustBuffer<WxException> {
             }
             is WxException.QueueFull -> {
                 buf.putInt(3)
+                FfiConverterInt.write(value.`errCode`, buf)
+                FfiConverterString.write(value.`errMsg`, buf)
+                Unit
+            }
+            is WxException.Unavailable -> {
+                buf.putInt(4)
+                FfiConverterString.write(value.`reason`, buf)
                 FfiConverterInt.write(value.`errCode`, buf)
                 FfiConverterString.write(value.`errMsg`, buf)
                 Unit
@@ -8757,7 +8801,13 @@ public object FfiConverterSequenceTypeTurnEvent: FfiConverterRustBuffer<List<Tur
          * `listener` hears everything from the first event on. Without one, events wait (and in the
          * end the server does) until one is set or [`SocketTask::events`] takes them.
          *
-         * Fails with [`WxError::InvalidArgument`] when an option is not valid; then nothing is made.
+         * Fails with [`WxError::InvalidArgument`] when an option is not valid, and with
+         * [`WxError::Unavailable`] when the operating system refuses the thread or the event queue that
+         * the library needs once per process; then nothing is made, and a later call may succeed.
+         *
+         * After `fork` the library cannot be used in the child of a process that has used it, unless the
+         * child calls `exec`: this function fails there with [`WxError::Unavailable`], and nothing comes
+         * of the tasks that the child has inherited.
          */
     @Throws(WxException::class) fun `connectSocket`(`options`: ConnectOptions, `listener`: SocketListener? = null, `beforeConnect`: BeforeConnect? = null): SocketTask {
             return FfiConverterTypeSocketTask.lift(
