@@ -126,8 +126,9 @@ impl Session {
             _ => None,
         };
         let failed_probe = opened_at.is_some() && failure.is_some() && self.pulse.is_probing();
-        // 1006 and a refused dial have no close frame whose code could be on a stop list.
-        let close_code = (opened_at.is_some() && code != 1006).then_some(code);
+        // Only what the peer said can be on a stop list: not the code with which we answer a peer
+        // that broke the protocol, and neither 1006 nor a refused dial, which have no close frame.
+        let close_code = (opened_at.is_some() && failure.is_none()).then_some(code);
         let cause = Cause { close_code, failure, can_refresh: self.config.can_refresh };
         match self.reconnect.decide(policy, &cause, opened_at, now, &mut self.jitter) {
             // The network changed or the device slept, and the old connection did not survive

@@ -27,7 +27,7 @@ need_zig() {
         return 1
     fi
     # Another process may have been faster; its copy is as good.
-    mv -T "$new" "$zig_home" 2>/dev/null || rm -rf "$new"
+    if [ -e "$zig_home" ]; then rm -rf "$new"; else mv "$new" "$zig_home"; fi
     zig=$(echo "$zig_home"/lib/python3*/site-packages/ziglang/zig)
 }
 
