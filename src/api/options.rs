@@ -100,7 +100,7 @@ pub struct ReconnectOptions {
     /// A connection that was open this long sets the counter back to zero. Default: 5000.
     #[uniffi(default = None)]
     pub stable_after_ms: Option<i64>,
-    /// Close codes (1000 to 4999) after which there is no point in coming back.
+    /// Close codes (1000 to 4999) of the server's after which there is no point in coming back.
     #[uniffi(default = None)]
     pub stop_codes: Option<Vec<i32>>,
     /// HTTP statuses (100 to 599) after which there is no point in coming back. With a

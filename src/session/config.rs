@@ -36,7 +36,7 @@ pub struct ReconnectPolicy {
     pub max_attempts: Option<u32>,
     /// A connection that was open this long sets the counter back to zero.
     pub stable_after: Duration,
-    /// Close codes after which there is no point in coming back.
+    /// Close codes of the peer's after which there is no point in coming back.
     pub stop_codes: Vec<u16>,
     /// HTTP statuses after which there is no point in coming back.
     pub stop_statuses: Vec<u16>,

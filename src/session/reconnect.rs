@@ -27,7 +27,7 @@ const HERD_SPREAD: Duration = Duration::from_secs(15);
 
 /// How a connection ended, as far as coming back is concerned.
 pub(super) struct Cause<'a> {
-    /// The code of the close frame, the peer's or the one we closed with.
+    /// The code of the peer's close frame, 1005 if it had none; absent if none came.
     pub(super) close_code: Option<u16>,
     pub(super) failure: Option<&'a Failure>,
     /// The app is asked before every dial, and may have a new token then.

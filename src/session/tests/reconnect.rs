@@ -192,9 +192,9 @@ fn stop_codes_end_the_task_and_others_do_not() {
         let found = wait_after(reconnect(), 0.5, Connection::opens(0).closing(50, code));
         assert_eq!(found, wait, "{code}");
     }
-    // The code that we close with counts too: the peer broke the protocol.
+    // The code with which we answer a peer that broke the protocol is ours, not the peer's.
     let broken = Act::Break(Failure::new(ErrorKind::Protocol, ""));
-    assert_eq!(wait_after(reconnect(), 0.5, Connection::opens(0).doing(50, broken)), None);
+    assert_eq!(wait_after(reconnect(), 0.5, Connection::opens(0).doing(50, broken)), Some(100));
 }
 
 /// 1006 and 1002 of a dial that failed were never in a close frame.
