@@ -448,6 +448,23 @@ fn the_body_of_a_refusal_may_come_after_its_head() {
 }
 
 #[test]
+fn the_frames_of_chunks_do_not_count_as_body() {
+    let chunks = "a\r\n0123456789\r\n".repeat(200);
+    let url = serving(move |stream, _| {
+        let head = "HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n";
+        // More than 1 KiB of it all, and less than 1 KiB of body.
+        let (first, rest) = chunks.split_at(1_200);
+        stream.write_all(format!("{head}{first}").as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        // A client that has read enough may be gone.
+        let _ = stream.write_all(rest.as_bytes());
+    });
+    let mut client = Client::connect(once(url));
+    assert_eq!(client.error().http_body, &"0123456789".repeat(200).as_bytes()[..1024]);
+    client.end();
+}
+
+#[test]
 fn a_body_that_is_complete_is_not_waited_for() {
     const DIALS: u32 = 20;
     let start = Instant::now();

@@ -290,6 +290,8 @@ mod tests {
     #[test]
     fn chunks_are_joined_as_far_as_they_go() {
         assert_eq!(unchunk(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), b"abcde");
+        // What follows the last chunk belongs to another answer.
+        assert_eq!(unchunk(b"1\r\na\r\n0\r\n\r\n4\r\nmore\r\n"), b"a");
         assert_eq!(unchunk(b"5\r\nab"), b"ab");
         assert_eq!(unchunk(b"zz"), b"");
         assert_eq!(unchunk(b"ffffffffffffffff\r\nab"), b"ab");
