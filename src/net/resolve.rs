@@ -2,7 +2,9 @@
 //!
 //! The operating system's resolver blocks, sometimes for minutes, and cannot be cancelled. So a
 //! lookup goes on in its thread when the dial that asked for it is given up, and the next dial
-//! to the same host waits for the answer of that lookup instead of starting another.
+//! to the same host waits for the answer of that lookup instead of starting another. A lookup
+//! that has run for long may have asked a network that is gone: one more is started beside it,
+//! and the first good answer serves the dials of both.
 
 use crate::session::{ErrorKind, Failure};
 use once_cell::sync::Lazy;
@@ -10,13 +12,21 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// So many lookups run at a time in the process, each for another host. Further hosts wait for a
 /// thread, within the time limit of their dial. A thread ends when nothing waits for it.
 const MAX_THREADS: usize = 64;
 
-static SYSTEM: Lazy<Lookups> = Lazy::new(|| Lookups::new(MAX_THREADS, Box::new(ask_system)));
+/// A lookup that has run for longer than this is not joined if another one may be started: most
+/// answers come within a second, and resolvers ask again after 5 s (resolv.conf(5), `timeout`).
+const LONG: Duration = Duration::from_secs(2);
+
+/// So many lookups of one host run at a time.
+const MAX_OF_ONE_HOST: usize = 2;
+
+static SYSTEM: Lazy<Lookups> = Lazy::new(|| Lookups::new(MAX_THREADS, LONG, Box::new(ask_system)));
 
 /// The addresses of a host name, in the order in which they are to be tried. At least one.
 pub(super) async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
@@ -29,6 +39,8 @@ type Resolve = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 struct Lookups {
     most_threads: usize,
+    /// [`LONG`], but in tests.
+    long: Duration,
     resolve: Box<Resolve>,
     state: Mutex<State>,
 }
@@ -36,26 +48,38 @@ struct Lookups {
 #[derive(Default)]
 struct State {
     threads: usize,
+    /// The number of the lookup that was asked for last.
+    last: u64,
     /// Those that run and those that wait for a thread, oldest first.
     lookups: Vec<Lookup>,
 }
 
 struct Lookup {
+    number: u64,
     host: String,
-    is_running: bool,
+    /// When it began to run; absent while it waits for a thread.
+    began: Option<Instant>,
     /// The dials that wait for the answer.
     dials: Vec<oneshot::Sender<Found>>,
 }
 
 impl Lookup {
+    fn is_of(&self, host: &str) -> bool {
+        self.host.eq_ignore_ascii_case(host)
+    }
+
+    fn has_run_for(&self, time: Duration) -> bool {
+        self.began.is_some_and(|began| began.elapsed() >= time)
+    }
+
     fn is_wanted(&self) -> bool {
-        self.is_running || self.dials.iter().any(|dial| !dial.is_closed())
+        self.began.is_some() || self.dials.iter().any(|dial| !dial.is_closed())
     }
 }
 
 impl Lookups {
-    fn new(most_threads: usize, resolve: Box<Resolve>) -> Self {
-        Self { most_threads, resolve, state: Mutex::default() }
+    fn new(most_threads: usize, long: Duration, resolve: Box<Resolve>) -> Self {
+        Self { most_threads, long, resolve, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -73,8 +97,12 @@ impl Lookups {
 
     fn ask(&'static self, host: &str, dial: oneshot::Sender<Found>) {
         let mut state = self.state();
-        let mut lookups = state.lookups.iter_mut();
-        if let Some(lookup) = lookups.find(|lookup| lookup.host.eq_ignore_ascii_case(host)) {
+        let running = state.lookups.iter().filter(|lookup| lookup.is_of(host)).count();
+        // The newest one: it has the best prospects.
+        let newest = state.lookups.iter_mut().rfind(|lookup| lookup.is_of(host));
+        if let Some(lookup) = newest
+            && (running >= MAX_OF_ONE_HOST || !lookup.has_run_for(self.long))
+        {
             // Before the list grows, so that its length stays near the number of dials that
             // still wait.
             if lookup.dials.len() == lookup.dials.capacity() {
@@ -85,8 +113,9 @@ impl Lookups {
         if state.threads == self.most_threads {
             state.lookups.retain(Lookup::is_wanted);
         }
-        let host = host.to_owned();
-        state.lookups.push(Lookup { host, is_running: false, dials: vec![dial] });
+        state.last += 1;
+        let (number, host) = (state.last, host.to_owned());
+        state.lookups.push(Lookup { number, host, began: None, dials: vec![dial] });
         if state.threads < self.most_threads {
             self.add_thread(&mut state);
         }
@@ -109,7 +138,7 @@ impl Lookups {
     }
 
     fn serve(&self) {
-        while let Some(host) = self.next() {
+        while let Some((number, host)) = self.next() {
             // The standard library panics at an error text that is not UTF-8.
             let result = catch_unwind(AssertUnwindSafe(|| (self.resolve)(&host)));
             let found = match result {
@@ -119,29 +148,37 @@ impl Lookups {
                 Err(_) => Err("the resolver panicked".to_owned()),
             };
             let found = found.map_err(|detail| Failure::new(ErrorKind::Dns, detail));
-            for dial in self.finish(&host) {
+            for dial in self.finish(number, found.is_ok()) {
                 let _ = dial.send(found.clone());
             }
         }
     }
 
-    /// The host to look up next; `None`: nothing waits, and the thread is to end.
-    fn next(&self) -> Option<String> {
+    /// The lookup to run next; `None`: nothing waits, and the thread is to end.
+    fn next(&self) -> Option<(u64, String)> {
         let mut state = self.state();
         state.lookups.retain(Lookup::is_wanted);
-        let Some(lookup) = state.lookups.iter_mut().find(|lookup| !lookup.is_running) else {
+        let Some(lookup) = state.lookups.iter_mut().find(|lookup| lookup.began.is_none()) else {
             state.threads -= 1;
             return None;
         };
-        lookup.is_running = true;
-        Some(lookup.host.clone())
+        lookup.began = Some(Instant::now());
+        Some((lookup.number, lookup.host.clone()))
     }
 
-    /// Removes a lookup; the dials that wait for it.
-    fn finish(&self, host: &str) -> Vec<oneshot::Sender<Found>> {
+    /// Removes a lookup; the dials that are served by its answer. A good one also serves those
+    /// that wait for another lookup of the same host.
+    fn finish(&self, number: u64, is_good: bool) -> Vec<oneshot::Sender<Found>> {
         let mut state = self.state();
-        let at = state.lookups.iter().position(|lookup| lookup.host == host);
-        at.map(|at| state.lookups.remove(at).dials).unwrap_or_default()
+        let at = state.lookups.iter().position(|lookup| lookup.number == number);
+        let Some(Lookup { host, mut dials, .. }) = at.map(|at| state.lookups.remove(at)) else {
+            return Vec::new();
+        };
+        if is_good {
+            let others = state.lookups.iter_mut().filter(|lookup| lookup.is_of(&host));
+            dials.extend(others.flat_map(|lookup| std::mem::take(&mut lookup.dials)));
+        }
+        dials
     }
 }
 

@@ -9,13 +9,21 @@ type Answer = io::Result<Vec<SocketAddr>>;
 
 /// A resolver that says which host it was asked for and blocks until the test has answered.
 fn blocking(most_threads: usize) -> (&'static Lookups, Receiver<(String, Sender<Answer>)>) {
+    blocking_for(most_threads, Duration::MAX)
+}
+
+/// The same, with lookups that are not joined any more after `long`.
+fn blocking_for(
+    most_threads: usize,
+    long: Duration,
+) -> (&'static Lookups, Receiver<(String, Sender<Answer>)>) {
     let (asked, asks) = channel();
     let resolve = move |host: &str| {
         let (answer, answered) = channel();
         asked.send((host.to_owned(), answer)).expect("the test is there");
         answered.recv_timeout(PATIENCE).expect("an answer")
     };
-    (Box::leak(Box::new(Lookups::new(most_threads, Box::new(resolve)))), asks)
+    (Box::leak(Box::new(Lookups::new(most_threads, long, Box::new(resolve)))), asks)
 }
 
 fn ask(lookups: &'static Lookups, host: &str) -> oneshot::Receiver<Found> {
@@ -121,7 +129,8 @@ fn a_lookup_that_fails_in_any_way_is_an_answer() {
         "panic.test" => panic!("not a name"),
         _ => Err(io::Error::other("no such name")),
     };
-    let lookups: &'static Lookups = Box::leak(Box::new(Lookups::new(2, Box::new(resolve))));
+    let lookups: &'static Lookups =
+        Box::leak(Box::new(Lookups::new(2, Duration::MAX, Box::new(resolve))));
     for (host, detail) in [
         ("empty.test", "the name has no address"),
         ("panic.test", "the resolver panicked"),
@@ -137,8 +146,39 @@ fn a_lookup_that_fails_in_any_way_is_an_answer() {
 #[test]
 fn the_port_is_that_of_the_dial() {
     let resolve = |_: &str| Ok(vec![address(1), address(2)]);
-    let lookups: &'static Lookups = Box::leak(Box::new(Lookups::new(2, Box::new(resolve))));
+    let lookups: &'static Lookups =
+        Box::leak(Box::new(Lookups::new(2, Duration::MAX, Box::new(resolve))));
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let found = runtime.block_on(lookups.look_up("a.test", 443)).expect("addresses");
     assert_eq!(found, ["127.0.0.1:443", "127.0.0.2:443"].map(|text| text.parse().expect(text)));
+}
+
+#[test]
+fn a_lookup_that_has_run_for_long_is_joined_by_nobody_who_can_have_another() {
+    let (lookups, asks) = blocking_for(8, Duration::ZERO);
+    let old = ask(lookups, "a.test");
+    let (_, old_answer) = next(&asks);
+    let new = ask(lookups, "a.test");
+    let (_, new_answer) = next(&asks);
+    // No third one: this waits for the second.
+    let third = ask(lookups, "a.test");
+    new_answer.send(Ok(vec![address(1)])).expect("it waits");
+    // A good answer serves everybody.
+    for dial in [old, new, third] {
+        assert_eq!(dial.blocking_recv(), Ok(Ok(vec![address(1)])));
+    }
+    assert!(asks.try_recv().is_err(), "two lookups of a.test and no more");
+    old_answer.send(Err(io::Error::other("too late"))).expect("it waits");
+    until_no_thread_is_left(lookups);
+
+    // A bad one is the answer of those who asked for it, and of nobody else.
+    let old = ask(lookups, "a.test");
+    let (_, old_answer) = next(&asks);
+    let new = ask(lookups, "a.test");
+    let (_, new_answer) = next(&asks);
+    new_answer.send(Err(io::Error::other("no network"))).expect("it waits");
+    assert_eq!(new.blocking_recv().expect("an answer").expect_err("bad").kind, ErrorKind::Dns);
+    old_answer.send(Ok(vec![address(2)])).expect("it waits");
+    assert_eq!(old.blocking_recv(), Ok(Ok(vec![address(2)])));
+    until_no_thread_is_left(lookups);
 }
