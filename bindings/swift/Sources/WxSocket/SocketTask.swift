@@ -222,8 +222,8 @@ public final class SocketTask: Sendable {
 
     // MARK: Waiting
 
-    // No closure, queue or loop that is busy holds these up, so they may be awaited in a loop over the same task. On the other
-    // hand closures and loops may hear of the same open or close a moment later.
+    // No closure, queue or loop that is busy holds these up, so they may be awaited in a loop over the same task.
+    // On the other hand closures and loops may hear of the same open or close a moment later.
 
     /// Waits until it is open. Throws the ``ErrorEvent`` or ``CloseEvent`` that ended the task before that, and
     /// `CancellationError` when cancelled. It does not wait for closures and loops, which may hear of it later.
