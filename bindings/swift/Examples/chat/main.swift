@@ -26,10 +26,7 @@ task.onOpen { _ in say("* connected") }
 task.onMessage { say("< \($0.data.text ?? "(bytes)")") }
 task.onError { say("* \($0.errMsg)") }
 task.onClose { event in
-    switch event.retry {
-    case let retry?: say("* lost (\(event.code)), attempt \(retry.attempt) follows")
-    case nil: say("* closed (\(event.code))")
-    }
+    if let retry = event.retry { say("* lost (\(event.code)), attempt \(retry.attempt) follows") }
 }
 
 // Reading blocks, so it has a thread of its own.
@@ -43,4 +40,5 @@ Thread.detachNewThread {
     }
     task.close()
 }
-try await task.closed()
+let end = try await task.closed()
+say("* closed (\(end.code))")

@@ -1,290 +1,299 @@
-// Between Rust, which calls one listener, and the app, which has many: closures and sequences.
+// Between Rust, which calls one listener, and the app, which has many: closures and loops.
 //
-//   Rust's delivery thread ──▶ EventHub ──▶ pending ──▶ closures, on the app's queue
-//                                  └─────▶ Pipe ×n ──▶ for await
+//   Rust's delivery thread ──▶ EventHub ──▶ steps, run ──▶ closures, on the app's queue
+//                                  └──────▶ Pipe ×n ──▶ for await
 //
-// Everything on the way is bounded. When a bound is reached, Rust's thread waits here; Rust then stops reading the
-// socket, and in the end the server waits. Only this task notices.
+// One batch is on its way at a time. It ends when the closures have heard it and every loop has room again; only then
+// does Rust hand over the next one. No thread of Rust's waits here.
 
 import Dispatch
 import Foundation
 internal import WxSocketBindings
 
-/// What may wait for a queue or a sequence: enough to keep it busy, nothing that a phone would notice.
+/// What may wait for a loop: enough to keep it busy, nothing that a phone would notice.
 enum Bound {
     static let events = 256
     static let bytes = 1 << 20
 }
 
-/// Rust owns it, and it owns the app's closures; so it must not own the task, or neither would ever be freed.
-final class EventHub: BatchListener, @unchecked Sendable {
+/// What remains to be done when a lock is released; nil: nothing.
+typealias Wake = @Sendable () -> Void
+
+/// Rust owns it until the end was told, and it owns the app's closures. It owns Rust's task too, so that a batch can end
+/// after the app has let go of its ``SocketTask``, which closes that task.
+final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
     typealias Closure = @Sendable (SocketEvent) throws -> Void
 
-    private final class Handler: Sendable {
+    private final class Handler: @unchecked Sendable {
         let token = ListenerToken()
         let kind: SocketEvent.Kind
-        /// It came after this many events, of which it was told what still counts.
-        let since: UInt64
-        /// The task was over when it came: there is nothing to take it off from.
-        let afterEnd: Bool
         let call: Closure
+        /// Guarded by the hub's lock.
+        var isOff = false
 
-        init(kind: SocketEvent.Kind, since: UInt64, afterEnd: Bool, call: @escaping Closure) {
+        init(_ kind: SocketEvent.Kind, _ call: @escaping Closure) {
             self.kind = kind
-            self.since = since
-            self.afterEnd = afterEnd
             self.call = call
         }
     }
 
-    private struct Job {
-        let number: UInt64
-        let event: SocketEvent
-        /// For a listener that came late; nil: for all.
-        var only: Handler?
+    private enum Newcomer {
+        case closure(Handler)
+        case loop(any Outlet)
     }
 
+    private struct Telling {
+        let event: SocketEvent
+        let audience: [Handler]
+        /// It has waited, and some of the audience may have gone.
+        var isOld = true
+    }
+
+    private let native: Native
     private let queue: DispatchQueue?
-    /// Rust's, for as long as it may ask: it may own the task.
-    private weak var hook: Hook?
 
-    private let gate = NSCondition()
-    // Guarded by `gate`.
-    private var pending: [Job] = []
-    private var pendingBytes = 0
-    private var draining = false
-    private var number: UInt64 = 0
-    private var open: OpenEvent?
-    private var error: ErrorEvent?
-    private var end: CloseEvent?
-    private var pipes: [any Outlet] = []
-    private var statePipes: [Pipe<SocketState>] = []
-    /// Events from before anyone listened for their kind, the newest of them.
-    private var early: [SocketEvent] = []
-    private var earlyBytes = 0
-    /// The kinds that someone has listened for.
-    private var wanted: Set<SocketEvent.Kind> = []
-
-    /// Apart from `gate`, so that calling closures does not wait for Rust's thread.
-    private let book = NSLock()
-    // Guarded by `book`.
-    private var handlers: [Handler] = []
+    private let lock = NSLock()
+    // Guarded by `lock`.
+    /// By kind.
+    private var handlers = [[Handler]](repeating: [], count: SocketEvent.Kind.allCases.count)
+    private var loops: [any Outlet] = []
+    /// They come in with `onWake`.
+    private var joining: [Newcomer] = []
+    /// The final close has come: nothing follows.
+    private var hasEnded = false
+    /// What the closures are told before `run`, each to those who were there when it came.
+    private var steps: [Telling] = []
+    /// The messages of the batch that the closures have not heard.
+    private var run: PackedMessages?
+    /// Somebody empties `steps` and `run`.
+    private var isDraining = false
+    /// How many are still busy with the batch: the call that brought it, the closures, and loops without room. Above
+    /// zero, Rust's present state is that of the batch.
+    private var busy = 0
+    private var closuresAreBusy = false
     private var failed = 0
+    /// Without a queue: for a closure that comes when no call of Rust's is there to tell it.
+    private lazy var late = DispatchQueue(label: "dev.wxsocket.late")
 
-    init(queue: DispatchQueue?, hook: Hook?) {
+    init(_ native: Native, queue: DispatchQueue?) {
+        self.native = native
         self.queue = queue
-        self.hook = hook
     }
 
     // MARK: What Rust calls
 
-    func onMessages(epoch: Int64, packed: Data) {
-        packed.withUnsafeBytes { bytes in
-            let messages = PackedMessages(bytes: bytes)
-            let event = { (data: Message) in SocketEvent.message(MessageEvent(epoch: Int(epoch), data: data)) }
-            if var number = beginCalling(messages.count) {
-                messages.forEach {
-                    run(event($0), number, only: nil)
-                    number += 1
-                }
-                drain()
-            } else {
-                var events: [SocketEvent] = []
-                messages.forEach { events.append(event($0)) }
-                arrived(events, bytes: packed.count)
-            }
-        }
+    func onMessages(epoch: Int64, packed: Data) -> Bool {
+        let messages = PackedMessages(epoch: Int(epoch), bytes: packed)
+        lock.lock()
+        let hasClosures = !handlers[SocketEvent.Kind.message.rawValue].isEmpty
+        if hasClosures { run = messages }
+        return tell(loops, hasClosures, bytes: packed.count) { Array(messages) }
     }
 
-    /// Where nothing but closures hears messages, and nothing is waiting, they are called as the messages are read: the
-    /// number of the first, or nil. Whoever gets a number drains at the end.
-    private func beginCalling(_ count: Int) -> UInt64? {
-        gate.withLock {
-            guard queue == nil, !draining, pipes.isEmpty, wanted.contains(.message) else { return nil }
-            draining = true
-            defer { number += UInt64(count) }
-            return number + 1
-        }
-    }
-
-    func onEvent(event: WxSocketBindings.SocketEvent) {
+    func onEvent(event: WxSocketBindings.SocketEvent) -> Bool {
         let event = SocketEvent(event)
-        if case .close(let close) = event { hook?.end(close) }
-        arrived([event], bytes: event.size)
+        lock.lock()
+        let audience = handlers[event.kind.rawValue]
+        if !audience.isEmpty { steps.append(Telling(event: event, audience: audience)) }
+        let (allHandlers, allLoops) = (handlers, loops)
+        if event.isFinal {
+            hasEnded = true
+            handlers = handlers.map { _ in [] }
+            loops = []
+        }
+        // Closures are let go of outside the lock: destroying them may run the app's code.
+        defer { withExtendedLifetime(allHandlers) {} }
+        return tell(allLoops, !audience.isEmpty, bytes: event.size, isLast: event.isFinal) { [event] }
     }
 
-    func onState(state: WxSocketBindings.SocketState) {
-        let pipes = gate.withLock { statePipes }
-        for pipe in pipes { pipe.push([SocketState(state)]) }
+    func onWake() {
+        lock.lock()
+        busy += 1
+        let newcomers = joining
+        joining = []
+        let present = presentState()
+        let wakes = newcomers.compactMap { admit($0, present) }
+        let isMine = beginDraining()
+        lock.unlock()
+        for wake in wakes { wake() }
+        if isMine { drain() }
+        lock.withLock { busy -= 1 }
     }
 
-    private func arrived(_ events: [SocketEvent], bytes: Int) {
-        gate.lock()
-        while pending.count >= Bound.events || pendingBytes >= Bound.bytes { gate.wait() }
-        let first = number + 1
-        number += UInt64(events.count)
-        for event in events where event.kind != .message || !wanted.contains(.message) { remember(event) }
-        let pipes = self.pipes
-        let statePipes = self.statePipes
-        if end != nil { (self.pipes, self.statePipes) = ([], []) }
-        if queue == nil, !draining {
-            // The usual case without a queue: nothing is put aside.
-            draining = true
-            gate.unlock()
-            for (index, event) in events.enumerated() { run(event, first + UInt64(index), only: nil) }
-            drain()
-        } else {
-            for (index, event) in events.enumerated() {
-                pending.append(Job(number: first + UInt64(index), event: event))
-            }
-            pendingBytes += bytes
-            startDraining()
-            gate.unlock()
+    /// With `lock` held, which it releases. True: everybody has been told, and all loops have room. False: Rust is told
+    /// when that is so.
+    private func tell(
+        _ loops: [any Outlet], _ hasClosures: Bool, bytes: Int, isLast: Bool = false, _ events: () -> [SocketEvent]
+    ) -> Bool {
+        busy += 1 + loops.count + (hasClosures ? 1 : 0)
+        closuresAreBusy = hasClosures
+        let isMine = hasClosures && beginDraining()
+        lock.unlock()
+        // A program may end with its loop: what its closures do at the end comes first, if that can be.
+        if isMine, isLast { drain() }
+        if !loops.isEmpty {
+            let events = events()
+            for loop in loops where loop.offer(events, bytes: bytes, from: self) { done() }
         }
-        if events.last?.isFinal == true { for pipe in statePipes { pipe.finish() } }
-        for pipe in pipes { pipe.offer(events, bytes: bytes) }
+        if isMine, !isLast { drain() }
+        return lock.withLock {
+            busy -= 1
+            return busy == 0
+        }
     }
 
-    private func remember(_ event: SocketEvent) {
-        switch event {
-        case .open(let event): open = event
-        case .error(let event): error = event
-        case .message: break
-        case .close(let event):
-            open = nil
-            if event.retry == nil { end = event }
-        }
-        guard !wanted.contains(event.kind) else { return }
-        early.append(event)
-        earlyBytes += event.size
-        // As in the WebSocket API, what nobody listens for is gone, if a little later.
-        while early.count > Bound.events || earlyBytes > Bound.bytes {
-            let oldest = early.remove(at: early.firstIndex { $0.kind == .message } ?? 0)
-            earlyBytes -= oldest.size
-        }
+    /// One of those who were busy with the batch is not any more. The call that brought the batch is one of them; so the
+    /// last one comes after it has answered false, or is about to.
+    func done() {
+        lock.lock()
+        let isLast = oneIsDone()
+        lock.unlock()
+        if isLast { native.resumeDelivery() }
+    }
+
+    private func oneIsDone() -> Bool {
+        busy -= 1
+        return busy == 0
     }
 
     // MARK: Closures
 
     func add(_ kind: SocketEvent.Kind, _ call: @escaping Closure) -> ListenerToken {
-        gate.withLock {
-            let handler = Handler(kind: kind, since: number, afterEnd: end != nil, call: call)
-            for event in missed([kind]) {
-                pending.append(Job(number: number, event: event, only: handler))
-                pendingBytes += event.size
-            }
-            if end == nil { book.withLock { handlers.append(handler) } }
-            if !pending.isEmpty { startDraining() }
-            return handler.token
-        }
+        let handler = Handler(kind, call)
+        join(.closure(handler))
+        return handler.token
     }
 
     func remove(_ token: ListenerToken, _ kind: SocketEvent.Kind) {
-        replaceHandlers { $0.filter { $0.token != token || $0.kind != kind } }
-    }
-
-    /// What someone who comes now has missed: everything that nobody listened for, and what still holds of the rest.
-    /// Who only waits for something leaves it to others.
-    private func missed(_ kinds: [SocketEvent.Kind], onlyWaits: Bool = false) -> [SocketEvent] {
-        var events = early.filter { kinds.contains($0.kind) }
-        if kinds.contains(.open), wanted.contains(.open), let open { events.insert(.open(open), at: 0) }
-        if kinds.contains(.close), wanted.contains(.close), let end { events.append(.close(end)) }
-        if !onlyWaits {
-            early.removeAll { kinds.contains($0.kind) }
-            earlyBytes = early.reduce(0) { $0 + $1.size }
-            wanted.formUnion(kinds)
+        let isIt = { (handler: Handler) in handler.token == token && handler.kind == kind }
+        lock.lock()
+        // Those who go are let go of outside the lock.
+        let (handlersBefore, joiningBefore) = (handlers, joining)
+        handlers[kind.rawValue].removeAll(where: isIt)
+        joining.removeAll { if case .closure(let handler) = $0 { isIt(handler) } else { false } }
+        for telling in steps {
+            for handler in telling.audience where isIt(handler) { handler.isOff = true }
         }
-        return events
+        for handler in handlersBefore[kind.rawValue] where isIt(handler) { handler.isOff = true }
+        lock.unlock()
+        withExtendedLifetime((handlersBefore, joiningBefore)) {}
     }
 
-    /// With `gate` held: has someone empty `pending`.
-    private func startDraining() {
-        guard !draining else { return }
-        draining = true
-        // Without a queue this is someone who came late, and not to be called back before `onOpen` returns.
-        (queue ?? .global()).async { self.drain() }
+    /// With `lock` held. True: the caller drains, once it has released the lock. Otherwise somebody does, or will, or
+    /// there is nothing to tell.
+    private func beginDraining() -> Bool {
+        if queue != nil {
+            drainLater()
+            return false
+        }
+        guard !isDraining, !steps.isEmpty || run != nil else { return false }
+        isDraining = true
+        return true
+    }
+
+    /// With `lock` held.
+    private func drainLater() {
+        guard !isDraining, !steps.isEmpty || run != nil else { return }
+        isDraining = true
+        (queue ?? late).async { self.drain() }
     }
 
     private func drain() {
-        gate.lock()
-        while !pending.isEmpty {
-            let batch = pending
-            pending = []
-            pendingBytes = 0
-            gate.broadcast()
-            gate.unlock()
-            for job in batch { run(job.event, job.number, only: job.only) }
-            // Others use the queue too.
-            if let queue { return queue.async { self.drain() } }
-            gate.lock()
-        }
-        draining = false
-        gate.unlock()
-    }
-
-    private func run(_ event: SocketEvent, _ number: UInt64, only: Handler?) {
-        let kind = event.kind
-        for handler in listeners(number, only) where handler.kind == kind {
-            do {
-                try handler.call(event)
-            } catch {
-                book.withLock { failed += 1 }
-                SocketLog.warn("a listener failed: \(error)")
+        while let telling = next() {
+            for handler in telling.audience {
+                if telling.isOld, lock.withLock({ handler.isOff }) { continue }
+                do {
+                    try handler.call(telling.event)
+                } catch {
+                    lock.withLock { failed += 1 }
+                    SocketLog.warn("a listener failed: \(error)")
+                }
             }
         }
-        // Nothing follows: let go of the closures, which may own the task.
-        if only == nil, event.isFinal { replaceHandlers { _ in [] } }
     }
 
-    /// What goes is let go of outside the lock: destroying a closure may run the app's code.
-    private func replaceHandlers(_ change: ([Handler]) -> [Handler]) {
-        let before = book.withLock {
-            let before = handlers
-            handlers = change(before)
-            return before
+    /// What the closures are told next; nil: there is no more, and the draining is over.
+    private func next() -> Telling? {
+        lock.lock()
+        if !steps.isEmpty {
+            let step = steps.removeFirst()
+            lock.unlock()
+            return step
         }
-        withExtendedLifetime(before) {}
-    }
-
-    private func listeners(_ number: UInt64, _ only: Handler?) -> [Handler] {
-        book.lock()
-        defer { book.unlock() }
-        guard let only else {
-            // Almost always all of them.
-            return handlers.allSatisfy { $0.since < number } ? handlers : handlers.filter { $0.since < number }
+        if let message = run?.next() {
+            // Whoever came in the meantime hears it, and whoever went does not.
+            let audience = handlers[SocketEvent.Kind.message.rawValue]
+            lock.unlock()
+            return Telling(event: message, audience: audience, isOld: false)
         }
-        return only.afterEnd || handlers.contains { $0 === only } ? [only] : []
+        run = nil
+        isDraining = false
+        let isLast = closuresAreBusy && oneIsDone()
+        closuresAreBusy = false
+        lock.unlock()
+        if isLast { native.resumeDelivery() }
+        return nil
     }
 
-    // MARK: Sequences
+    // MARK: Loops
 
-    func attach<Element>(_ pipe: Pipe<Element>, replaying kinds: [SocketEvent.Kind], onlyWaits: Bool = false) {
-        gate.withLock {
-            pipe.begin(with: missed(kinds, onlyWaits: onlyWaits), ended: end != nil)
-            if end == nil { pipes.append(pipe) }
-        }
+    func attach<Element>(_ pipe: Pipe<Element>) {
+        pipe.settle(in: self)
+        join(.loop(pipe))
     }
 
-    /// With the state of now first: asked here, so that no newer one overtakes it.
-    func attach(_ pipe: Pipe<SocketState>, now: () -> SocketState) {
-        gate.withLock {
-            pipe.push([end == nil ? now() : .closed])
-            if end == nil { statePipes.append(pipe) } else { pipe.finish() }
-        }
+    /// For a loop that was there before the dial: it hears everything.
+    func attachFirst<Element>(_ pipe: Pipe<Element>) {
+        pipe.settle(in: self)
+        lock.withLock { loops.append(pipe) }
+        native.listen(messages: true)
     }
 
-    func detach(_ pipe: any Outlet) {
-        gate.withLock {
-            pipes.removeAll { $0 === pipe }
-            statePipes.removeAll { $0 === pipe }
+    func detach(_ pipe: AnyObject) {
+        lock.withLock {
+            loops.removeAll { $0 === pipe }
+            joining.removeAll { if case .loop(let loop) = $0 { loop === pipe } else { false } }
         }
     }
 
-    // MARK: What is known
+    // MARK: Newcomers
 
-    var currentOpen: OpenEvent? { gate.withLock { open } }
-    var finalClose: CloseEvent? { gate.withLock { end } }
-    /// What the last connection died of, if it did.
-    var finalError: ErrorEvent? { gate.withLock { error?.epoch == end?.epoch ? error : nil } }
-    var failures: Int { book.withLock { failed } }
+    private func join(_ newcomer: Newcomer) {
+        lock.lock()
+        var wake: Wake?
+        if busy == 0, native.wakeListener() {
+            joining.append(newcomer)
+        } else {
+            // In the middle of a batch, or after the end.
+            wake = admit(newcomer, presentState())
+            drainLater()
+        }
+        lock.unlock()
+        wake?()
+    }
+
+    private func presentState() -> [SocketEvent] { native.presentState().map { SocketEvent($0) } }
+
+    /// With `lock` held. A newcomer hears how things are, then the rest of the messages that the closures are being told,
+    /// then what comes.
+    private func admit(_ newcomer: Newcomer, _ present: [SocketEvent]) -> Wake? {
+        switch newcomer {
+        case .closure(let handler):
+            for event in present where event.kind == handler.kind {
+                steps.append(Telling(event: event, audience: [handler]))
+            }
+            guard !hasEnded else { return nil }
+            handlers[handler.kind.rawValue].append(handler)
+            native.listen(messages: handler.kind == .message)
+            return nil
+        case .loop(let loop):
+            let wake = loop.begin(with: present + (run.map { Array($0) } ?? []), ended: hasEnded)
+            guard !hasEnded else { return wake }
+            loops.append(loop)
+            native.listen(messages: true)
+            return wake
+        }
+    }
+
+    var failures: Int { lock.withLock { failed } }
 }

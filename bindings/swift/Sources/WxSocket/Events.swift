@@ -53,7 +53,7 @@ public enum SocketEvent: Sendable, Equatable {
         }
     }
 
-    enum Kind { case open, message, error, close }
+    enum Kind: Int, CaseIterable { case open, message, error, close }
 
     var kind: Kind {
         switch self {
@@ -244,6 +244,9 @@ public struct SocketStats: Sendable, Equatable {
     public let smoothedRTT: Duration?
     /// Closures that threw.
     public let listenerFailures: Int
+    /// Messages that were received and that nobody will hear: there was no room for them while the task was closing, or
+    /// nobody listened to messages.
+    public let messagesDiscarded: Int
     /// What ended the last connection that failed.
     public let lastError: ErrorEvent?
 
@@ -258,6 +261,7 @@ public struct SocketStats: Sendable, Equatable {
         lastRTT = native.lastRttMs.map { .microseconds($0 * 1_000) }
         smoothedRTT = native.smoothedRttMs.map { .microseconds($0 * 1_000) }
         listenerFailures = Int(native.listenerFailures) + failures
+        messagesDiscarded = Int(native.messagesDiscarded)
         lastError = native.lastError.map(ErrorEvent.init)
     }
 }

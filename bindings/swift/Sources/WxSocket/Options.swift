@@ -53,6 +53,8 @@ public struct ConnectOptions: Sendable {
     /// Where the closures of `onOpen` and the others are called. nil: on the thread that delivers, which is the
     /// fastest. Default: the main queue where there is an interface (UIKit, AppKit, WatchKit), else nil.
     public var callbackQueue: DispatchQueue? = .socketDefault
+    /// Hears everything that the task tells, from its first dial on: nobody else can come before it.
+    public var events: SocketEvents?
 
     /// Adds a header.
     public mutating func header(_ name: String, _ value: String) {

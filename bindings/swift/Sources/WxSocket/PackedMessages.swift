@@ -2,32 +2,29 @@
 
 import Foundation
 
-/// For each: a byte (0: text, 1: binary), the payload's length as a big-endian 32-bit number, the payload.
-struct PackedMessages {
+/// For each: a byte (0: text, 1: binary), the payload's length as a big-endian 32-bit number, the payload. It is read
+/// from the front; a copy is read on its own.
+struct PackedMessages: Sequence, IteratorProtocol {
     private static let head = 5
 
-    let bytes: UnsafeRawBufferPointer
+    let epoch: Int
+    let bytes: Data
+    private var at = 0
 
-    var count: Int {
-        var (count, at) = (0, 0)
-        while at < bytes.count {
-            at += Self.head + length(at)
-            count += 1
-        }
-        return count
+    init(epoch: Int, bytes: Data) {
+        self.epoch = epoch
+        self.bytes = bytes
     }
 
-    func forEach(_ body: (Message) -> Void) {
-        var at = 0
-        while at < bytes.count {
-            let end = at + Self.head + length(at)
-            let payload = UnsafeRawBufferPointer(rebasing: bytes[(at + Self.head)..<end])
-            body(bytes[at] == 0 ? .text(String(decoding: payload, as: UTF8.self)) : .binary(Data(payload)))
-            at = end
+    mutating func next() -> SocketEvent? {
+        let message: Message? = bytes.withUnsafeBytes { bytes in
+            guard at < bytes.count else { return nil }
+            let length = Int(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: at + 1, as: UInt32.self)))
+            let isText = bytes[at] == 0
+            let payload = UnsafeRawBufferPointer(rebasing: bytes[(at + Self.head)..<(at + Self.head + length)])
+            at += Self.head + length
+            return isText ? .text(String(decoding: payload, as: UTF8.self)) : .binary(Data(payload))
         }
-    }
-
-    private func length(_ at: Int) -> Int {
-        Int(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: at + 1, as: UInt32.self)))
+        return message.map { .message(MessageEvent(epoch: epoch, data: $0)) }
     }
 }

@@ -3,7 +3,8 @@
 import Foundation
 
 /// What a task tells, as a sequence. Each loop hears everything from its beginning on; a loop that is slow stalls its
-/// task: up to 256 messages or 1 MiB wait for it, then the socket is no longer read. It ends with the task, or when the
+/// task: when 256 messages or 1 MiB wait for it, the task tells nobody anything more, and then the socket is no longer
+/// read. What is under way at that moment (at most 256 messages) still arrives. It ends with the task, or when the
 /// loop's Swift task is cancelled. A loop keeps its socket open, as a reference to the ``SocketTask`` does.
 public struct SocketSequence<Element: Sendable>: AsyncSequence, Sendable {
     public typealias Failure = Never
@@ -32,104 +33,63 @@ public struct SocketSequence<Element: Sendable>: AsyncSequence, Sendable {
     }
 }
 
+/// Everything that a task tells, from its first dial on: for `events` in the options of ``connectSocket(_:_:)``.
+///
+///     let events = SocketEvents()
+///     let task = try connectSocket(url) { $0.events = events }
+///     for await event in events { … }
+///
+/// It is for one task and for one loop, which may begin at any time; a second loop ends at once. Until it is read, it
+/// stalls its task as a slow loop does. Unlike other loops it does not keep the socket open.
+public final class SocketEvents: AsyncSequence, @unchecked Sendable {
+    public typealias Element = SocketEvent
+    public typealias Failure = Never
+
+    private let pipe = Pipe<SocketEvent> { $0 }
+
+    private let lock = NSLock()
+    // Guarded by `lock`.
+    private var hasTask = false
+    private var hasLoop = false
+
+    public init() {}
+
+    deinit { if !hasLoop { pipe.cancel() } }
+
+    public func makeAsyncIterator() -> SocketSequence<SocketEvent>.Iterator {
+        let isFirst = lock.withLock {
+            defer { hasLoop = true }
+            return !hasLoop
+        }
+        if isFirst { return .init(tap: Tap(task: nil, pipe: pipe)) }
+        let nothing = Pipe<SocketEvent> { $0 }
+        nothing.cancel()
+        return .init(tap: Tap(task: nil, pipe: nothing))
+    }
+
+    /// What its one task is to fill, if `make` makes one.
+    func claim<Result>(_ make: (Pipe<SocketEvent>) throws(WxError) -> Result) throws(WxError) -> Result {
+        let isFirst = lock.withLock {
+            defer { hasTask = true }
+            return !hasTask
+        }
+        guard isFirst else { throw .invalid("events", "belongs to another task") }
+        do { return try make(pipe) } catch {
+            lock.withLock { hasTask = false }
+            throw error
+        }
+    }
+}
+
 /// A loop's hold on its task; when the loop ends, nothing is kept for it any more.
 final class Tap<Element: Sendable>: Sendable {
-    let task: SocketTask
+    let task: SocketTask?
     let pipe: Pipe<Element>
 
-    init(task: SocketTask, pipe: Pipe<Element>) {
+    init(task: SocketTask?, pipe: Pipe<Element>) {
         self.task = task
         self.pipe = pipe
     }
 
-    deinit {
-        task.hub.detach(pipe)
-        pipe.cancel()
-    }
-}
-
-/// Where the hub puts events for one loop.
-protocol Outlet: AnyObject, Sendable {
-    func offer(_ events: [SocketEvent], bytes: Int)
-}
-
-/// A bounded buffer between Rust's thread, which may wait, and a loop, which must not block.
-final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
-    private let select: @Sendable (SocketEvent) -> Element?
-    /// Keeps only the newest, and never makes anyone wait.
-    private let newestOnly: Bool
-
-    private let gate = NSCondition()
-    // Guarded by `gate`.
-    private var buffer: [Element] = []
-    private var bytes = 0
-    private var waiting: UnsafeContinuation<[Element], Never>?
-    private var ended = false
-
-    init(newestOnly: Bool = false, _ select: @escaping @Sendable (SocketEvent) -> Element?) {
-        self.newestOnly = newestOnly
-        self.select = select
-    }
-
-    func offer(_ events: [SocketEvent], bytes: Int) {
-        let elements = events.compactMap(select)
-        if !elements.isEmpty { push(elements, bytes: bytes) }
-        if events.last?.isFinal == true { finish() }
-    }
-
-    func begin(with events: [SocketEvent], ended: Bool) {
-        buffer = events.compactMap(select)
-        self.ended = ended
-    }
-
-    func push(_ elements: [Element], bytes: Int = 0) {
-        gate.lock()
-        if newestOnly { buffer = [] }
-        while !ended, buffer.count >= Bound.events || self.bytes >= Bound.bytes { gate.wait() }
-        if !ended {
-            buffer += newestOnly ? elements.suffix(1) : elements
-            self.bytes += bytes
-        }
-        wake()
-    }
-
-    func finish() {
-        gate.lock()
-        ended = true
-        wake()
-    }
-
-    /// The loop wants no more.
-    func cancel() {
-        gate.lock()
-        ended = true
-        buffer = []
-        gate.broadcast()
-        wake()
-    }
-
-    /// Everything there is, or what comes next; empty: that was all.
-    func take() async -> [Element] {
-        await withTaskCancellationHandler {
-            await withUnsafeContinuation { continuation in
-                gate.lock()
-                waiting = continuation
-                wake()
-            }
-        } onCancel: {
-            cancel()
-        }
-    }
-
-    /// With `gate` held, which it releases: serves whoever waits, if there is something to say.
-    private func wake() {
-        guard let loop = waiting, ended || !buffer.isEmpty else { return gate.unlock() }
-        let batch = buffer
-        waiting = nil
-        buffer = []
-        bytes = 0
-        gate.broadcast()
-        gate.unlock()
-        loop.resume(returning: batch)
-    }
+    deinit { pipe.cancel() }
 }

@@ -14,13 +14,8 @@ public func connectSocket(_ url: String, _ configure: (inout ConnectOptions) -> 
 {
     var options = ConnectOptions()
     configure(&options)
-    let hook = options.beforeConnect.map(Hook.init)
-    let hub = EventHub(queue: options.callbackQueue, hook: hook)
-    let native = try WxError.wrapping {
-        try WxSocketBindings.connectSocket(options: options.lowered(url), beforeConnect: hook)
-    }
-    native.setBatchListener(listener: hub)
-    return SocketTask(native, hub)
+    guard let events = options.events else { return try SocketTask(url, options, nil) }
+    return try events.claim { pipe throws(WxError) in try SocketTask(url, options, pipe) }
 }
 
 /// A WebSocket that is kept open: many connections, one after the other, each with its `epoch`.
@@ -30,10 +25,27 @@ public func connectSocket(_ url: String, _ configure: (inout ConnectOptions) -> 
 public final class SocketTask: Sendable {
     let native: Native
     let hub: EventHub
+    private let watch: Watch
 
-    init(_ native: Native, _ hub: EventHub) {
+    fileprivate init(_ url: String, _ options: ConnectOptions, _ events: Pipe<SocketEvent>?) throws(WxError) {
+        let hook = options.beforeConnect.map(Hook.init)
+        let native = try WxError.wrapping {
+            try WxSocketBindings.connectSocket(options: options.lowered(url), beforeConnect: hook)
+        }
         self.native = native
-        self.hub = hub
+        watch = Watch(SocketState(native.state()), hook: hook)
+        hub = EventHub(native, queue: options.callbackQueue)
+        // First: whoever waits is to hear of everything, whatever becomes of the listeners.
+        native.setWatcher(watcher: watch)
+        native.setBatchListener(listener: hub)
+        if let events { hub.attachFirst(events) }
+    }
+
+    /// Rust would do the same when its task is gone; but the hub keeps that until the end was told.
+    deinit {
+        close()
+        // Nobody else can come: whatever is there is told, and the hub hears the end.
+        native.listen(messages: true)
     }
 
     // MARK: Telling
@@ -125,28 +137,38 @@ public final class SocketTask: Sendable {
     public var stats: SocketStats { SocketStats(native.stats(), failures: hub.failures) }
 
     // MARK: Closures
+    //
+    // All are called serially, in order, on the `callbackQueue` of the options. What they throw is logged, with the error's
+    // text, and counted; nothing else happens.
+    //
+    // Until somebody listens, here or in a sequence, everything is kept, and the first to come hears all of it that it
+    // listens for. Whoever comes later hears how things are and never what was before: the open if it is open now, else
+    // the last error (if there was one) and the last close.
 
-    /// Calls `listener` at every open, and now if it is open now. As all closures: serially, in order, on the
-    /// `callbackQueue` of the options; what it throws is logged, with the error's text, and counted, nothing else happens.
+    /// Calls `listener` at every open, and now if it is open now.
     @discardableResult
     public func onOpen(_ listener: @escaping @Sendable (OpenEvent) throws -> Void) -> ListenerToken {
         hub.add(.open) { if case .open(let event) = $0 { try listener(event) } }
     }
 
     /// Calls `listener` with every message. The first one to listen for messages, here or in a sequence, also hears
-    /// those that came before (at most 256 and 1 MiB).
+    /// those that came before: all of them if nobody listened for anything, else the newest 256 (at most 1 MiB) of the
+    /// present connection. So listen for messages first, or use `events` in the options: while only opens, errors and
+    /// closes are listened for, the messages of a connection whose close was told are gone.
     @discardableResult
     public func onMessage(_ listener: @escaping @Sendable (MessageEvent) throws -> Void) -> ListenerToken {
         hub.add(.message) { if case .message(let event) = $0 { try listener(event) } }
     }
 
-    /// Calls `listener` when a connection fails; its close follows. The first one also hears of failures before it came.
+    /// Calls `listener` when a connection fails; its close follows. And now with the last failure, if it is not open now
+    /// and the last connection failed.
     @discardableResult
     public func onError(_ listener: @escaping @Sendable (ErrorEvent) throws -> Void) -> ListenerToken {
         hub.add(.error) { if case .error(let event) = $0 { try listener(event) } }
     }
 
-    /// Calls `listener` when a connection is over, and now if the task is. Without `retry` nothing follows.
+    /// Calls `listener` when a connection is over; without `retry` nothing follows. And now with the last close, if it is
+    /// not open now and was.
     @discardableResult
     public func onClose(_ listener: @escaping @Sendable (CloseEvent) throws -> Void) -> ListenerToken {
         hub.add(.close) { if case .close(let event) = $0 { try listener(event) } }
@@ -160,7 +182,8 @@ public final class SocketTask: Sendable {
 
     // MARK: Sequences
 
-    /// The messages. The first one to listen also hears those that came before (at most 256 and 1 MiB).
+    /// The messages. The first one to listen for messages also hears those that came before, as with
+    /// ``onMessage(_:)``.
     ///
     /// Each loop, and each `first(where:)`, begins anew: what arrives between two of them is heard by neither. To read
     /// one now and the others later, keep an iterator; it ends with the task, and ``closed()`` then tells how:
@@ -171,54 +194,70 @@ public final class SocketTask: Sendable {
     public var messages: SocketSequence<Message> {
         SocketSequence(task: self) { task in
             let pipe = Pipe { if case .message(let event) = $0 { event.data } else { nil } }
-            task.hub.attach(pipe, replaying: [.message])
+            task.hub.attach(pipe)
             return pipe
         }
     }
 
-    /// All events, beginning with the open if it is open now. As with ``messages``, keep an iterator to hear everything.
+    /// All events. The first one to listen hears everything from the first dial on; later ones begin with how things are:
+    /// the open if it is open now, else the last error (if there was one) and the last close. As with ``messages``, keep
+    /// an iterator to hear everything.
     public var events: SocketSequence<SocketEvent> {
         SocketSequence(task: self) { task in
             let pipe = Pipe { $0 }
-            task.hub.attach(pipe, replaying: [.open, .message, .close])
+            task.hub.attach(pipe)
             return pipe
         }
     }
 
-    /// The state, now and whenever it changes. A loop that is slow gets the newest, and stalls nothing.
+    /// The state, now and whenever it changes. A loop that is slow gets the newest, and stalls nothing; no closure, queue
+    /// or other loop that is busy holds it up.
     public var states: SocketSequence<SocketState> {
         SocketSequence(task: self) { task in
             let pipe = Pipe<SocketState>(newestOnly: true) { _ in nil }
-            task.hub.attach(pipe) { task.state }
+            task.watch.attach(pipe)
             return pipe
         }
     }
 
-    /// Something to look up at every open and close.
-    private var turns: SocketSequence<Void> {
-        SocketSequence(task: self) { task in
-            let pipe = Pipe<Void>(newestOnly: true) { $0.kind == .open || $0.kind == .close ? () : nil }
-            task.hub.attach(pipe, replaying: [.open, .close], onlyWaits: true)
-            return pipe
-        }
-    }
+    // MARK: Waiting
+
+    // No closure, queue or loop that is busy holds these up, so they may be awaited in a loop over the same task.
+    // On the other hand closures and loops may hear of the same open or close a moment later.
 
     /// Waits until it is open. Throws the ``ErrorEvent`` or ``CloseEvent`` that ended the task before that, and
-    /// `CancellationError` when cancelled.
+    /// `CancellationError` when cancelled. It does not wait for closures and loops, which may hear of it later.
     @discardableResult
     public func opened() async throws -> OpenEvent {
-        for await _ in turns {
-            if let open = hub.currentOpen { return open }
-            if let end = hub.finalClose { throw hub.finalError ?? end as any Error }
+        try Task.checkCancellation()
+        let (now, coming) = watch.wait()
+        defer { coming.cancel() }
+        if let open = now.open, isOpen(open) { return open }
+        if let end = now.end { throw now.failure(of: end) }
+        let before = now.open?.epoch ?? 0
+        while let news = await coming.take().last {
+            // It counts even if it is over already.
+            if let open = news.open, open.epoch > before { return open }
+            if let end = news.end { throw news.failure(of: end) }
         }
         throw CancellationError()
     }
 
-    /// Waits until the task is over. Throws `CancellationError` when cancelled.
+    /// This connection is open still: what is known of it may be a moment old.
+    private func isOpen(_ open: OpenEvent) -> Bool {
+        native.readyState() == .open && Int(native.stats().epoch) == open.epoch
+    }
+
+    /// Waits until the task is over. Throws `CancellationError` when cancelled. It does not wait for closures and loops,
+    /// which may hear of it later.
     @discardableResult
     public func closed() async throws -> CloseEvent {
-        for await _ in turns {
-            if let end = hub.finalClose { return end }
+        try Task.checkCancellation()
+        let (now, coming) = watch.wait()
+        defer { coming.cancel() }
+        if let end = now.end { return end }
+        while let news = await coming.take().last {
+            if let end = news.end { return end }
         }
         throw CancellationError()
     }

@@ -30,7 +30,7 @@ import WxSocketTestingBindings
         try await eventually { log.all == ["open 1 attempt 0"] }
         task.onClose { log.add("early " + SocketEvent.close($0).line) }
         task.close()
-        try await task.closed()
+        try await eventually { log.all.count == 2 }
         task.onClose { log.add("late " + SocketEvent.close($0).line) }
         task.onOpen { _ in log.add("never") }
         try await eventually { log.all.count == 3 }
@@ -41,15 +41,32 @@ import WxSocketTestingBindings
     /// A life may be over before the line after `connectSocket` has run.
     @Test func whoeverListensFirstHearsWhatNobodyHeard() async throws {
         let server = try ScriptedServer(script: #"[{"rules": [{"on": "open", "do": [{"send": "hi"}, "drop"]}]}]"#)
-        let task = try connectSocket(server.url()) { $0.reconnect.enabled = false }
-        try await task.closed()
+        func over() async throws -> SocketTask {
+            let task = try connectSocket(server.url()) { $0.reconnect.enabled = false }
+            try await task.closed()
+            return task
+        }
+        #expect(
+            try await over().transcript() == [
+                "open 1 attempt 0", "message 1 hi", "error 1 connectionLost", "close 1 1006 final",
+            ])
+        let task = try await over()
         let log = Log<String>()
-        task.onOpen { log.add(SocketEvent.open($0).line) }
         task.onMessage { log.add(SocketEvent.message($0).line) }
-        task.onError { log.add(SocketEvent.error($0).line) }
         task.onClose { log.add(SocketEvent.close($0).line) }
-        try await eventually { log.all.count == 4 }
-        #expect(log.all == ["open 1 attempt 0", "message 1 hi", "error 1 connectionLost", "close 1 1006 final"])
+        try await eventually { log.all.count == 2 }
+        #expect(log.all == ["message 1 hi", "close 1 1006 final"])
+    }
+
+    /// Its own documentation says so: who wants them is to come first.
+    @Test func messagesOfAConnectionThatIsOverAreGoneForThoseWhoComeAfterItsClose() async throws {
+        let server = try ScriptedServer(script: #"[{"rules": [{"on": "open", "do": [{"send": "hi"}, "drop"]}]}]"#)
+        let task = try connectSocket(server.url()) { $0.reconnect.enabled = false }
+        let closes = Log<Int>()
+        task.onClose { closes.add($0.code) }
+        try await eventually { closes.all == [1_006] }
+        #expect(await task.transcript() == ["error 1 connectionLost", "close 1 1006 final"])
+        #expect(task.stats.messagesIn == 1 && task.stats.messagesDiscarded == 1)
     }
 
     @Test func aListenerThatJoinsInTheMiddleHearsEachEventOnce() async throws {
@@ -190,6 +207,54 @@ import WxSocketTestingBindings
         try await eventually { log.all.count == 3_001 }
         #expect(log.all == sent + ["close"])
         #expect(elsewhere.all == [])
+    }
+
+    /// However the last of those who are busy with a batch comes to its end, the next one follows, once.
+    @Test(arguments: [false, true])
+    func closuresAndLoopsOfEverySpeedHearTheSame(_ onQueue: Bool) async throws {
+        let server = try ScriptedServer(script: #"[{"rules": [{"on": {"text": "go"}, "do": {"flood": {"count": 10000, "bytes": 20}}}]}]"#)
+        let task = try connectSocket(server.url()) { $0.callbackQueue = onQueue ? DispatchQueue(label: "app") : nil }
+        let count = Log<Bool>()
+        task.onMessage { _ in count.add(true) }
+        try await task.opened()
+        try await withThrowingTaskGroup(of: Int.self) { group in
+            for loop in 0..<6 {
+                var events = task.events.makeAsyncIterator()
+                // It is admitted.
+                #expect(await events.next()?.line == "open 1 attempt 0")
+                group.addTask { [events] in
+                    var (events, heard) = (events, 0)
+                    while heard < 10_000, await events.next() != nil {
+                        heard += 1
+                        if loop > 2, heard.isMultiple(of: 50 * loop) { try await Task.sleep(for: .milliseconds(1)) }
+                        // One goes in the middle, when others wait for it.
+                        if loop == 5, heard == 5_000 { return 10_000 }
+                    }
+                    return heard
+                }
+            }
+            try task.send("go")
+            for try await heard in group { #expect(heard == 10_000) }
+        }
+        try await eventually { count.all.count == 10_000 }
+    }
+
+    /// What still waits for the queue when nobody holds the task any more does not keep the socket.
+    @Test func aQueueThatIsBusyDoesNotKeepATaskThatWasLetGo() async throws {
+        let server = try ScriptedServer(script: #"[{"rules": [{"on": "open", "do": {"flood": {"count": 3000, "bytes": 20}}}]}]"#)
+        let queue = DispatchQueue(label: "app")
+        queue.suspend()
+        let log = Log<Int>()
+        do {
+            let task = try connectSocket(server.url()) { $0.callbackQueue = queue }
+            task.onMessage { _ in }
+            task.onClose { log.add($0.code) }
+            try await eventually { task.stats.messagesIn > 1_024 }
+        }
+        #expect(await server.saw(ended: 1))
+        #expect(server.connections()[0].closeCode == 1_000)
+        queue.resume()
+        try await eventually { log.all == [1_000] }
     }
 
     @Test func aQueueThatIsBusySlowsTheServerAndBoundsTheMemory() async throws {

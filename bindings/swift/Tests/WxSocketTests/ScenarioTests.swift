@@ -22,10 +22,8 @@ private let files: [String] = {
         try await {
             let task = try connectSocket(scenario.server().url()) { $0.apply(scenario.options()) }
             hub = task.hub
-            task.onOpen { lines.add("open \($0.epoch) attempt=\($0.attempt) protocol=\($0.protocol ?? "-")") }
-            task.onMessage { lines.add("message \($0.epoch) \($0.data.words)") }
-            task.onError { lines.add("error \($0.epoch) \($0.errCode) http=\($0.httpStatus.map(String.init) ?? "-")") }
-            task.onClose { lines.add("close \($0.epoch) \($0.words)") }
+            let listeners = Listeners(task, lines)
+            for kind in scenario.listen() { listeners.add(kind) }
             var seen = 0
             for step in scenario.steps() {
                 switch step {
@@ -45,6 +43,10 @@ private let files: [String] = {
                 case .reconnectNow: task.reconnectNow()
                 case .network(let available): task.setNetwork(available: available)
                 case .foreground(let foreground): task.setForeground(foreground)
+                case .listen(let kind): listeners.add(kind)
+                case .off(let kind): listeners.remove(kind)
+                case .state(let word): try await eventually { task.state.word == word }
+                case .received(let count): try await eventually { task.stats.messagesIn >= count }
                 case .server(let index): #expect(try await blocking { try scenario.serverStep(index: index) })
                 }
             }
@@ -54,6 +56,44 @@ private let files: [String] = {
         try await eventually { isOver() }
         #expect(lines.all == scenario.expect(), "\(scenario.about())")
     }
+}
+
+/// Closures that write the lines of a transcript.
+private final class Listeners {
+    private let task: SocketTask
+    private let lines: Log<String>
+    private var tokens: [(EventKind, ListenerToken)] = []
+
+    init(_ task: SocketTask, _ lines: Log<String>) { (self.task, self.lines) = (task, lines) }
+
+    func add(_ kind: EventKind) {
+        let lines = lines
+        let token =
+            switch kind {
+            case .open: task.onOpen { lines.add("open \($0.epoch) attempt=\($0.attempt) protocol=\($0.protocol ?? "-")") }
+            case .message: task.onMessage { lines.add("message \($0.epoch) \($0.data.words)") }
+            case .error:
+                task.onError { lines.add("error \($0.epoch) \($0.errCode) http=\($0.httpStatus.map(String.init) ?? "-")") }
+            case .close: task.onClose { lines.add("close \($0.epoch) \($0.words)") }
+            }
+        tokens.append((kind, token))
+    }
+
+    func remove(_ kind: EventKind) {
+        for (other, token) in tokens where other == kind {
+            switch kind {
+            case .open: task.offOpen(token)
+            case .message: task.offMessage(token)
+            case .error: task.offError(token)
+            case .close: task.offClose(token)
+            }
+        }
+        tokens.removeAll { $0.0 == kind }
+    }
+}
+
+extension SocketState {
+    fileprivate var word: String { String("\(self)".prefix { $0.isLetter }) }
 }
 
 private func answer(_ send: () throws(WxError) -> SendOutcome) -> String {

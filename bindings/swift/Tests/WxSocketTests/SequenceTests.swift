@@ -103,9 +103,10 @@ import WxSocketTestingBindings
             case .waiting(let attempt, let delay):
                 #expect(attempt == 1 && delay > .seconds(20) && delay <= .seconds(30))
                 task.reconnectNow()
-            case .connecting(let attempt) where seen.contains("waiting"):
+            case .connecting(let attempt) where seen.contains("waiting") && !seen.contains("suspended"):
                 // Nothing but the state tells of this dial.
                 #expect(attempt == 0)
+                #expect(await server.saw(connections: 2))
                 task.setNetwork(available: false)
             case .suspended: task.setNetwork(available: true)
             case .open: task.close()

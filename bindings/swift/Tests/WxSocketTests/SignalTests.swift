@@ -150,6 +150,29 @@ import WxSocketTestingBindings
         #expect(asked.all.count == 2)
     }
 
+    /// Whatever the listeners do at that moment.
+    @Test func aPauseCancelsAnAnswerWhileAListenerIsBusy() async throws {
+        let server = try ScriptedServer(script: #"[{"rules": [{"on": "open", "do": "drop"}]}, {}]"#)
+        let cancelled = Log<Bool>()
+        let asked = Log<Int>()
+        let release = DispatchSemaphore(value: 0)
+        defer { release.signal() }
+        let task = try connectSocket(server.url()) {
+            $0.callbackQueue = nil
+            $0.reconnect.delay = .fixed(.zero)
+            $0.beforeConnect = { attempt, _ in
+                asked.add(attempt)
+                guard asked.all.count == 2 else { return .proceed }
+                do { try await Task.sleep(for: .seconds(1_000)) } catch { cancelled.add(true) }
+                return .proceed
+            }
+        }
+        task.onOpen { _ in release.wait() }
+        try await eventually { asked.all.count == 2 }
+        task.pause()
+        try await eventually { cancelled.all.count == 1 }
+    }
+
     @Test func beforeConnectMayStop() async throws {
         let server = try ScriptedServer(script: "")
         let task = try connectSocket(server.url()) {

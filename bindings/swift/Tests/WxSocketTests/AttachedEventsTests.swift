@@ -1,0 +1,74 @@
+// A sequence that is there before the dial: it hears everything.
+
+import Foundation
+import Testing
+import WxSocket
+import WxSocketTestingBindings
+
+@Suite(.timeLimit(.minutes(1))) struct AttachedEventsTests {
+    @Test func aSequenceInTheOptionsHearsEverythingFromTheFirstDialOn() async throws {
+        let server = try ScriptedServer(
+            script: #"[{"handshake": {"status": 503}}, {"rules": [{"on": "open", "do": [{"send": "hi"}, "drop"]}]}, {}]"#)
+        let events = SocketEvents()
+        let task = try connectSocket(server.url()) {
+            $0.reconnect.delay = .fixed(.milliseconds(1))
+            $0.events = events
+        }
+        // Who comes now would hear only the last of it.
+        try await eventually { task.stats.opens == 2 && task.state == .open }
+        task.close()
+        var lines: [String] = []
+        for await event in events { lines.append(event.line) }
+        #expect(lines == [
+            "error 1 httpStatus", "close 1 1006 attempt 1", "open 2 attempt 1", "message 2 hi", "error 2 connectionLost",
+            "close 2 1006 attempt 2", "open 3 attempt 2", "close 3 1000 final",
+        ])
+    }
+
+    @Test func aSequenceInTheOptionsSlowsTheServerAndKeepsNoTaskAlive() async throws {
+        let server = try ScriptedServer(script: #"[{"rules": [{"on": "open", "do": {"flood": {"count": 20000, "bytes": 1024}}}]}]"#)
+        let events = SocketEvents()
+        weak var gone: SocketTask?
+        do {
+            let task = try connectSocket(server.url()) { $0.events = events }
+            gone = task
+            try await task.opened()
+            try await eventually { task.stats.messagesIn > 600 }
+            #expect(task.stats.messagesIn < 4_096)
+        }
+        #expect(gone == nil)
+        #expect(await server.saw(ended: 1))
+        var last: String?
+        for await event in events { last = event.line }
+        #expect(last == "close 1 1000 final")
+    }
+
+    /// Nobody reads it, and nobody can.
+    @Test func aSequenceThatIsLetGoHoldsNobodyUp() async throws {
+        let server = try ScriptedServer(script: #"[{"rules": [{"on": "open", "do": {"flood": {"count": 20000, "bytes": 64}}}]}]"#)
+        for isBegun in [false, true] {
+            let task = try connectSocket(server.url()) { $0.events = SocketEvents() }
+            let events = SocketEvents()
+            let other = try connectSocket(server.url()) { $0.events = events }
+            if isBegun { for await _ in events { break } }
+            try await eventually { task.stats.messagesIn == 20_000 && (!isBegun || other.stats.messagesIn == 20_000) }
+        }
+    }
+
+    @Test func aSequenceIsForOneTaskAndOneLoop() async throws {
+        let server = try ScriptedServer(script: "")
+        let events = SocketEvents()
+        // What is refused takes nothing.
+        _ = thrown(WxError.self) { try connectSocket("http://localhost") { $0.events = events } }
+        let task = try connectSocket(server.url()) { $0.events = events }
+        let error = thrown(WxError.self) { try connectSocket(server.url()) { $0.events = events } }
+        #expect(error?.field == "events" && error?.kind == .invalidArgument)
+        var first = events.makeAsyncIterator()
+        var second = events.makeAsyncIterator()
+        #expect(await second.next() == nil)
+        #expect(await first.next()?.line == "open 1 attempt 0")
+        task.close()
+        #expect(await first.next()?.line == "close 1 1000 final")
+        #expect(await first.next() == nil)
+    }
+}
