@@ -50,7 +50,9 @@ class ReconnectTest {
         assertEquals(503, error.httpStatus)
         assertTrue(error.httpHeader.any { it.name == "X-Why" && it.value == "busy" })
         assertEquals("later", error.httpBody.bytes.decodeToString())
-        assertEquals(1.seconds, it.expect<CloseEvent>().retry?.delay, "Retry-After is honoured")
+        // The engine adds up to 5 s, so that not all clients come back at once.
+        val delay = assertNotNull(it.expect<CloseEvent>().retry?.delay)
+        assertTrue(delay in 1.seconds..6.seconds, "Retry-After is honoured: $delay")
         it.task.close()
     }
 
@@ -191,9 +193,9 @@ class ReconnectTest {
                 }
             }
         }
-        // In whatever order; and a call that has not begun within its time never does.
-        val asked = List(2) { assertNotNull(cancelled.poll(20, SECONDS), "nobody cancels it, or asks again") }
-        assertEquals(2, asked.toSet().size, "each attempt is asked about once: $asked")
+        assertEquals(0, cancelled.poll(20, SECONDS), "it is asked again")
+        // An answer that nobody waits for any more by the time it would be asked for is not.
+        assertTrue(assertNotNull(cancelled.poll(20, SECONDS)) > 0)
         it.task.close()
         it.toTheEnd()
         // The last one, of a task that is over; if it had not begun yet, it does not.
