@@ -475,3 +475,67 @@ fn refusals_that_nobody_hears_do_not_pile_up() {
     task.close(1000, String::new()).unwrap();
     assert_rules(&events.iter().collect::<Vec<_>>());
 }
+
+#[test]
+fn a_listener_that_is_not_blocked_hears_everything_before_the_close() {
+    const FLOOD: usize = 20_000;
+    let server = serve(&format!(
+        r#"[{{"echo": false, "answerClose": false, "rules": [{{"on": {{"text": "go"}},
+            "do": [{{"flood": {{"count": {FLOOD}, "bytes": 1000}}}}, {{"close": {{"code": 4001}}}}]}}]}}]"#
+    ));
+    let (listener, events) = telling(|_| Ok(()));
+    let task = connect_socket(once(server.url()), Some(listener), None).unwrap();
+    let open = events.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(open, SocketEvent::Open { .. }), "{open:?}");
+    task.send("go").unwrap();
+    task.close(1000, String::new()).unwrap();
+    let heard: Vec<_> = events.iter().collect();
+    let messages = heard.iter().filter(|event| matches!(event, SocketEvent::Message { .. }));
+    let stats = task.stats();
+    assert_eq!((messages.count(), stats.messages_discarded), (FLOOD, 0), "{stats:?}");
+}
+
+#[test]
+fn connections_that_the_server_keeps_do_not_pile_up() {
+    // It says goodbye, and does not end the stream.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keeper = kept.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut socket) = tokio_tungstenite::tungstenite::accept(stream.unwrap()) else {
+                continue;
+            };
+            let frame = tokio_tungstenite::tungstenite::protocol::CloseFrame {
+                code: 4001.into(),
+                reason: "".into(),
+            };
+            let _ = socket.close(Some(frame));
+            let _ = socket.flush();
+            keeper.lock().unwrap().push(socket);
+        }
+    });
+    let mut options = fast(url);
+    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay_ms: 0 });
+    let (ears, _events) = telling(|_| Ok(()));
+    let task = connect_socket(options, Some(ears), None).unwrap();
+    eventually("it came back many times", || task.stats().opens >= 60);
+    // Those that were aborted say so; the rest are on their way out.
+    let mut open = 0;
+    for socket in kept.lock().unwrap().iter_mut() {
+        let stream = socket.get_mut();
+        stream.set_nonblocking(true).unwrap();
+        let mut byte = [0; 256];
+        loop {
+            match std::io::Read::read(stream, &mut byte) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break open += 1,
+                Err(_) => break,
+            }
+        }
+    }
+    assert!(open <= 16, "{open} connections are open at once");
+    task.close(1000, String::new()).unwrap();
+}
