@@ -198,9 +198,12 @@ pub enum Input {
     /// Stop waiting: dial now, with a fresh counter. A dial without progress for 2 s is begun
     /// again.
     ReconnectNow,
-    /// The device has slept, for the time that has passed since the previous input. It comes
-    /// before any other input and before [`handle_timeout`](super::Session::handle_timeout).
-    Woke,
+    /// The device has slept. It comes before any other input and before
+    /// [`handle_timeout`](super::Session::handle_timeout).
+    Woke {
+        /// For how long: the times that the session is told include this time.
+        slept: Duration,
+    },
 }
 
 /// Something that the machine wants done.

@@ -285,7 +285,7 @@ impl Session {
                 self.holds = Holds::default();
                 self.wake(Hurry::Impatience, now);
             }
-            Input::Woke => self.woke(now),
+            Input::Woke { slept } => self.woke(slept, now),
             // Of a dial or a connection that is no longer ours.
             Input::DialProgress { .. }
             | Input::Opened { .. }

@@ -8,7 +8,7 @@ use super::io::Output;
 use super::life::{Costs, Ending};
 use super::state::Phase;
 use super::timers::Timer;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Session {
     pub(super) fn heard(&mut self, frame: Frame, now: Instant) {
@@ -142,17 +142,16 @@ impl Session {
         }
     }
 
-    /// The device slept. Whatever was waited for has waited long enough, and what the network
-    /// said meanwhile may be lost.
-    pub(super) fn woke(&mut self, now: Instant) {
-        self.reconnect.woke();
+    /// The device slept, and what the network said meanwhile may be lost. A retry needs nothing:
+    /// its time ran on, and a short sleep is no reason to come before the server wants it.
+    pub(super) fn woke(&mut self, slept: Duration, now: Instant) {
+        self.reconnect.woke(slept, now);
         // First, so that nothing is begun that would be interrupted at once.
         if self.timers.get(Timer::Grace).is_some_and(|due| due <= now) {
             self.timers.stop(Timer::Grace);
             self.grace_over(now);
         }
         match self.phase {
-            Phase::Waiting { .. } => self.dial(now),
             Phase::Connecting => self.dial_again(now),
             Phase::Open { .. } => {
                 // Nobody was awake to hear an answer to an older question.

@@ -209,7 +209,7 @@ fn after_the_end_nothing_follows() {
         Input::Pause,
         Input::Resume,
         Input::ReconnectNow,
-        Input::Woke,
+        Input::Woke { slept: ms(0) },
     ] {
         sim.input(input);
         sim.run_for(60_000);
@@ -235,7 +235,7 @@ fn closing_has_no_heartbeat() {
         sim.run_until(closed_at);
         sim.close(1000, "");
         sim.forget();
-        sim.input(Input::Woke);
+        sim.input(Input::Woke { slept: ms(0) });
         sim.input(Input::Network(true));
         sim.run_until(60_000);
         let end = closed_at + 3_000;

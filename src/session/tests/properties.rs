@@ -213,7 +213,7 @@ fn play<M: Machine>(sim: &mut Sim<M>, one: &Move, number: usize) {
         Move::Pause => sim.input(Input::Pause),
         Move::Resume => sim.input(Input::Resume),
         Move::ReconnectNow => sim.input(Input::ReconnectNow),
-        Move::Woke => sim.input(Input::Woke),
+        Move::Woke => sim.input(Input::Woke { slept: ms(0) }),
         Move::ReadPaused(paused) => sim.input(Input::ReadPaused(*paused)),
         Move::Writable(writable) => sim.set_writable(*writable),
         Move::Progress(bytes, told) => {

@@ -121,7 +121,6 @@ const TABLE: &[Row] = {
     (S::Waiting, T::BackgroundAndGrace, "Suspended", &["dial 2 attempt 1", "abort 2", "error 2 Interrupted", r#"close 2 1006 "interrupted" retry 1/- held"#]),
     (S::Waiting, T::Pause, "Suspended", &[]),
     (S::Waiting, T::ReconnectNow, "Connecting", &["dial 2 attempt 0"]),
-    (S::Waiting, T::Woke, "Connecting", &["dial 2 attempt 1"]),
     (S::Waiting, T::Timer, "Connecting", &["dial 2 attempt 1"]),
 
     (S::Paused, T::Close, "Closed", &[r#"close 2 4000 "bye" final"#]),
@@ -243,7 +242,7 @@ fn pull(sim: &mut Sim, trigger: Trigger) {
         Trigger::Pause => sim.input(Input::Pause),
         Trigger::Resume => sim.input(Input::Resume),
         Trigger::ReconnectNow => sim.input(Input::ReconnectNow),
-        Trigger::Woke => sim.input(Input::Woke),
+        Trigger::Woke => sim.input(Input::Woke { slept: ms(0) }),
         Trigger::Timer => {
             if let Some(due) = sim.next_timeout() {
                 sim.sleep((due - sim.now()).as_millis() as u64);
