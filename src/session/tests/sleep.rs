@@ -41,8 +41,8 @@ fn many_short_sleeps_keep_the_slow_pace() {
         let down = Connection::fails_with(20, refusal(503, true, None));
         let config = under(policy(FULL_JITTER, None));
         let mut sim = Sim::with_jitter(config, fixed(0.5)).always(down).connected();
-        for _ in 0..24 * 60 {
-            sim.run_for(56_000);
+        for _ in 0..24 * 60 * 3 {
+            sim.run_for(16_000);
             if naps {
                 sleep_and_wake(&mut sim, 4_000);
             } else {
