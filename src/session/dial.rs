@@ -43,6 +43,7 @@ impl Session {
     /// Begins the next connection.
     pub(super) fn dial(&mut self, now: Instant) {
         self.timers.stop(Timer::Retry);
+        self.postponed = None;
         self.phase = Phase::Connecting;
         self.epoch += 1;
         self.read_paused = false;

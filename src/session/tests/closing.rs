@@ -206,6 +206,8 @@ fn after_the_end_nothing_follows() {
         Input::Network(true),
         Input::Foreground(false),
         Input::Foreground(true),
+        Input::Crowded(true),
+        Input::Crowded(false),
         Input::Pause,
         Input::Resume,
         Input::ReconnectNow,
