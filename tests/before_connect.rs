@@ -179,7 +179,7 @@ fn a_refused_token_is_asked_for_once_more() {
 
 #[test]
 fn it_is_asked_again_when_a_new_network_begins_a_dial_again() {
-    let server = serve(r#"[{"handshake": "hang"}, {}]"#);
+    let server = serve(r#"[{"handshake": {"delayMs": 600000}}, {}]"#);
     let asked = Arc::new(Mutex::new(Vec::new()));
     let list = asked.clone();
     let provider = ask(move |attempt, last| {
@@ -191,11 +191,41 @@ fn it_is_asked_again_when_a_new_network_begins_a_dial_again() {
     let mut options = patient(server.url());
     options.timeout_ms = Some(NEVER_MS);
     let mut client = Client::asking(options, provider);
-    assert!(server.wait_connections(1, PATIENCE));
+    // The hook has answered for long: the server has the request.
+    until(&server, |seen| seen.connections.first().is_some_and(|first| !first.headers.is_empty()));
     client.task().set_network(true);
     assert_eq!(client.open().epoch, 1);
     assert_eq!(*asked.lock().unwrap(), [(0, None), (0, None)]);
     assert_eq!(server.connection(2).unwrap().header("Authorization").as_deref(), Some("2"));
+    client.finish();
+}
+
+/// Nothing is dialled while the app is asked: whoever hurries waits for the answer, too.
+#[test]
+fn it_is_not_asked_again_while_it_is_asked() {
+    let server = echo();
+    let (entered, asked) = channel();
+    let (answer, held) = channel::<()>();
+    let held = Mutex::new(held);
+    let provider = ask(move |attempt, last| {
+        entered.send((attempt, last)).unwrap();
+        let _ = held.lock().unwrap().recv();
+        Ok(ConnectDecision::Proceed)
+    });
+    let mut options = limited(server.url(), 1);
+    options.timeout_ms = Some(NEVER_MS);
+    let mut client = Client::asking(options, provider);
+    assert_eq!(asked.recv_timeout(PATIENCE), Ok((0, None)));
+    for _ in 0..20 {
+        client.task().set_network(true);
+        client.task().reconnect_now();
+        client.task().set_foreground(true);
+        client.task().resume();
+    }
+    answer.send(()).unwrap();
+    let open = client.open();
+    assert_eq!((open.epoch, open.attempt), (1, 0));
+    assert!(asked.try_recv().is_err(), "asked once");
     client.finish();
 }
 

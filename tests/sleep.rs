@@ -73,11 +73,31 @@ fn a_retry_does_not_wait_for_the_rest_of_its_delay() {
     let server = serve(r#"[{"handshake": {"status": 503}}, {}]"#);
     let mut client = Client::connect(patient(server.url()));
     client.lost(ErrorKind::HttpStatus);
-    device_sleep(Duration::from_secs(4));
+    device_sleep(HOUR);
     look(&client);
     // It is the retry that was due, not one more.
     assert_eq!(client.open().attempt, 1);
     client.finish();
+}
+
+/// A nap is no reason to come before the time that the backoff or the server has set.
+#[test]
+fn a_retry_that_is_not_due_after_a_sleep_waits_on() {
+    let _alone = alone();
+    let server = serve(r#"[{"handshake": {"status": 503}}, {}]"#);
+    let mut client = Client::connect(patient(server.url()));
+    client.lost(ErrorKind::HttpStatus);
+    for _ in 0..3 {
+        device_sleep(Duration::from_secs(4));
+        look(&client);
+        let state = client.task().state();
+        assert!(matches!(state, SocketState::Waiting { .. }), "{state:?}");
+    }
+    device_sleep(HOUR);
+    look(&client);
+    assert_eq!(client.open().attempt, 1);
+    client.finish();
+    assert_eq!(server.connections().len(), 2);
 }
 
 #[test]

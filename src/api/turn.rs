@@ -24,7 +24,8 @@ pub enum SocketState {
         /// Milliseconds until it is due.
         delay_ms: i64,
     },
-    /// No attempt is due: offline, paused or in the background.
+    /// No attempt is due: offline, paused, in the background, or too many events wait for a
+    /// listener.
     Suspended,
     /// Open.
     Open,

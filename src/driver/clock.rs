@@ -69,22 +69,22 @@ impl Watch {
         Self { compared: compared.into(), ahead: ahead.into(), sleeps: AtomicU64::new(0) }
     }
 
-    /// True when the device has slept since this was last asked.
-    pub(super) fn has_slept(&self, now: Instant) -> bool {
+    /// How long the device has slept since this was last asked; `None`: not worth mentioning.
+    pub(super) fn slept(&self, now: Instant) -> Option<Duration> {
         let passed = millis(now.saturating_duration_since(START.0));
         // Who has not lived for three seconds cannot have slept for three: most calls read one
         // clock only.
         if passed.saturating_sub(self.compared.load(Ordering::Relaxed)) < millis(SLEPT) {
-            return false;
+            return None;
         }
         let (compared, ahead) = compare();
         self.compared.store(compared, Ordering::Relaxed);
         let slept = ahead.saturating_sub(self.ahead.swap(ahead, Ordering::Relaxed));
         if slept < millis(SLEPT) {
-            return false;
+            return None;
         }
         self.sleeps.fetch_add(1, Ordering::Relaxed);
-        true
+        Some(Duration::from_millis(slept))
     }
 
     /// How many sleeps there were: an alarm that was set before the last one rings too late.

@@ -183,8 +183,8 @@ impl Task {
     fn session_now(&self) -> (MutexGuard<'_, Session>, Instant) {
         let mut session = self.session();
         let now = now();
-        if self.watch.has_slept(now) {
-            session.handle(Input::Woke, now);
+        if let Some(slept) = self.watch.slept(now) {
+            session.handle(Input::Woke { slept }, now);
             self.waker.wake();
         }
         (session, now)

@@ -35,14 +35,6 @@ const SLOW_LISTENER: Duration = Duration::from_millis(250);
 /// So many connections of one task may be on their way out at a time.
 const MAX_HANG_UPS: usize = 8;
 
-/// A dial that the session wants.
-struct DialOrder {
-    epoch: u64,
-    dial: u64,
-    attempt: u32,
-    last_failure: Option<Failure>,
-}
-
 pub(super) struct Runner {
     task: Arc<Task>,
     options: DialOptions,
@@ -50,8 +42,8 @@ pub(super) struct Runner {
     /// How long a connection that is let go politely may take.
     patience: Duration,
     dial: Option<Dial>,
-    /// Begins when the mailbox has room for what comes of it.
-    held_dial: Option<DialOrder>,
+    /// The session was told that no dial may begin.
+    crowded: bool,
     /// Waits for its event.
     opening: Option<Box<Opening>>,
     /// The session's next deadline, and tokio's timer for it.
@@ -81,7 +73,7 @@ impl Runner {
             asking: before_dial.map(Asking::new),
             patience,
             dial: None,
-            held_dial: None,
+            crowded: false,
             opening: None,
             alarm: None,
             sleeps: 0,
@@ -94,7 +86,7 @@ impl Runner {
     /// Performs what the session wants done. True: there was something.
     fn perform(&mut self) -> bool {
         let (outputs, standing) = self.task.poll_all();
-        let any = !outputs.is_empty();
+        let mut any = !outputs.is_empty();
         let mut notices = Vec::new();
         for output in outputs {
             match output {
@@ -105,10 +97,9 @@ impl Runner {
                     notices.push(Notice::of(event, opening));
                 }
                 Output::Dial { epoch, dial, attempt, last_failure } => {
-                    self.held_dial = Some(DialOrder { epoch, dial, attempt, last_failure });
+                    self.begin_dial(epoch, dial, attempt, last_failure);
                 }
                 Output::Abort { epoch } => {
-                    self.held_dial = None;
                     self.dial.take_if(|dial| dial.epoch == epoch);
                     if let Some(connection) = self.take_connection(epoch) {
                         connection.abort();
@@ -124,6 +115,7 @@ impl Runner {
         if !notices.is_empty() || standing != self.standing {
             self.standing = standing;
             self.task.mailbox.push(notices, standing, false);
+            any |= self.look_for_room();
         }
         any
     }
@@ -141,23 +133,24 @@ impl Runner {
         });
     }
 
+    /// Tells the session if a dial may begin now, or no longer, for want of room in the mailbox.
+    /// Each dial adds to what waits there, and a refusal carries headers, which must not pile up.
+    /// True: that has changed.
+    fn look_for_room(&mut self) -> bool {
+        let crowded = !self.task.mailbox.has_room_to_dial();
+        if crowded == self.crowded {
+            return false;
+        }
+        self.crowded = crowded;
+        self.task.tell(Input::Crowded(crowded));
+        true
+    }
+
     fn take_connection(&mut self, epoch: u64) -> Option<Connection> {
         self.task.connection().take_if(|connection| connection.epoch == epoch)
     }
 
-    /// Begins the dial that is held, unless the app has not heard enough of the ones before:
-    /// refusals carry headers, which must not pile up. True: it began.
-    fn release_dial(&mut self) -> bool {
-        if self.held_dial.is_none() || !self.task.mailbox.has_room_to_dial() {
-            return false;
-        }
-        let Some(order) = self.held_dial.take() else { return false };
-        self.begin_dial(order);
-        true
-    }
-
-    fn begin_dial(&mut self, order: DialOrder) {
-        let DialOrder { epoch, dial: number, attempt, last_failure } = order;
+    fn begin_dial(&mut self, epoch: u64, number: u64, attempt: u32, last_failure: Option<Failure>) {
         let options = self.options.clone();
         log::debug!(
             "socket {}, connection {epoch}, attempt {attempt}: dialling {}:{}",
@@ -340,7 +333,8 @@ impl Future for Runner {
             if over {
                 return Poll::Ready(());
             }
-            moved |= this.release_dial();
+            // Whoever made room has woken this loop.
+            moved |= this.crowded && this.look_for_room();
             if this.poll_dial(cx) {
                 // The open comes before the messages, which go to the app directly.
                 moved = true;

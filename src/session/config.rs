@@ -22,8 +22,9 @@ pub struct Config {
     pub background_grace: Option<Duration>,
     /// Sent first at every open, before queued messages.
     pub greeting: Option<Message>,
-    /// Whether the app is asked before every dial. Then it may have a new token, and HTTP 401
-    /// and 403 lead to one more dial before they end the task.
+    /// Whether the app is asked before every dial; the first
+    /// [`DialProgress`](super::Input::DialProgress) of a dial says that it has answered. It may
+    /// have a new token, so HTTP 401 and 403 lead to one more dial before they end the task.
     pub can_refresh: bool,
 }
 

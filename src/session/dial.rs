@@ -26,6 +26,8 @@ pub(super) struct Dialling {
     progressed: Option<Instant>,
     /// How many dials of this connection were given up before it.
     abandoned: u32,
+    /// The app is being asked before it, so nothing has been dialled yet.
+    asking: bool,
 }
 
 /// Why a dial under way may be given up for another one.
@@ -41,6 +43,7 @@ impl Session {
     /// Begins the next connection.
     pub(super) fn dial(&mut self, now: Instant) {
         self.timers.stop(Timer::Retry);
+        self.postponed = None;
         self.phase = Phase::Connecting;
         self.epoch += 1;
         self.read_paused = false;
@@ -53,6 +56,7 @@ impl Session {
         dialling.number += 1;
         dialling.began = Some(now);
         dialling.progressed = Some(now);
+        dialling.asking = self.config.can_refresh;
         // Only what ended the connection just before: an older failure is settled.
         let settled = self.failed_epoch + 1 != self.epoch;
         let last_failure = if settled { None } else { self.last_failure.clone() };
@@ -66,7 +70,7 @@ impl Session {
 
     /// Gives up the dial under way for another one if that is likely to be faster.
     pub(super) fn hurry_dial(&mut self, why: Hurry, now: Instant) {
-        let Dialling { began, progressed, abandoned, .. } = self.dialling;
+        let Dialling { began, progressed, abandoned, asking, .. } = self.dialling;
         let passed = |since: Option<Instant>| {
             since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
         };
@@ -74,7 +78,7 @@ impl Session {
             Hurry::NewNetwork => passed(began) > Duration::ZERO,
             Hurry::Impatience => passed(progressed) >= STALLED,
         };
-        if is_late && abandoned < MAX_ABANDONED {
+        if is_late && !asking && abandoned < MAX_ABANDONED {
             self.dialling.abandoned += 1;
             self.dial_again(now);
         }
@@ -82,7 +86,13 @@ impl Session {
 
     /// Gives up the dial under way and begins another one for the same connection. The app is
     /// told nothing: no connection has ended, and no attempt is used up.
+    ///
+    /// While the app is being asked there is nothing to give up: the dial begins with its answer,
+    /// on the network of that time. Asking again would only have it answer twice.
     pub(super) fn dial_again(&mut self, now: Instant) {
+        if self.dialling.asking {
+            return;
+        }
         let epoch = self.epoch;
         self.outputs.push_back(Output::Abort { epoch });
         self.begin_dial(now);
@@ -95,6 +105,9 @@ impl Session {
 
     pub(super) fn dial_progressed(&mut self, now: Instant) {
         self.dialling.progressed = Some(now);
+        if std::mem::take(&mut self.dialling.asking) {
+            self.dialling.began = Some(now);
+        }
     }
 
     pub(super) fn opened(&mut self, now: Instant) {

@@ -184,6 +184,9 @@ pub enum Input {
     },
     /// Reading has stopped because the listener is slow (true), or goes on (false).
     ReadPaused(bool),
+    /// So many events wait for the app that no dial may begin (true), or no longer (false). A dial
+    /// under way goes on.
+    Crowded(bool),
     /// The operating system has (true) or has not (false) a network.
     Network(bool),
     /// The app came to the foreground (true) or left it (false).
@@ -195,12 +198,15 @@ pub enum Input {
     Pause,
     /// Undo [`Pause`](Self::Pause).
     Resume,
-    /// Stop waiting: dial now, with a fresh counter. A dial without progress for 2 s is begun
-    /// again.
+    /// Stop waiting: dial now, with a fresh counter, unless the task is
+    /// [`Crowded`](Self::Crowded). A dial without progress for 2 s is begun again.
     ReconnectNow,
-    /// The device has slept, for the time that has passed since the previous input. It comes
-    /// before any other input and before [`handle_timeout`](super::Session::handle_timeout).
-    Woke,
+    /// The device has slept. It comes before any other input and before
+    /// [`handle_timeout`](super::Session::handle_timeout).
+    Woke {
+        /// For how long: the times that the session is told include this time.
+        slept: Duration,
+    },
 }
 
 /// Something that the machine wants done.

@@ -165,14 +165,19 @@ impl Session {
     fn plan(&mut self, delay: Duration, now: Instant) -> Retry {
         let max = self.config.reconnect.as_ref().and_then(|policy| policy.max_attempts);
         let attempt = self.reconnect.attempt();
+        let due = now + delay;
         if self.holds.any() {
             self.phase = Phase::Suspended;
+            self.postponed = (!self.holds.forbids_any()).then_some(due);
             return Retry { attempt, max, delay: None };
         }
-        let due = now + delay;
+        self.wait(due);
+        Retry { attempt, max, delay: Some(delay) }
+    }
+
+    pub(super) fn wait(&mut self, due: Instant) {
         self.phase = Phase::Waiting { due };
         self.timers.set(Timer::Retry, due);
-        Retry { attempt, max, delay: Some(delay) }
     }
 
     /// Everything that belonged to the connection is void.

@@ -67,6 +67,8 @@ pub struct Session {
     /// The newest connection; 0 before the first.
     epoch: u64,
     holds: Holds,
+    /// When the retry is due that waits for the end of a crowd, and for nothing else.
+    postponed: Option<Instant>,
     reconnect: Reconnect,
     dialling: Dialling,
     pulse: Pulse,
@@ -99,6 +101,7 @@ impl Session {
             phase: Phase::Idle,
             epoch: 0,
             holds: Holds::default(),
+            postponed: None,
             reconnect: Reconnect::default(),
             dialling: Dialling::default(),
             pulse: Pulse::default(),
@@ -267,6 +270,7 @@ impl Session {
                 progress.told(written, acknowledged, heartbeat, &mut self.timers, now);
             }
             Input::ReadPaused(paused) => self.read(paused, now),
+            Input::Crowded(crowded) => self.crowded(crowded, now),
             Input::Network(available) => self.network(available, now),
             Input::Foreground(foreground) => self.foreground(foreground, now),
             Input::GraceOver => {
@@ -282,10 +286,10 @@ impl Session {
             }
             Input::Resume => {}
             Input::ReconnectNow => {
-                self.holds = Holds::default();
+                self.holds = Holds { crowded: self.holds.crowded, ..Holds::default() };
                 self.wake(Hurry::Impatience, now);
             }
-            Input::Woke => self.woke(now),
+            Input::Woke { slept } => self.woke(slept, now),
             // Of a dial or a connection that is no longer ours.
             Input::DialProgress { .. }
             | Input::Opened { .. }

@@ -69,9 +69,9 @@ impl Reconnect {
         self.refreshed = false;
     }
 
-    /// The device slept. It did not fail all that time.
-    pub(super) fn woke(&mut self) {
-        self.failing_since = None;
+    /// The device slept for so long, and did not fail all that time. What it failed before counts.
+    pub(super) fn woke(&mut self, slept: Duration, now: Instant) {
+        self.failing_since = self.failing_since.map(|since| now.min(since + slept));
     }
 
     /// Settles what follows the end of a connection and counts it.

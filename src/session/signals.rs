@@ -8,7 +8,11 @@ use super::io::Output;
 use super::life::{Costs, Ending};
 use super::state::Phase;
 use super::timers::Timer;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// While so many outputs have not been taken no dial begins: an app that reports networks faster
+/// than the driver runs would add a dial and its end with each.
+const MANY: usize = 64;
 
 impl Session {
     pub(super) fn heard(&mut self, frame: Frame, now: Instant) {
@@ -62,6 +66,22 @@ impl Session {
             Missed::Dead => {
                 self.failed(Failure::new(ErrorKind::HeartbeatTimeout, "no answer in time"), now);
             }
+        }
+    }
+
+    /// Too much waits for the app, or no longer. The retry keeps its time and its number.
+    pub(super) fn crowded(&mut self, crowded: bool, now: Instant) {
+        self.holds.crowded = crowded;
+        match self.phase {
+            Phase::Waiting { due } if crowded => {
+                self.hold();
+                self.postponed = Some(due);
+            }
+            Phase::Suspended if !self.holds.any() => match self.postponed {
+                Some(due) if due > now => self.wait(due),
+                _ => self.dial(now),
+            },
+            _ => {}
         }
     }
 
@@ -133,8 +153,14 @@ impl Session {
     /// Whatever held the task is gone, or someone asks to hurry: begin afresh.
     pub(super) fn wake(&mut self, why: Hurry, now: Instant) {
         self.reconnect.rearm();
+        self.postponed = None;
         match self.phase {
-            _ if self.holds.any() => {}
+            _ if self.holds.forbids_any() => {}
+            Phase::Waiting { .. } | Phase::Suspended if self.holds.crowded => {}
+            // The driver takes the outputs before it looks at what is due.
+            Phase::Waiting { .. } | Phase::Suspended if self.outputs.len() >= MANY => {
+                self.wait(now);
+            }
             Phase::Waiting { .. } | Phase::Suspended => self.dial(now),
             Phase::Connecting => self.hurry_dial(why, now),
             Phase::Open { .. } => self.probe(now),
@@ -142,17 +168,16 @@ impl Session {
         }
     }
 
-    /// The device slept. Whatever was waited for has waited long enough, and what the network
-    /// said meanwhile may be lost.
-    pub(super) fn woke(&mut self, now: Instant) {
-        self.reconnect.woke();
+    /// The device slept, and what the network said meanwhile may be lost. A retry needs nothing:
+    /// its time ran on, and a short sleep is no reason to come before the server wants it.
+    pub(super) fn woke(&mut self, slept: Duration, now: Instant) {
+        self.reconnect.woke(slept, now);
         // First, so that nothing is begun that would be interrupted at once.
         if self.timers.get(Timer::Grace).is_some_and(|due| due <= now) {
             self.timers.stop(Timer::Grace);
             self.grace_over(now);
         }
         match self.phase {
-            Phase::Waiting { .. } => self.dial(now),
             Phase::Connecting => self.dial_again(now),
             Phase::Open { .. } => {
                 // Nobody was awake to hear an answer to an older question.

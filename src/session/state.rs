@@ -14,7 +14,8 @@ pub enum Phase {
         /// When the next one is due.
         due: Instant,
     },
-    /// No attempt is due: offline, paused or in the background.
+    /// No attempt is due: offline, paused, in the background, or the app has not heard enough of
+    /// what happened before.
     Suspended,
     /// Open.
     Open {
@@ -63,10 +64,17 @@ pub(super) struct Holds {
     pub(super) paused: bool,
     /// In the background with the grace used up.
     pub(super) background: bool,
+    /// So many events wait for the app that no connection may add any.
+    pub(super) crowded: bool,
 }
 
 impl Holds {
     pub(super) fn any(self) -> bool {
+        self.crowded || self.forbids_any()
+    }
+
+    /// True when a connection, or a dial under way, may not even go on.
+    pub(super) fn forbids_any(self) -> bool {
         self.offline || self.paused || self.background
     }
 }

@@ -234,9 +234,10 @@ pub(super) fn counter_set_back_only_when_earned(trace: &Trace<'_>) -> Verdict {
     Ok(judged)
 }
 
-/// A task that stays away has a reason: paused, offline, or too long in the background.
+/// A task that stays away has a reason: paused, offline, too long in the background, or crowded.
 pub(super) fn suspended_only_while_held(trace: &Trace<'_>) -> Verdict {
-    let (mut paused, mut offline, mut background, mut judged) = (false, false, false, 0);
+    let (mut paused, mut offline, mut background) = (false, false, false);
+    let (mut crowded, mut judged) = (false, 0);
     for step in trace.steps {
         if let Stimulus::Input(input) = &step.stimulus {
             match input {
@@ -244,12 +245,13 @@ pub(super) fn suspended_only_while_held(trace: &Trace<'_>) -> Verdict {
                 Input::Resume => paused = false,
                 Input::Network(available) => offline = !available,
                 Input::Foreground(foreground) => background = !foreground,
+                Input::Crowded(now) => crowded = *now,
                 Input::ReconnectNow => (paused, offline) = (false, false),
                 _ => {}
             }
         }
         if step.phase == Phase::Suspended {
-            if !(paused || offline || background) {
+            if !(paused || offline || background || crowded) {
                 return Err(format!("at {} ms: nothing holds it", millis(step.at)));
             }
             judged += 1;

@@ -206,10 +206,12 @@ fn after_the_end_nothing_follows() {
         Input::Network(true),
         Input::Foreground(false),
         Input::Foreground(true),
+        Input::Crowded(true),
+        Input::Crowded(false),
         Input::Pause,
         Input::Resume,
         Input::ReconnectNow,
-        Input::Woke,
+        Input::Woke { slept: ms(0) },
     ] {
         sim.input(input);
         sim.run_for(60_000);
@@ -235,7 +237,7 @@ fn closing_has_no_heartbeat() {
         sim.run_until(closed_at);
         sim.close(1000, "");
         sim.forget();
-        sim.input(Input::Woke);
+        sim.input(Input::Woke { slept: ms(0) });
         sim.input(Input::Network(true));
         sim.run_until(60_000);
         let end = closed_at + 3_000;

@@ -284,7 +284,12 @@ fn nothing_ticks_while_suspended() {
 }
 
 fn signals() -> [Input; 4] {
-    [Input::Network(true), Input::Foreground(true), Input::Woke, Input::ReconnectNow]
+    [
+        Input::Network(true),
+        Input::Foreground(true),
+        Input::Woke { slept: ms(0) },
+        Input::ReconnectNow,
+    ]
 }
 
 #[test]
@@ -387,7 +392,7 @@ fn probes_do_not_postpone_each_other() {
 fn after_a_probe_the_interval_starts_at_its_answer() {
     let mut sim = open(pinging(), Connection::opens(0).ponging(60));
     sim.run_until(7_000);
-    sim.input(Input::Woke);
+    sim.input(Input::Woke { slept: ms(0) });
     sim.run_until(30_000);
     assert_eq!(sim.times("write Ping"), [7_000, 17_060, 27_120]);
     sim.never("error");
@@ -412,7 +417,7 @@ fn without_a_heartbeat_a_probe_is_a_ping() {
 fn a_probe_takes_the_place_of_the_next_heartbeat() {
     let mut sim = open(pinging(), Connection::opens(0));
     sim.run_until(9_500);
-    sim.input(Input::Woke);
+    sim.input(Input::Woke { slept: ms(0) });
     sim.run_until(12_000);
     assert_eq!(sim.times("write Ping"), [9_500]);
     assert_eq!(sim.times("error 1 HeartbeatTimeout"), [12_000]);

@@ -3,7 +3,7 @@
 use super::reconnect::{refused, under};
 use super::script::{Connection, ms};
 use super::sim::{Sim, plain, policy};
-use crate::session::{Backoff, ErrorKind, Input};
+use crate::session::{Backoff, Config, ErrorKind, Input};
 
 #[test]
 fn asking_to_hurry_dials_at_once_with_a_fresh_counter() {
@@ -103,6 +103,35 @@ fn the_impatient_begin_a_dial_again_that_has_not_moved_for_two_seconds() {
         sim.run_until(5_999);
         sim.input(hurry.clone());
         assert_eq!(sim.times("dial"), [0, 2_000, 5_999], "{hurry:?}");
+    }
+}
+
+/// While the app is asked nothing is dialled, so there is nothing to begin again. From the answer
+/// on there is.
+#[test]
+fn a_dial_whose_app_has_not_answered_is_not_begun_again() {
+    for hurry in [
+        Input::Network(true),
+        Input::ReconnectNow,
+        Input::Foreground(true),
+        Input::Woke { slept: ms(4_000) },
+    ] {
+        let config = Config { can_refresh: true, ..plain() };
+        let mut sim = Sim::new(config).always(Connection::hangs()).connected();
+        for _ in 0..8 {
+            sim.run_for(3_000);
+            sim.input(hurry.clone());
+        }
+        assert_eq!(sim.timeline(), ["0 dial 1 attempt 0"], "{hurry:?}");
+        sim.input(Input::DialProgress { dial: 1 });
+        // The dial begins with the network of this moment.
+        sim.input(Input::Network(true));
+        assert_eq!(sim.times("dial"), [0], "{hurry:?}");
+        sim.run_for(3_000);
+        sim.input(hurry.clone());
+        sim.input(hurry.clone());
+        // The next one asks, too.
+        assert_eq!(sim.times("dial"), [0, 27_000], "{hurry:?}");
     }
 }
 

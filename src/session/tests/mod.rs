@@ -7,6 +7,7 @@ mod broken;
 mod checker;
 mod checks;
 mod closing;
+mod crowd;
 mod fleet;
 mod heartbeat;
 mod hurry;

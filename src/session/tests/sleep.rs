@@ -2,28 +2,57 @@
 
 use super::heartbeat::{open, pinging};
 use super::reconnect::{FULL_JITTER, refused, under};
-use super::script::{Connection, ms};
+use super::script::{Connection, ms, refusal};
 use super::sim::{Sim, fixed, plain, policy};
 use super::timeline::name;
 use super::transitions::{State, in_state};
 use crate::session::{Backoff, ErrorKind, Failure, Input};
 
-/// Waking up is no reason to try more often than the limit says.
+/// The device sleeps, and the driver does what it does when it notices.
+fn sleep_and_wake(sim: &mut Sim, millis: u64) {
+    sim.sleep(millis);
+    sim.input(Input::Woke { slept: ms(millis) });
+    sim.timeout();
+}
+
+/// Waking up is no reason to try before the time that the backoff or the server has set.
 #[test]
-fn waking_hurries_but_does_not_set_the_counter_back() {
-    let mut sim =
-        Sim::new(under(policy(Backoff::Fixed(ms(60_000)), Some(2)))).always(refused()).connected();
-    sim.run_until(10);
-    sim.input(Input::Woke);
-    sim.run_until(20);
-    sim.input(Input::Woke);
-    sim.run_until(30);
-    sim.input(Input::Woke);
-    assert_eq!(
-        sim.only(&["dial"]),
-        ["0 dial 1 attempt 0", "10 dial 2 attempt 1", "20 dial 3 attempt 2",]
-    );
-    assert_eq!(sim.times("error 3 ReconnectLimit"), [20]);
+fn a_retry_that_is_not_due_after_a_sleep_waits_until_it_is() {
+    let asked = Connection::fails_with(0, refusal(503, true, Some(ms(60_000))));
+    let mut sim = Sim::new(under(policy(Backoff::Fixed(ms(5_000)), None))).always(asked);
+    sim.input(Input::Connect);
+    sim.run_until(10_000);
+    let due = sim.next_timeout();
+    assert!(due >= Some(ms(60_000)));
+    for _ in 0..5 {
+        sleep_and_wake(&mut sim, 4_000);
+        sim.run_for(1_000);
+    }
+    assert_eq!(sim.times("dial"), [0]);
+    assert_eq!(sim.next_timeout(), due);
+    sleep_and_wake(&mut sim, 3_600_000);
+    assert_eq!(sim.only(&["dial"])[1..], ["3635000 dial 2 attempt 1"]);
+}
+
+/// A server that is down for a day is left alone, however often the device takes a nap.
+#[test]
+fn many_short_sleeps_keep_the_slow_pace() {
+    let dials = |naps: bool| {
+        let down = Connection::fails_with(20, refusal(503, true, None));
+        let config = under(policy(FULL_JITTER, None));
+        let mut sim = Sim::with_jitter(config, fixed(0.5)).always(down).connected();
+        for _ in 0..24 * 60 * 3 {
+            sim.run_for(16_000);
+            if naps {
+                sleep_and_wake(&mut sim, 4_000);
+            } else {
+                sim.run_for(4_000);
+            }
+        }
+        sim.times("dial").len()
+    };
+    let (awake, napping) = (dials(false), dials(true));
+    assert!(awake.abs_diff(napping) <= awake / 50, "{napping} dials instead of {awake}");
 }
 
 /// A dial from before the sleep has lost its answers. What is left of it is not heard.
@@ -38,7 +67,7 @@ fn a_dial_from_before_a_sleep_is_begun_again_as_the_same_attempt() {
     sim.sleep(3_600_000);
     sim.forget();
     for _ in 0..3 {
-        sim.input(Input::Woke);
+        sim.input(Input::Woke { slept: ms(0) });
     }
     sim.run_for(10_000);
     sim.expect(&[
@@ -58,9 +87,8 @@ fn a_sleep_does_not_count_as_failing() {
         .always(refused())
         .connected();
     sim.run_until(1);
-    sim.sleep(3_600_000);
     sim.forget();
-    sim.input(Input::Woke);
+    sleep_and_wake(&mut sim, 3_600_000);
     sim.run_for(0);
     assert!(sim.only(&["close 2"])[0].ends_with("retry 2/- in 1500"), "{:?}", sim.timeline());
 }
@@ -113,7 +141,7 @@ fn a_sleep_with_a_question_under_way_is_one_more_question() {
         sim.run_until(10_000);
         sim.forget();
         sim.sleep(asleep);
-        sim.input(Input::Woke);
+        sim.input(Input::Woke { slept: ms(0) });
         sim.timeout();
         let woke = 10_000 + asleep;
         sim.expect(&[&format!("{woke} write Ping 2")]);
@@ -128,7 +156,7 @@ fn a_sleep_without_a_heartbeat_is_a_question_too() {
     let mut sim = Sim::new(plain()).then(Connection::opens(0).ponging(50)).connected();
     sim.run_until(1_000);
     sim.sleep(3_600_000);
-    sim.input(Input::Woke);
+    sim.input(Input::Woke { slept: ms(0) });
     sim.run_for(60_000);
     assert_eq!(sim.times("write Ping 1"), [3_601_000]);
     sim.never("error");
@@ -199,7 +227,7 @@ fn a_grace_that_ended_in_sleep_comes_first() {
         let mut sim = in_state(state);
         sim.input(Input::Foreground(false));
         sim.sleep(60_000);
-        sim.input(Input::Woke);
+        sim.input(Input::Woke { slept: ms(0) });
         sim.timeout();
         let lines = sim.timeline();
         assert_eq!(lines.len(), said.len(), "{state:?}: {lines:?}");
@@ -216,7 +244,7 @@ fn a_grace_that_ended_in_sleep_comes_first() {
 fn a_close_that_was_due_in_sleep_is_due_at_once() {
     let mut sim = in_state(State::Closing);
     sim.sleep(60_000);
-    sim.input(Input::Woke);
+    sim.input(Input::Woke { slept: ms(0) });
     sim.expect(&[]);
     sim.timeout();
     assert_eq!(sim.only(&["close"]), [r#"61000 close 2 3000 "first" final"#]);

@@ -9,7 +9,7 @@ use crate::session::{
 };
 use bytes::Bytes;
 
-/// The ways to be. Suspended has three reasons, and each ends differently.
+/// The ways to be. Suspended has four reasons, and each ends differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Idle,
@@ -18,6 +18,8 @@ pub(super) enum State {
     Paused,
     Offline,
     Background,
+    /// Its retry has become due meanwhile.
+    Crowded,
     Open,
     Closing,
     Closed,
@@ -39,6 +41,8 @@ enum Trigger {
     Online,
     Foreground,
     BackgroundAndGrace,
+    Crowded,
+    Roomy,
     Pause,
     Resume,
     ReconnectNow,
@@ -53,19 +57,20 @@ enum Trigger {
     Flushed,
 }
 
-const STATES: [State; 9] = [
+const STATES: [State; 10] = [
     State::Idle,
     State::Connecting,
     State::Waiting,
     State::Paused,
     State::Offline,
     State::Background,
+    State::Crowded,
     State::Open,
     State::Closing,
     State::Closed,
 ];
 
-const TRIGGERS: [Trigger; 23] = [
+const TRIGGERS: [Trigger; 25] = [
     Trigger::Connect,
     Trigger::Close,
     Trigger::Opened,
@@ -80,6 +85,8 @@ const TRIGGERS: [Trigger; 23] = [
     Trigger::Online,
     Trigger::Foreground,
     Trigger::BackgroundAndGrace,
+    Trigger::Crowded,
+    Trigger::Roomy,
     Trigger::Pause,
     Trigger::Resume,
     Trigger::ReconnectNow,
@@ -119,9 +126,9 @@ const TABLE: &[Row] = {
     (S::Waiting, T::Foreground, "Connecting", &["dial 2 attempt 0"]),
     // The retry is due before the grace is over.
     (S::Waiting, T::BackgroundAndGrace, "Suspended", &["dial 2 attempt 1", "abort 2", "error 2 Interrupted", r#"close 2 1006 "interrupted" retry 1/- held"#]),
+    (S::Waiting, T::Crowded, "Suspended", &[]),
     (S::Waiting, T::Pause, "Suspended", &[]),
     (S::Waiting, T::ReconnectNow, "Connecting", &["dial 2 attempt 0"]),
-    (S::Waiting, T::Woke, "Connecting", &["dial 2 attempt 1"]),
     (S::Waiting, T::Timer, "Connecting", &["dial 2 attempt 1"]),
 
     (S::Paused, T::Close, "Closed", &[r#"close 2 4000 "bye" final"#]),
@@ -133,6 +140,10 @@ const TABLE: &[Row] = {
     (S::Background, T::Close, "Closed", &[r#"close 2 4000 "bye" final"#]),
     (S::Background, T::Foreground, "Connecting", &["dial 2 attempt 0"]),
     (S::Background, T::ReconnectNow, "Connecting", &["dial 2 attempt 0"]),
+
+    (S::Crowded, T::Close, "Closed", &[r#"close 2 4000 "bye" final"#]),
+    // Nothing else helps: neither a network nor an app that cannot wait.
+    (S::Crowded, T::Roomy, "Connecting", &["dial 2 attempt 1"]),
 
     (S::Open, T::Close, "Closing", &[r#"write Close 4000 "bye""#]),
     (S::Open, T::Received, "Open", &["message 2 hi"]),
@@ -193,6 +204,10 @@ pub(super) fn in_state(state: State) -> Sim {
     match state {
         State::Paused => sim.input(Input::Pause),
         State::Offline => sim.input(Input::Network(false)),
+        State::Crowded => {
+            sim.input(Input::Crowded(true));
+            sim.run_for(1_000);
+        }
         State::Background => {
             // Its retry may not come before the grace is over.
             sim.input(Input::Foreground(false));
@@ -240,10 +255,12 @@ fn pull(sim: &mut Sim, trigger: Trigger) {
             sim.input(Input::Foreground(false));
             sim.run_for(5_000);
         }
+        Trigger::Crowded => sim.input(Input::Crowded(true)),
+        Trigger::Roomy => sim.input(Input::Crowded(false)),
         Trigger::Pause => sim.input(Input::Pause),
         Trigger::Resume => sim.input(Input::Resume),
         Trigger::ReconnectNow => sim.input(Input::ReconnectNow),
-        Trigger::Woke => sim.input(Input::Woke),
+        Trigger::Woke => sim.input(Input::Woke { slept: ms(0) }),
         Trigger::Timer => {
             if let Some(due) = sim.next_timeout() {
                 sim.sleep((due - sim.now()).as_millis() as u64);
@@ -350,7 +367,7 @@ fn ready_state_has_the_numbers_of_the_web() {
         .into_iter()
         .map(|state| in_state(state).machine.phase().ready_state() as u8)
         .collect();
-    assert_eq!(numbers, [0, 0, 0, 0, 0, 0, 1, 2, 3]);
+    assert_eq!(numbers, [0, 0, 0, 0, 0, 0, 0, 1, 2, 3]);
     assert!(matches!(in_state(State::Background).machine.phase(), Phase::Suspended));
 }
 

@@ -188,7 +188,8 @@ public enum SocketState: Sendable, Equatable {
     case connecting(attempt: Int)
     /// Between two attempts: the number of the one that follows, and how long until it is due.
     case waiting(attempt: Int, delay: Duration)
-    /// No attempt is due: offline, paused or in the background.
+    /// No attempt is due: offline, paused, in the background, or too many events wait for a
+    /// listener.
     case suspended
     case open
     /// The app asked to close; the server's answer is awaited.

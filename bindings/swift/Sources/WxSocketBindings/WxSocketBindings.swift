@@ -3638,7 +3638,7 @@ public struct ReconnectOptions: Equatable, Hashable {
      */
     public let stableAfterMs: Int64?
     /**
-     * Close codes (1000 to 4999) after which there is no point in coming back.
+     * Close codes (1000 to 4999) of the server's after which there is no point in coming back.
      */
     public let stopCodes: [Int32]?
     /**
@@ -3669,7 +3669,7 @@ public struct ReconnectOptions: Equatable, Hashable {
          * A connection that was open this long sets the counter back to zero. Default: 5000.
          */stableAfterMs: Int64? = nil, 
         /**
-         * Close codes (1000 to 4999) after which there is no point in coming back.
+         * Close codes (1000 to 4999) of the server's after which there is no point in coming back.
          */stopCodes: [Int32]? = nil, 
         /**
          * HTTP statuses (100 to 599) after which there is no point in coming back. With a
@@ -6077,7 +6077,8 @@ public enum SocketState: Equatable, Hashable {
          */delayMs: Int64
     )
     /**
-     * No attempt is due: offline, paused or in the background.
+     * No attempt is due: offline, paused, in the background, or too many events wait for a
+     * listener.
      */
     case suspended
     /**

@@ -5362,7 +5362,7 @@ data class ReconnectOptions (
     val `stableAfterMs`: kotlin.Long? = null 
     , 
     /**
-     * Close codes (1000 to 4999) after which there is no point in coming back.
+     * Close codes (1000 to 4999) of the server's after which there is no point in coming back.
      */
     val `stopCodes`: List<kotlin.Int>? = null 
     , 
@@ -7427,7 +7427,8 @@ sealed class SocketState {
     }
     
     /**
-     * No attempt is due: offline, paused or in the background.
+     * No attempt is due: offline, paused, in the background, or too many events wait for a
+     * listener.
      */
     object Suspended : SocketState()
     

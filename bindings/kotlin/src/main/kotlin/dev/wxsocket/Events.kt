@@ -123,7 +123,10 @@ public sealed interface SocketState {
     /** Between two attempts: number [attempt] follows at [until]. */
     public data class Waiting(val attempt: Int, val until: ComparableTimeMark) : SocketState
 
-    /** No attempt is due: offline, paused or in the background. */
+    /**
+     * No attempt is due: offline, paused, in the background, or too many events wait for a
+     * listener.
+     */
     public data object Suspended : SocketState
 
     /** Open. */
