@@ -8,6 +8,7 @@ mod escape;
 mod forward;
 mod interrupt;
 mod json;
+mod ledger;
 mod lines;
 mod observe;
 mod options;
@@ -34,7 +35,8 @@ mod exit {
     pub(crate) const LIMIT: u8 = 3;
     /// The connection ended for good, and it was neither us nor the limit.
     pub(crate) const ENDED: u8 = 4;
-    /// The close was ours, but a part of the input was not delivered, or output was lost.
+    /// The close was ours, but a part of the input was not delivered, or perhaps not, or output
+    /// was lost.
     pub(crate) const INCOMPLETE: u8 = 5;
 }
 
