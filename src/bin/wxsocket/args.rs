@@ -66,7 +66,8 @@ Exit codes:
   0    after a close that we asked for (end of input, Ctrl-C)
   2    bad arguments
   3    the limit of reconnect attempts was reached
-  4    the connection ended for good without us: a final close code or status, --no-reconnect
+  4    the connection ended for good without us: a final close code or status, --no-reconnect;
+       or the system does not give what the program needs (too many open files)
   5    after a close that we asked for, but a part of the input was not delivered (a line that is no
        hex or no UTF-8, or too long; input that cannot be read; lines left in the queue), or perhaps
        not delivered (lines were handed to a connection that was lost: it ended without a closing
@@ -234,8 +235,8 @@ With --json every event is a line. What the reader of the output is too slow for
 counts it: {\"event\":\"skipped\",\"t_ms\":12,\"connection\":1,\"frames\":40000}. A connection that cannot
 be accepted, for want of descriptors for instance, is {\"event\":\"error\",…}, at most once a second.
 
-Ctrl-C ends it with exit code 0. Bad arguments are 2; a port that cannot be had, or output that
-cannot be written, is 1.
+Ctrl-C ends it with exit code 0. Bad arguments are 2; a port that cannot be had, output that cannot
+be written, or a system that does not give what the program needs (too many open files) is 1.
 
 Examples:
   wxsocket serve --listen 0.0.0.0:9000              phones on the same network can reach it

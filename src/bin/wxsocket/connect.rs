@@ -9,7 +9,7 @@ use super::forward::Forward;
 use super::ledger::Ledger;
 use super::lines::{self, Line};
 use super::output::Output;
-use super::{exit, interrupt, lost_output, options, usage_error};
+use super::{exit, interrupt, lost_output, options, say, usage_error};
 use clap::ValueEnum;
 use std::collections::VecDeque;
 use std::io;
@@ -71,7 +71,13 @@ pub(crate) fn run(args: &ConnectArgs) -> u8 {
     let forward = Forward(move |event| events.send(Wake::Event(event)).is_ok());
     let task = match connect_socket(options, Some(Arc::new(forward)), None) {
         Ok(task) => task,
-        Err(error) => return usage_error(options::explain(&error)),
+        Err(error @ WxError::InvalidArgument { .. }) => {
+            return usage_error(options::explain(&error));
+        }
+        Err(error) => {
+            say(&error);
+            return exit::ENDED;
+        }
     };
     if options::is_exposed(&args.url) && !args.insecure_ws_ok {
         output.complain(
