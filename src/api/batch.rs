@@ -156,6 +156,60 @@ mod tests {
         assert!(has("Connecting { attempt: 1 }"), "{:?}", heard.0.lock());
     }
 
+    /// More of them than there are threads for events.
+    #[cfg(feature = "testing")]
+    #[test]
+    fn news_come_although_every_listener_is_blocked() {
+        use crate::testing::{Script, ScriptedServer};
+        use crate::{ConnectOptions, connect_socket};
+        use std::sync::Condvar;
+
+        #[derive(Default)]
+        struct Blocked(Mutex<(bool, usize)>, Condvar);
+        impl BatchListener for Blocked {
+            fn on_messages(&self, _: i64, _: Bytes) -> Result<bool, ListenerError> {
+                Ok(true)
+            }
+            fn on_event(&self, _: SocketEvent) -> Result<bool, ListenerError> {
+                let mut state = self.0.lock().expect("no panic");
+                state.1 += 1;
+                self.1.notify_all();
+                drop(self.1.wait_while(state, |(is_open, _)| !*is_open).expect("no panic"));
+                Ok(true)
+            }
+            fn on_wake(&self) -> Result<(), ListenerError> {
+                Ok(())
+            }
+        }
+
+        let server = ScriptedServer::start(Script::default()).expect("starts");
+        let blocked = Arc::new(Blocked::default());
+        let connect = || connect_socket(ConnectOptions::new(server.url()), None, None);
+        let tasks: Vec<_> = (0..260)
+            .map(|_| {
+                let task = connect().expect("valid");
+                task.set_batch_listener(blocked.clone());
+                task.listen(true);
+                task
+            })
+            .collect();
+        let patience = std::time::Duration::from_secs(30);
+        let state = blocked.0.lock().expect("no panic");
+        let all = blocked.1.wait_timeout_while(state, patience, |(_, count)| *count < 256);
+        assert!(!all.expect("no panic").1.timed_out(), "256 threads are blocked");
+        let heard = Arc::new(Heard::default());
+        let task = connect().expect("valid");
+        task.set_watcher(heard.clone());
+        let deadline = std::time::Instant::now() + patience;
+        while !heard.0.lock().expect("no panic").iter().any(|line| line == "Open") {
+            assert!(std::time::Instant::now() < deadline, "{:?}", heard.0.lock());
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        blocked.0.lock().expect("no panic").0 = true;
+        blocked.1.notify_all();
+        drop(tasks);
+    }
+
     #[cfg(feature = "testing")]
     #[test]
     fn runs_keep_the_order_and_a_large_message_comes_alone() {

@@ -4,6 +4,8 @@
 //! and other tasks must not notice: when all threads are stuck while something waits, their
 //! number doubles, and does so again every few milliseconds until nothing waits. Those that were
 //! added go away when they have been idle for a while.
+//!
+//! Those who wait for news of a task have a thread of their own, which no listener holds up.
 
 use super::mailbox::{Lane, Mailbox};
 use super::runtime;
@@ -12,8 +14,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Always there once needed.
+/// Always there once needed: for events, and for news.
 const THREADS: usize = 2;
+const NEWS_THREADS: usize = 1;
 
 /// With this many listeners blocked at once, the next task waits after all.
 const MAX_THREADS: usize = 256;
@@ -31,7 +34,7 @@ const IDLE: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<(Arc<Mailbox>, Lane)>,
+    waiting: VecDeque<Arc<Mailbox>>,
     /// Those that are being started included.
     threads: usize,
     idle: usize,
@@ -42,63 +45,136 @@ struct State {
     watched: bool,
 }
 
-#[derive(Default)]
 struct Pool {
+    lane: Lane,
+    /// So many threads stay when there is nothing to do.
+    kept: usize,
     state: Mutex<State>,
     work: Condvar,
 }
 
-static POOL: Lazy<Pool> = Lazy::new(Pool::default);
+static EVENTS: Lazy<Pool> = Lazy::new(|| Pool::new(Lane::Events, THREADS));
+static NEWS: Lazy<Pool> = Lazy::new(|| Pool::new(Lane::News, NEWS_THREADS));
 
 /// Has a delivery thread call [`Mailbox::deliver`].
 pub(super) fn schedule(mailbox: Arc<Mailbox>, lane: Lane) {
-    let mut state = POOL.state();
-    state.waiting.push_back((mailbox, lane));
-    if state.idle >= state.waiting.len() {
-        // Not under the lock, on which the one that is woken would at once wait again.
-        drop(state);
-        return POOL.work.notify_one();
-    }
-    if state.idle > 0 {
-        POOL.work.notify_one();
-    }
-    let is_new = state.threads < THREADS;
-    state.threads += usize::from(is_new);
-    let watch_now = !std::mem::replace(&mut state.watched, true);
-    drop(state);
-    if is_new {
-        start(1);
-    }
-    if watch_now {
-        runtime::handle().spawn(watch());
+    match lane {
+        Lane::Events => EVENTS.schedule(mailbox),
+        Lane::News => NEWS.schedule(mailbox),
     }
 }
 
 impl Pool {
+    fn new(lane: Lane, kept: usize) -> Self {
+        Self { lane, kept, state: Mutex::default(), work: Condvar::new() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// Adds threads as long as something waits and all threads are stuck.
-async fn watch() {
-    loop {
-        tokio::time::sleep(TICK).await;
-        let more = {
-            let mut state = POOL.state();
-            if state.waiting.is_empty() {
-                state.watched = false;
-                return;
+    fn schedule(&'static self, mailbox: Arc<Mailbox>) {
+        let mut state = self.state();
+        state.waiting.push_back(mailbox);
+        if state.idle >= state.waiting.len() {
+            // Not under the lock, on which the one that is woken would at once wait again.
+            drop(state);
+            return self.work.notify_one();
+        }
+        if state.idle > 0 {
+            self.work.notify_one();
+        }
+        let is_new = state.threads < self.kept;
+        state.threads += usize::from(is_new);
+        let watch_now = !std::mem::replace(&mut state.watched, true);
+        drop(state);
+        if is_new {
+            self.start(1);
+        }
+        if watch_now {
+            runtime::handle().spawn(self.watch());
+        }
+    }
+
+    /// Adds threads as long as something waits and all threads are stuck.
+    async fn watch(&'static self) {
+        loop {
+            tokio::time::sleep(TICK).await;
+            let more = {
+                let mut state = self.state();
+                if state.waiting.is_empty() {
+                    state.watched = false;
+                    return;
+                }
+                let now = Instant::now();
+                let is_stuck = |begun: Instant| now.saturating_duration_since(begun) >= STUCK;
+                let stuck = state.turns.iter().filter(|(_, begun)| is_stuck(*begun)).count();
+                let more = threads_to_add(state.threads, stuck, state.waiting.len());
+                state.threads += more;
+                more
+            };
+            if more > 0 {
+                self.start(more);
             }
-            let now = Instant::now();
-            let is_stuck = |begun: Instant| now.saturating_duration_since(begun) >= STUCK;
-            let stuck = state.turns.iter().filter(|(_, begun)| is_stuck(*begun)).count();
-            let more = threads_to_add(state.threads, stuck, state.waiting.len());
-            state.threads += more;
-            more
+        }
+    }
+
+    /// Starts threads that are counted already. The first one starts the others, because that
+    /// takes milliseconds which neither the I/O thread nor a caller has.
+    fn start(&'static self, count: usize) {
+        let name = match self.lane {
+            Lane::Events => "wxsocket-events",
+            Lane::News => "wxsocket-news",
         };
-        if more > 0 {
-            start(more);
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        let begin = move || {
+            (1..count).for_each(|_| self.start(1));
+            self.serve();
+        };
+        if let Err(error) = thread.spawn(begin) {
+            self.state().threads -= count;
+            // Whatever waits is served by the threads there are, or at a later look.
+            log::error!("no thread to deliver events: {error}");
+        }
+    }
+
+    fn serve(&self) {
+        let number = {
+            let mut state = self.state();
+            state.last += 1;
+            state.last
+        };
+        while let Some(mailbox) = self.next(number) {
+            if mailbox.deliver(self.lane) {
+                self.state().waiting.push_back(mailbox);
+            }
+        }
+    }
+
+    /// Ends the turn of this thread and begins the next one, of whatever mailbox has something in
+    /// it; `None`: this thread is one too many.
+    fn next(&self, number: u64) -> Option<Arc<Mailbox>> {
+        let mut state = self.state();
+        state.turns.retain(|(of, _)| *of != number);
+        loop {
+            if let Some(mailbox) = state.waiting.pop_front() {
+                state.turns.push((number, Instant::now()));
+                return Some(mailbox);
+            }
+            state.idle += 1;
+            let (woken, timeout) = if state.threads > self.kept {
+                let (state, result) =
+                    self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+                (state, result.timed_out())
+            } else {
+                (self.work.wait(state).unwrap_or_else(PoisonError::into_inner), false)
+            };
+            state = woken;
+            state.idle -= 1;
+            if timeout && state.waiting.is_empty() && state.threads > self.kept {
+                state.threads -= 1;
+                return None;
+            }
         }
     }
 }
@@ -110,61 +186,6 @@ fn threads_to_add(threads: usize, stuck: usize, waiting: usize) -> usize {
         return 0;
     }
     threads.max(1).min(waiting).min(MAX_THREADS.saturating_sub(threads))
-}
-
-/// Starts threads that are counted already. The first one starts the others, because that takes
-/// milliseconds which neither the I/O thread nor a caller has.
-fn start(count: usize) {
-    let thread = std::thread::Builder::new().name("wxsocket-events".to_owned());
-    let begin = move || {
-        (1..count).for_each(|_| start(1));
-        serve();
-    };
-    if let Err(error) = thread.spawn(begin) {
-        POOL.state().threads -= count;
-        // Whatever waits is served by the threads there are, or at a later look.
-        log::error!("no thread to deliver events: {error}");
-    }
-}
-
-fn serve() {
-    let number = {
-        let mut state = POOL.state();
-        state.last += 1;
-        state.last
-    };
-    while let Some((mailbox, lane)) = next(number) {
-        if mailbox.deliver(lane) {
-            POOL.state().waiting.push_back((mailbox, lane));
-        }
-    }
-}
-
-/// Ends the turn of this thread and begins the next one, of whatever mailbox has something in it;
-/// `None`: this thread is one too many.
-fn next(number: u64) -> Option<(Arc<Mailbox>, Lane)> {
-    let mut state = POOL.state();
-    state.turns.retain(|(of, _)| *of != number);
-    loop {
-        if let Some(work) = state.waiting.pop_front() {
-            state.turns.push((number, Instant::now()));
-            return Some(work);
-        }
-        state.idle += 1;
-        let (woken, timeout) = if state.threads > THREADS {
-            let (state, result) =
-                POOL.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
-            (state, result.timed_out())
-        } else {
-            (POOL.work.wait(state).unwrap_or_else(PoisonError::into_inner), false)
-        };
-        state = woken;
-        state.idle -= 1;
-        if timeout && state.waiting.is_empty() && state.threads > THREADS {
-            state.threads -= 1;
-            return None;
-        }
-    }
 }
 
 #[cfg(test)]
