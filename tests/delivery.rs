@@ -5,47 +5,11 @@
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use support::gate::*;
 use support::*;
 use wxsocket::*;
-
-/// Holds up whoever passes until it is opened, and counts them.
-#[derive(Default)]
-struct Gate {
-    state: Mutex<(bool, usize)>,
-    changed: Condvar,
-}
-
-impl Gate {
-    fn pass(&self) {
-        let mut state = self.state.lock().unwrap();
-        state.1 += 1;
-        self.changed.notify_all();
-        let _open = self.changed.wait_while(state, |state| !state.0).unwrap();
-    }
-
-    fn open(&self) {
-        self.state.lock().unwrap().0 = true;
-        self.changed.notify_all();
-    }
-
-    /// Blocks until so many stand before it.
-    fn wait_for(&self, count: usize) {
-        let state = self.state.lock().unwrap();
-        let waited = self.changed.wait_timeout_while(state, PATIENCE, |state| state.1 < count);
-        assert!(!waited.unwrap().1.timed_out(), "nobody came to the gate");
-    }
-}
-
-/// A gate that a failing test does not leave closed: the threads behind it are everybody's.
-struct Opened(Arc<Gate>);
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        self.0.open();
-    }
-}
 
 #[test]
 fn a_blocked_listener_slows_the_server_down_and_still_gets_everything_in_order() {
@@ -158,25 +122,6 @@ fn ten_blocked_listeners_stall_nobody_else_and_not_their_own_sending() {
         assert_eq!(client.text(), "from outside");
     }
     blocked.into_iter().for_each(|client| drop(client.finish()));
-}
-
-/// A listener that tells the test and then does as it is told.
-fn telling(
-    then: impl Fn(&SocketEvent) -> Result<(), ListenerError> + Send + Sync + 'static,
-) -> (Arc<dyn SocketListener>, Receiver<SocketEvent>) {
-    let (sender, events): (Sender<SocketEvent>, _) = channel();
-    let listener = On(move |event: SocketEvent| {
-        let _ = sender.send(event.clone());
-        then(&event)
-    });
-    (Arc::new(listener), events)
-}
-
-fn text_of(event: &SocketEvent) -> &str {
-    match event {
-        SocketEvent::Message { event: MessageEvent { data: Message::Text { text }, .. } } => text,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]
@@ -414,64 +359,4 @@ fn a_listener_that_is_replaced_is_not_called_again() {
     assert_eq!(late_calls.load(Ordering::SeqCst), 0);
     // The open and the one message that was under way.
     assert_eq!(heard_first.iter().count(), 2);
-}
-
-#[test]
-fn close_behind_a_full_mailbox_is_answered_at_once_and_clean() {
-    let server = serve(
-        r#"[{"rules": [{"on": "open", "do": [{"flood": {"count": 20000, "bytes": 1000}}]}]}]"#,
-    );
-    let gate = Arc::new(Gate::default());
-    let _opened = Opened(gate.clone());
-    let inside = gate.clone();
-    let (listener, events) = telling(move |event| {
-        if let SocketEvent::Message { .. } = event {
-            inside.pass();
-        }
-        Ok(())
-    });
-    let mut options = once(server.url());
-    // Longer than the test waits: only the server's answer ends it.
-    options.close_timeout_ms = Some(NEVER_MS);
-    let task = connect_socket(options, Some(listener), None).unwrap();
-    gate.wait_for(1);
-    eventually("the mailbox is full", || task.stats().messages_in >= 1_000);
-    task.close(4000, "enough".into()).unwrap();
-    eventually("the server has answered", || task.ready_state() == ReadyState::Closed);
-    let stats = task.stats();
-    assert!(stats.messages_discarded > 0, "{stats:?}");
-    gate.open();
-    let heard: Vec<_> = events.iter().collect();
-    assert_rules(&heard);
-    let messages = heard.iter().filter(|event| matches!(event, SocketEvent::Message { .. }));
-    assert_eq!(messages.count() as i64 + stats.messages_discarded, stats.messages_in);
-    let Some(SocketEvent::Close { event }) = heard.last() else { panic!("{heard:?}") };
-    assert_eq!((event.code, event.was_clean), (4000, true));
-}
-
-#[test]
-fn refusals_that_nobody_hears_do_not_pile_up() {
-    // Each refusal carries 12 KB of headers.
-    let long = "x".repeat(4_000);
-    let server = serve(&format!(
-        r#"[{{"handshake": {{"status": 503, "headers": [["A", "{long}"], ["B", "{long}"], ["C", "{long}"]]}}}}]"#
-    ));
-    let mut options = fast(server.url());
-    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay_ms: 0 });
-    let task = connect_socket(options, None, None).unwrap();
-    let dials = || task.stats().epoch;
-    eventually("it dials no more", || {
-        let before = dials();
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        before > 10 && dials() == before
-    });
-    let held = dials();
-    assert!(held < 100, "{held} refusals of 12 KB wait in memory");
-    assert_eq!(task.state(), SocketState::Suspended);
-    // It goes on when somebody listens.
-    let (listener, events) = telling(|_| Ok(()));
-    task.set_listener(listener);
-    eventually("it dials again", || task.stats().epoch > held + 10);
-    task.close(1000, String::new()).unwrap();
-    assert_rules(&events.iter().collect::<Vec<_>>());
 }

@@ -81,6 +81,10 @@ impl Backlog {
 
     /// How many more messages may come; 0: none until some are taken.
     pub(super) fn room(&self) -> usize {
+        if self.interest == Interest::Steps {
+            // The oldest messages make room for new ones.
+            return MAX_EVENTS;
+        }
         if self.bytes >= MAX_BYTES { 0 } else { MAX_EVENTS.saturating_sub(self.events) }
     }
 
@@ -92,10 +96,9 @@ impl Backlog {
 
     /// True when at least half of each bound is free.
     pub(super) fn is_roomy(&self) -> bool {
-        self.events <= MAX_EVENTS / 2
-            && self.bytes <= MAX_BYTES / 2
-            && self.steps <= MAX_STEPS / 2
-            && self.step_bytes <= MAX_STEP_BYTES / 2
+        let takes_messages = self.interest == Interest::Steps
+            || self.events <= MAX_EVENTS / 2 && self.bytes <= MAX_BYTES / 2;
+        takes_messages && self.steps <= MAX_STEPS / 2 && self.step_bytes <= MAX_STEP_BYTES / 2
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -143,6 +146,9 @@ impl Backlog {
     /// comes to those who stay.
     pub(super) fn listen(&mut self, interest: Interest) {
         self.interest = self.interest.max(interest);
+        if self.interest == Interest::Steps {
+            self.trim();
+        }
     }
 
     /// Adds what has happened. With `lossy`, messages for which there is no room are discarded
@@ -233,20 +239,17 @@ impl Backlog {
         let at = self.queue.iter().position(Notice::is_step)?;
         let step = self.queue.remove(at)?;
         self.count_out(&step);
-        if let Notice::Step(step) = &step
-            && !matches!(step.event, Event::Error { .. })
-        {
-            // They belong to a connection that is over.
-            for old in self.queue.drain(..at).collect::<Vec<_>>() {
-                self.discard(&old);
-            }
+        // What came before it belongs to a connection that is over, or about to be: nobody is to
+        // hear a message after the error.
+        for old in self.queue.drain(..at).collect::<Vec<_>>() {
+            self.discard(&old);
         }
         Some(step)
     }
 
     /// Discards the oldest messages beyond what is kept for a listener of messages.
     fn trim(&mut self) {
-        while self.events - self.steps > MAX_UNHEARD || self.bytes > MAX_BYTES {
+        while self.events - self.steps > MAX_UNHEARD || self.bytes - self.step_bytes > MAX_BYTES {
             let Some(at) = self.queue.iter().position(|notice| !notice.is_step()) else { return };
             let Some(oldest) = self.queue.remove(at) else { return };
             let excess = (self.events - self.steps).saturating_sub(MAX_UNHEARD).max(1);

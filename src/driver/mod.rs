@@ -27,7 +27,7 @@ pub(crate) use receiver::{Received, Receiver, Watcher, guarded};
 pub(crate) use runtime::is_forked;
 pub(crate) use turns::Taken;
 
-use crate::net::DialOptions;
+use crate::net::{self, DialOptions};
 use crate::session::{
     Config, Counters, Failure, Input, Message, Output, Phase, SendOutcome, SendRefused, Session,
 };
@@ -164,6 +164,9 @@ impl Task {
     pub(crate) fn handle(&self, input: Input) {
         if runtime::is_forked() {
             return;
+        }
+        if let Input::Network(_) = input {
+            net::network_changed();
         }
         self.tell(input);
         self.waker.wake();

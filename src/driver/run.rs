@@ -28,6 +28,14 @@ struct Dial {
     result: Pin<Box<dyn Future<Output = Result<Opened, DialRefused>> + Send>>,
 }
 
+/// How long a task that is closing waits for a listener that has no room. A listener that is
+/// only slow makes some in this time; the whole close takes 3 s at most, unless the options say
+/// otherwise.
+const SLOW_LISTENER: Duration = Duration::from_millis(250);
+
+/// So many connections of one task may be on their way out at a time.
+const MAX_HANG_UPS: usize = 8;
+
 pub(super) struct Runner {
     task: Arc<Task>,
     options: DialOptions,
@@ -45,6 +53,10 @@ pub(super) struct Runner {
     sleeps: u64,
     _sleeper: Sleeper,
     read_paused: bool,
+    /// Set while the task is closing and its mailbox is full.
+    full: Option<Pin<Box<Sleep>>>,
+    /// Shared with every connection that is being let go politely.
+    hang_ups: Arc<()>,
     /// What those who watch have been told.
     standing: Standing,
 }
@@ -69,6 +81,8 @@ impl Runner {
             alarm: None,
             sleeps: 0,
             read_paused: false,
+            full: None,
+            hang_ups: Arc::new(()),
         }
     }
 
@@ -96,7 +110,7 @@ impl Runner {
                 }
                 Output::HangUp { epoch, close } => {
                     if let Some(connection) = self.take_connection(epoch) {
-                        runtime::handle().spawn(connection.hang_up(close, self.patience));
+                        self.hang_up(connection, close);
                     }
                 }
             }
@@ -107,6 +121,19 @@ impl Runner {
             any |= self.look_for_room();
         }
         any
+    }
+
+    /// Lets a connection go politely. Beyond [`MAX_HANG_UPS`] it is aborted: a task that comes
+    /// back at once to a server that says goodbye and stays would collect connections.
+    fn hang_up(&self, connection: Connection, close: Option<(u16, String)>) {
+        if Arc::strong_count(&self.hang_ups) > MAX_HANG_UPS {
+            return connection.abort();
+        }
+        let (counted, manners) = (self.hang_ups.clone(), connection.hang_up(close, self.patience));
+        runtime::handle().spawn(async move {
+            manners.await;
+            drop(counted);
+        });
     }
 
     /// Tells the session if a dial may begin now, or no longer, for want of room in the mailbox.
@@ -185,18 +212,19 @@ impl Runner {
     }
 
     fn read(&mut self, cx: &mut Context<'_>, turn: &mut usize) -> bool {
-        let mut guard = self.task.connection();
-        let Some(connection) = guard.as_mut() else { return false };
-        let epoch = connection.epoch;
-        // A task that is closing hears the server out, or the server's answer to the close frame
-        // would never come; what the app has no room for is discarded and counted.
-        let lossy = self.standing.phase == Phase::Closing;
-        let room = if lossy { TURN } else { self.task.mailbox.room() };
+        let Some(epoch) = self.task.connection().as_ref().map(|connection| connection.epoch) else {
+            return false;
+        };
+        let room = self.task.mailbox.room();
+        let lossy = self.is_lossy(room, cx);
+        let room = if lossy { TURN } else { room };
         let paused = room == 0;
         if paused != self.read_paused {
             self.read_paused = paused;
             self.task.tell(Input::ReadPaused(paused));
         }
+        let mut guard = self.task.connection();
+        let Some(connection) = guard.as_mut() else { return false };
         let (frames, heard) = connection.read(cx, room.min(*turn));
         drop(guard);
         *turn -= frames.min(*turn);
@@ -208,6 +236,18 @@ impl Runner {
             self.task.mailbox.push(notices, self.standing, lossy);
         }
         true
+    }
+
+    /// True when messages are read although the app has no room for them. A task that is closing
+    /// hears the server out, or the server's answer to the close frame would never come; what
+    /// the app has not made room for in a while is discarded and counted.
+    fn is_lossy(&mut self, room: usize, cx: &mut Context<'_>) -> bool {
+        if self.standing.phase != Phase::Closing || room > 0 {
+            self.full = None;
+            return false;
+        }
+        let timer = || Box::pin(tokio::time::sleep(SLOW_LISTENER));
+        self.full.get_or_insert_with(timer).as_mut().poll(cx).is_ready()
     }
 
     /// Tells the session, and collects the messages that are for the app.

@@ -12,6 +12,7 @@ mod upgrade;
 
 pub(crate) use connect::dial;
 pub use profile::SocketProfile;
+pub(crate) use resolve::network_changed;
 #[cfg(feature = "testing")]
 pub use resolve::stand_in::set_resolver;
 pub(crate) use target::{Target, check_header, check_protocols};

@@ -3,8 +3,8 @@
 //! The operating system's resolver blocks, sometimes for minutes, and cannot be cancelled. So a
 //! lookup goes on in its thread when the dial that asked for it is given up, and the next dial
 //! to the same host waits for the answer of that lookup instead of starting another. A lookup
-//! that has run for long may have asked a network that is gone: one more is started beside it,
-//! and the first good answer serves the dials of both.
+//! that began before the network changed, or that has run for long, may have asked a network that
+//! is gone: one more is started beside it, and the first good answer serves the dials of both.
 
 use crate::session::{ErrorKind, Failure};
 use once_cell::sync::Lazy;
@@ -23,14 +23,19 @@ const MAX_THREADS: usize = 64;
 /// answers come within a second, and resolvers ask again after 5 s (resolv.conf(5), `timeout`).
 const LONG: Duration = Duration::from_secs(2);
 
-/// So many lookups of one host run at a time.
-const MAX_OF_ONE_HOST: usize = 2;
+/// So many lookups of one host run at a time: two networks that are gone, and the present one.
+const MAX_OF_ONE_HOST: usize = 3;
 
 static SYSTEM: Lazy<Lookups> = Lazy::new(|| Lookups::new(MAX_THREADS, LONG, Box::new(ask_system)));
 
 /// The addresses of a host name, in the order in which they are to be tried. At least one.
 pub(super) async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
     SYSTEM.look_up(host, port).await
+}
+
+/// The network has changed: dials from now on join no lookup that began before.
+pub(crate) fn network_changed() {
+    SYSTEM.network_changed();
 }
 
 /// Addresses with port 0.
@@ -59,6 +64,8 @@ struct Lookup {
     host: String,
     /// When it began to run; absent while it waits for a thread.
     began: Option<Instant>,
+    /// The network has changed since it was asked for.
+    is_old: bool,
     /// The dials that wait for the answer.
     dials: Vec<oneshot::Sender<Found>>,
 }
@@ -86,6 +93,12 @@ impl Lookups {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn network_changed(&self) {
+        for lookup in &mut self.state().lookups {
+            lookup.is_old |= lookup.began.is_some();
+        }
+    }
+
     async fn look_up(&'static self, host: &str, port: u16) -> Found {
         let (dial, answer) = oneshot::channel();
         self.ask(host, dial);
@@ -101,7 +114,7 @@ impl Lookups {
         // The newest one: it has the best prospects.
         let newest = state.lookups.iter_mut().rfind(|lookup| lookup.is_of(host));
         if let Some(lookup) = newest
-            && (running >= MAX_OF_ONE_HOST || !lookup.has_run_for(self.long))
+            && (running >= MAX_OF_ONE_HOST || !lookup.is_old && !lookup.has_run_for(self.long))
         {
             // Before the list grows, so that its length stays near the number of dials that
             // still wait.
@@ -115,7 +128,7 @@ impl Lookups {
         }
         state.last += 1;
         let (number, host) = (state.last, host.to_owned());
-        state.lookups.push(Lookup { number, host, began: None, dials: vec![dial] });
+        state.lookups.push(Lookup { number, host, began: None, is_old: false, dials: vec![dial] });
         if state.threads < self.most_threads {
             self.add_thread(&mut state);
         }

@@ -45,10 +45,11 @@ fn json_has_these_keys_in_this_order() {
     program.skip_to("open");
     program.interrupt();
     let ended = program.finish();
-    assert_eq!(ended.code, Some(0));
+    assert_eq!(ended.code, Some(5), "the dropped connection had lines");
     let last = ended.lines.last().expect("a close");
     assert!(last.ends_with(r#""code":1000,"reason":"","was_clean":true,"retry":null}"#), "{last}");
-    assert_eq!(ended.stderr, "", "with --json nothing else is said");
+    assert!(ended.stderr.starts_with("3 lines were handed to a connection"), "{}", ended.stderr);
+    assert_eq!(ended.stderr.lines().count(), 1, "with --json nothing else is said");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Every exit code of `connect`, and what leads to it.
 
-use crate::program::{LONG, Program, run, serve};
+use crate::program::{LONG, PROGRAM, Program, piped, run, serve};
+use std::process::Command;
 use std::sync::Arc;
 use wxsocket::testing::{Script, ScriptedServer, SeenEnd, SeenFrameKind, Snapshot};
 
@@ -197,4 +198,67 @@ fn an_authority_of_ones_own_can_be_trusted() {
     let program = Program::start(&["connect", "--json", "--no-reconnect", &server.url()]);
     assert_eq!(program.event("error")["err_code"], 690_012);
     assert_eq!(program.finish().code, Some(4));
+}
+
+#[test]
+fn lines_that_were_handed_to_a_lost_connection_are_5() {
+    let server = serve(r#"[{"rules": [{"on": {"messages": 1}, "do": "drop"}]}]"#);
+    for linger in ["0s", "200ms", "1s"] {
+        for _ in 0..10 {
+            let url = server.url();
+            let flags = ["connect", "--json", "--delay", "10ms", "--linger", linger, &url];
+            let ended = run(&flags, b"hi\n");
+            assert_eq!(ended.code, Some(5), "{linger}: {ended:?}");
+            let told = "1 line was handed to a connection that was lost";
+            assert_eq!(ended.stderr.matches(told).count(), 1, "{linger}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_the_server_drops_is_4_without_reconnect() {
+    let server = serve(r#"[{"rules": [{"on": {"messages": 1}, "do": "drop"}]}]"#);
+    for linger in ["0s", "200ms"] {
+        for _ in 0..15 {
+            let url = server.url();
+            let ended = run(&["connect", "--no-reconnect", "--linger", linger, &url], b"hi\n");
+            assert_eq!(ended.code, Some(4), "{linger}: {ended:?}");
+            assert!(ended.stderr.contains("1 line was handed"), "{linger}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn a_final_close_code_after_the_last_line_is_4_every_time() {
+    let server =
+        serve(r#"[{"rules": [{"on": {"messages": 1}, "do": {"close": {"code": 1000}}}]}]"#);
+    for flag in [&["--preset", "resilient"][..], &["--no-reconnect"]] {
+        for _ in 0..15 {
+            // It ends as soon as the server closes, and does not wait so long.
+            let url = server.url();
+            let arguments = [&["connect", "--linger", "1h", &url], flag].concat();
+            let ended = run(&arguments, b"hi\n");
+            assert_eq!((ended.code, ended.lines), (Some(4), vec!["hi".to_owned()]), "{flag:?}");
+        }
+    }
+}
+
+#[test]
+fn a_close_that_is_never_answered_leaves_the_lines_in_doubt() {
+    let server = serve(r#"[{"answerClose": false}]"#);
+    let connect = ["connect", "--close-timeout", "50ms", &server.url()];
+    assert_eq!(run(&connect, b"hi\n").code, Some(5));
+    assert_eq!(run(&connect, b"").code, Some(0), "nothing was handed over");
+}
+
+#[test]
+fn lines_that_are_left_when_nobody_reads_the_output_are_5() {
+    let server = serve("[]");
+    let shell =
+        format!("seq 200000 | {{ \"$0\" connect {}; echo $? >&2; }} | head -1", server.url());
+    let mut command = Command::new("sh");
+    command.args(["-c", &shell, PROGRAM]);
+    let ended = Program::spawn(piped(&mut command)).finish();
+    assert_eq!(ended.stderr.lines().last(), Some("5"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("read and not sent"), "{}", ended.stderr);
 }

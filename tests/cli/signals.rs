@@ -60,3 +60,26 @@ fn nothing_is_said_where_nothing_can_be_said() {
         assert_eq!(ended.code, Some(2), "{arguments:?}");
     }
 }
+
+/// Runs the program where so many files may be open.
+#[cfg(unix)]
+fn with_descriptors(limit: u32, arguments: &str) -> crate::program::Ended {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" {arguments}"), PROGRAM]);
+    Program::spawn(piped(&mut shell).stdin(Stdio::null())).finish()
+}
+
+#[test]
+#[cfg(unix)]
+fn too_few_descriptors_are_an_error_and_no_panic() {
+    for limit in 5..16 {
+        let ended = with_descriptors(limit, "connect --no-reconnect ws://127.0.0.1:9");
+        assert_eq!(ended.code, Some(4), "{limit}: {ended:?}");
+        assert!(!ended.stderr.contains("--help"), "{limit}: {ended:?}");
+    }
+    for limit in 5..10 {
+        let ended = with_descriptors(limit, "serve --listen 127.0.0.1:0");
+        assert_eq!(ended.code, Some(1), "{limit}: {ended:?}");
+        assert!(ended.stderr.contains("open files"), "{limit}: {ended:?}");
+    }
+}

@@ -37,7 +37,8 @@ Standard input: each line is sent as one text message, without its line end (LF 
 empty line is an empty message. It is read only as fast as the connection takes it: what is sent
 while the connection is down is queued, and when the queue is full, the input waits. At the end of
 the input the program waits until the connection has been open and everything accepted is written,
-then for --linger, and then closes with 1000. To see the answers, give --linger some time.
+then for --linger, and then closes with 1000. To see slow answers, give --linger more time: an end that
+the server answers the last lines with is seen only if it comes before our close.
 
 Messages from the server go to standard output, one a line (binary ones in hex; on a terminal `< `
 stands before a text and `<bin ` before bytes). Everything else, the timeline, goes to standard
@@ -65,10 +66,12 @@ Exit codes:
   0    after a close that we asked for (end of input, Ctrl-C)
   2    bad arguments
   3    the limit of reconnect attempts was reached
-  4    the connection ended for good without us: a final close code or status, --no-reconnect
+  4    the connection ended for good without us: a final close code or status, --no-reconnect;
+       or the system does not give what the program needs (too many open files)
   5    after a close that we asked for, but a part of the input was not delivered (a line that is no
-       hex or no UTF-8, or too long; input that cannot be read; lines left in the queue), or
-       standard output cannot be written
+       hex or no UTF-8, or too long; input that cannot be read; lines left in the queue), or perhaps
+       not delivered (lines were handed to a connection that was lost: it ended without a closing
+       handshake), or standard output cannot be written
   130  Ctrl-C twice
 
 Examples:
@@ -170,8 +173,8 @@ pub(crate) struct ConnectArgs {
     #[arg(long, help_heading = "Input and output")]
     pub(crate) binary_hex: bool,
 
-    /// How long to stay after the end of the input
-    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "0s", help_heading = "Input and output")]
+    /// How long to stay after the end of the input, for what the server answers
+    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "200ms", help_heading = "Input and output")]
     pub(crate) linger: i64,
 
     /// Every event as one line of JSON on standard output
@@ -232,8 +235,8 @@ With --json every event is a line. What the reader of the output is too slow for
 counts it: {\"event\":\"skipped\",\"t_ms\":12,\"connection\":1,\"frames\":40000}. A connection that cannot
 be accepted, for want of descriptors for instance, is {\"event\":\"error\",…}, at most once a second.
 
-Ctrl-C ends it with exit code 0. Bad arguments are 2; a port that cannot be had, or output that
-cannot be written, is 1.
+Ctrl-C ends it with exit code 0. Bad arguments are 2; a port that cannot be had, output that cannot
+be written, or a system that does not give what the program needs (too many open files) is 1.
 
 Examples:
   wxsocket serve --listen 0.0.0.0:9000              phones on the same network can reach it

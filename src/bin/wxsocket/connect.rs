@@ -6,9 +6,10 @@
 
 use super::args::ConnectArgs;
 use super::forward::Forward;
+use super::ledger::Ledger;
 use super::lines::{self, Line};
 use super::output::Output;
-use super::{exit, interrupt, lost_output, options, usage_error};
+use super::{exit, interrupt, lost_output, options, say, usage_error};
 use clap::ValueEnum;
 use std::collections::VecDeque;
 use std::io;
@@ -45,6 +46,20 @@ enum Wake {
     Line(Line),
 }
 
+impl Wake {
+    fn into_line(self) -> Option<Line> {
+        match self {
+            Self::Line(line) => Some(line),
+            Self::Event(_) => None,
+        }
+    }
+}
+
+/// Whether nothing comes after it.
+fn is_final(event: &SocketEvent) -> bool {
+    matches!(event, SocketEvent::Close { event } if event.retry.is_none())
+}
+
 pub(crate) fn run(args: &ConnectArgs) -> u8 {
     let mut output = Output::new(args.json);
     let options = match options::connect_options(args) {
@@ -56,7 +71,13 @@ pub(crate) fn run(args: &ConnectArgs) -> u8 {
     let forward = Forward(move |event| events.send(Wake::Event(event)).is_ok());
     let task = match connect_socket(options, Some(Arc::new(forward)), None) {
         Ok(task) => task,
-        Err(error) => return usage_error(options::explain(&error)),
+        Err(error @ WxError::InvalidArgument { .. }) => {
+            return usage_error(options::explain(&error));
+        }
+        Err(error) => {
+            say(&error);
+            return exit::ENDED;
+        }
     };
     if options::is_exposed(&args.url) && !args.insecure_ws_ok {
         output.complain(
@@ -83,6 +104,8 @@ pub(crate) fn run(args: &ConnectArgs) -> u8 {
         opened: false,
         queued: false,
         incomplete: false,
+        ledger: Ledger::default(),
+        no_reconnect: args.no_reconnect,
         broken: None,
         limit: false,
     };
@@ -129,6 +152,11 @@ fn shares(line: &Line) -> usize {
     }
 }
 
+/// So many lines, as the subject of a sentence in the past.
+fn counted(lines: u64) -> String {
+    if lines == 1 { "1 line was".to_owned() } else { format!("{lines} lines were") }
+}
+
 /// How far standard input is.
 enum Input {
     Open,
@@ -162,6 +190,8 @@ struct Client {
     queued: bool,
     /// A part of the input was not delivered.
     incomplete: bool,
+    ledger: Ledger,
+    no_reconnect: bool,
     /// Standard output cannot be written any more.
     broken: Option<io::ErrorKind>,
     limit: bool,
@@ -185,6 +215,11 @@ impl Client {
             };
             match wake {
                 Ok(Wake::Event(event)) => {
+                    if is_final(&event) {
+                        // What was read by now was not sent, and is told.
+                        let lines = wakes.try_iter().filter_map(Wake::into_line);
+                        self.lines.extend(lines);
+                    }
                     if let Some(code) = self.on_event(&event) {
                         self.output.finish();
                         return code;
@@ -200,16 +235,22 @@ impl Client {
 
     /// The exit code, if this was the last event.
     fn on_event(&mut self, event: &SocketEvent) -> Option<u8> {
+        let mut lost = 0;
         match event {
             SocketEvent::Open { event } => {
                 (self.open, self.opened) = (true, true);
                 self.until_open = false;
                 self.incomplete |= !event.unsent.is_empty();
+                self.ledger.gave_back(event.unsent.len());
+                self.ledger.opened(event.epoch);
             }
             SocketEvent::Error { event } => self.limit |= event.kind == ErrorKind::ReconnectLimit,
             SocketEvent::Close { event } => {
                 self.open = false;
                 self.incomplete |= !event.unsent.is_empty();
+                let (clean, unsent) = (event.was_clean, event.unsent.len());
+                let buffered = self.task.buffered_amount();
+                lost = self.ledger.closed(event.epoch, clean, buffered, unsent);
             }
             SocketEvent::Message { .. } => {}
         }
@@ -218,29 +259,40 @@ impl Client {
             self.check_output(printed);
         }
         match event {
-            SocketEvent::Close { event } if event.retry.is_none() => Some(self.ending(event)),
+            SocketEvent::Close { event } if event.retry.is_none() => Some(self.ending(event, lost)),
             _ => None,
         }
     }
 
-    /// The exit code.
-    fn ending(&mut self, close: &CloseEvent) -> u8 {
+    /// The exit code. The last connection was lost with so many lines.
+    fn ending(&mut self, close: &CloseEvent, lost: u64) -> u8 {
         let unsent = self.lines.iter().filter(|line| !matches!(line, Line::End)).count();
         if unsent > 0 {
             self.incomplete = true;
-            self.output.complain(&format!("{unsent} lines were read and not sent"));
+            let lines = counted(unsent as u64);
+            self.output.complain(&format!("{lines} read and not sent"));
+        }
+        if self.ledger.lost() > 0 {
+            self.incomplete = true;
+            let lines = counted(self.ledger.lost());
+            self.output.complain(&format!(
+                "{lines} handed to a connection that was lost; whether they arrived is not known"
+            ));
         }
         // A close that we asked for ends with our code and our reason, in which it differs from
         // an end that came just before.
         let is_ours = close.code == 1000 && close.reason.is_empty();
+        let is_ours = is_ours && self.asked.load(Ordering::SeqCst);
+        // The only connection may be lost a moment before our close or a moment after it.
+        let is_lost = self.no_reconnect && lost > 0;
         if self.limit {
             exit::LIMIT
-        } else if !(is_ours && self.asked.load(Ordering::SeqCst)) {
+        } else if !is_ours || is_lost {
             exit::ENDED
-        } else if let Some(error) = self.broken {
-            lost_output(error, exit::INCOMPLETE)
         } else if self.incomplete {
             exit::INCOMPLETE
+        } else if let Some(error) = self.broken {
+            lost_output(error, exit::INCOMPLETE)
         } else {
             exit::OK
         }
@@ -292,10 +344,15 @@ impl Client {
         if let Err(WxError::NotConnected { .. }) = &outcome {
             return Offer::Kept;
         }
+        if let Ok(SendOutcome::Queued { .. } | SendOutcome::Sent) = &outcome {
+            let epoch = self.task.stats().epoch;
+            self.ledger.took(epoch, message.len(), is_open, buffered);
+        }
         let taken = match &outcome {
             Ok(SendOutcome::Queued { dropped }) => {
                 self.queued = true;
                 self.incomplete |= !dropped.is_empty();
+                self.ledger.gave_back(dropped.len());
                 true
             }
             Ok(SendOutcome::Sent) => true,

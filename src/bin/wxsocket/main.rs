@@ -4,10 +4,12 @@
 mod args;
 mod connect;
 mod demo;
+mod descriptors;
 mod escape;
 mod forward;
 mod interrupt;
 mod json;
+mod ledger;
 mod lines;
 mod observe;
 mod options;
@@ -32,9 +34,11 @@ mod exit {
     pub(crate) const USAGE: u8 = 2;
     /// The limit of reconnect attempts was reached.
     pub(crate) const LIMIT: u8 = 3;
-    /// The connection ended for good, and it was neither us nor the limit.
+    /// The connection ended for good, and it was neither us nor the limit; or the system gives
+    /// none.
     pub(crate) const ENDED: u8 = 4;
-    /// The close was ours, but a part of the input was not delivered, or output was lost.
+    /// The close was ours, but a part of the input was not delivered, or perhaps not, or output
+    /// was lost.
     pub(crate) const INCOMPLETE: u8 = 5;
 }
 
@@ -43,6 +47,13 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(told) => return ExitCode::from(explain(&told)),
     };
+    if let Err(error) = descriptors::check() {
+        say(format_args!("cannot begin: {error}"));
+        return ExitCode::from(match cli.command {
+            Command::Connect(_) => exit::ENDED,
+            Command::Demo(_) | Command::Serve(_) => exit::FAILED,
+        });
+    }
     let code = match cli.command {
         Command::Connect(args) => connect::run(&args),
         Command::Demo(args) => demo::run(&args),

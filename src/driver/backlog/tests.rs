@@ -144,7 +144,7 @@ fn messages_that_nobody_listens_to_are_kept_for_a_while() {
     let large = Message::from(vec![1; MAX_BYTES]);
     backlog.push(Notice::Message { epoch: 1, message: large.clone() }, false);
     backlog.push(Notice::Message { epoch: 1, message: large }, false);
-    assert!(backlog.bytes <= MAX_BYTES, "{}", backlog.bytes);
+    assert!(backlog.bytes - backlog.step_bytes <= MAX_BYTES, "{}", backlog.bytes);
     assert_counts(&backlog);
 }
 
@@ -197,4 +197,40 @@ fn headers_count_and_what_has_no_room_is_discarded_when_asked() {
     assert!(backlog.push(close(1), true), "a step is never discarded");
     assert_eq!(backlog.discarded(), 1);
     assert!(!filled([text("a")]).push(text("b"), true), "no step");
+}
+
+#[test]
+fn messages_that_nobody_listens_to_never_stop_the_reading() {
+    for size in [1, 4 << 10, 64 << 10, MAX_BYTES] {
+        let message = || Notice::Message { epoch: 1, message: Message::from(vec![1; size]) };
+        let mut backlog = filled([open(1)]);
+        backlog.listen(Interest::Steps);
+        backlog.take(1);
+        for _ in 0..1_100 {
+            backlog.push(message(), false);
+            assert!(backlog.room() > 0 && backlog.is_roomy(), "{size}");
+        }
+        assert_counts(&backlog);
+
+        // The same if the mailbox was full before somebody came.
+        let mut backlog = filled([open(1)]);
+        while backlog.room() > 0 {
+            backlog.push(message(), false);
+        }
+        backlog.listen(Interest::Steps);
+        assert!(backlog.room() > 0 && backlog.is_roomy(), "{size}");
+        assert!(backlog.events <= MAX_UNHEARD + 1 && backlog.bytes <= MAX_BYTES + 1024);
+        assert_counts(&backlog);
+    }
+}
+
+#[test]
+fn no_message_is_heard_after_the_error() {
+    let mut backlog = filled([open(1), text("a"), error(1), close(1)]);
+    backlog.listen(Interest::Steps);
+    backlog.take(1);
+    assert_eq!(lines(&backlog.take(1)), ["error 1"]);
+    backlog.listen(Interest::Everything);
+    assert_eq!(lines(&backlog.take(10)), ["close 1"]);
+    assert_eq!(backlog.discarded(), 1);
 }

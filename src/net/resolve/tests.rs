@@ -160,14 +160,17 @@ fn a_lookup_that_has_run_for_long_is_joined_by_nobody_who_can_have_another() {
     let (_, old_answer) = next(&asks);
     let new = ask(lookups, "a.test");
     let (_, new_answer) = next(&asks);
-    // No third one: this waits for the second.
-    let third = ask(lookups, "a.test");
-    new_answer.send(Ok(vec![address(1)])).expect("it waits");
+    let newest = ask(lookups, "a.test");
+    let (_, newest_answer) = next(&asks);
+    // No fourth one: this waits for the third.
+    let late = ask(lookups, "a.test");
+    newest_answer.send(Ok(vec![address(1)])).expect("it waits");
     // A good answer serves everybody.
-    for dial in [old, new, third] {
+    for dial in [old, new, newest, late] {
         assert_eq!(dial.blocking_recv(), Ok(Ok(vec![address(1)])));
     }
-    assert!(asks.try_recv().is_err(), "two lookups of a.test and no more");
+    assert!(asks.try_recv().is_err(), "three lookups of a.test and no more");
+    new_answer.send(Err(io::Error::other("too late"))).expect("it waits");
     old_answer.send(Err(io::Error::other("too late"))).expect("it waits");
     until_no_thread_is_left(lookups);
 
@@ -180,5 +183,23 @@ fn a_lookup_that_has_run_for_long_is_joined_by_nobody_who_can_have_another() {
     assert_eq!(new.blocking_recv().expect("an answer").expect_err("bad").kind, ErrorKind::Dns);
     old_answer.send(Ok(vec![address(2)])).expect("it waits");
     assert_eq!(old.blocking_recv(), Ok(Ok(vec![address(2)])));
+    until_no_thread_is_left(lookups);
+}
+
+#[test]
+fn a_lookup_on_the_old_network_is_not_joined() {
+    let (lookups, asks) = blocking(8);
+    let before = ask(lookups, "a.test");
+    let (_, old_answer) = next(&asks);
+    lookups.network_changed();
+    let after = ask(lookups, "a.test");
+    let (_, new_answer) = next(&asks);
+    let joins = ask(lookups, "a.test");
+    old_answer.send(Err(io::Error::other("the old network is gone"))).expect("it waits");
+    assert_eq!(before.blocking_recv().expect("an answer").expect_err("bad").kind, ErrorKind::Dns);
+    new_answer.send(Ok(vec![address(1)])).expect("it waits");
+    for dial in [after, joins] {
+        assert_eq!(dial.blocking_recv(), Ok(Ok(vec![address(1)])));
+    }
     until_no_thread_is_left(lookups);
 }

@@ -9,6 +9,7 @@ import dev.wxsocket.ffi.ErrorEvent as FfiError
 import dev.wxsocket.ffi.Message as FfiMessage
 import dev.wxsocket.ffi.RetryInfo as FfiRetry
 import dev.wxsocket.ffi.SendOutcome as FfiOutcome
+import dev.wxsocket.ffi.SocketEvent as FfiEvent
 import dev.wxsocket.ffi.SocketState as FfiState
 import dev.wxsocket.ffi.SocketStats as FfiStats
 
@@ -28,6 +29,15 @@ internal fun Message.lower(): FfiMessage =
 
 internal fun FfiError.lift(): ErrorEvent =
     ErrorEvent(epoch, kind, errCode, errMsg, detail, httpStatus, httpHeader, Message.Binary(httpBody))
+
+internal fun FfiEvent.lift(): SocketEvent =
+    when (this) {
+        is FfiEvent.Open -> event.run { OpenEvent(epoch, attempt, header, protocol, profile, unsent.map { it.lift() }) }
+        is FfiEvent.Message -> MessageEvent(event.epoch, event.data.lift())
+        is FfiEvent.Error -> event.lift()
+        is FfiEvent.Close ->
+            event.run { CloseEvent(epoch, code, reason, wasClean, retry?.lift(), unsent.map { it.lift() }) }
+    }
 
 internal fun FfiRetry.lift(): Retry = Retry(attempt, max, delayMs?.milliseconds)
 
@@ -63,7 +73,7 @@ internal fun FfiOutcome.lift(): SendOutcome =
 internal fun FfiStats.lift(failures: Long): SocketStats =
     SocketStats(
         epoch, attempt, opens, messagesOut, bytesOut, messagesIn, bytesIn,
-        lastRttMs?.milliseconds, smoothedRttMs?.milliseconds, failures, lastError?.lift(),
+        lastRttMs?.milliseconds, smoothedRttMs?.milliseconds, failures, messagesDiscarded, lastError?.lift(),
     )
 
 internal fun ConnectDecision.lower(): FfiDecision =

@@ -1,97 +1,34 @@
 package dev.wxsocket
 
 import dev.wxsocket.ffi.endTurn
-import kotlinx.coroutines.channels.Channel
-import kotlinx.coroutines.flow.MutableStateFlow
+import dev.wxsocket.ffi.wakeTask
 import java.util.concurrent.ConcurrentLinkedQueue
 import java.util.concurrent.Executor
 import java.util.concurrent.atomic.AtomicBoolean
 import java.util.concurrent.atomic.AtomicLong
 import java.util.logging.Level
+import dev.wxsocket.ffi.SocketTask as FfiTask
 
-/** Kinds of events, as bits. */
-internal const val OPEN = 1
-internal const val MESSAGE = 2
-internal const val ERROR = 4
-internal const val CLOSE = 8
-internal const val ALL = OPEN or MESSAGE or ERROR or CLOSE
+/** Somebody who is not in its place yet, and the task that says what it is told first. */
+private class Newcomer(val subscriber: Subscriber, val task: FfiTask) {
+    /** The open if the connection is open, else the last close and its error. */
+    fun present(): List<SocketEvent> = task.presentState().map { it.lift() }.filter { subscriber.kinds and it.kind != 0 }
 
-private val SocketEvent.kind: Int
-    get() = when (this) {
-        is MessageEvent -> MESSAGE
-        is OpenEvent -> OPEN
-        is ErrorEvent -> ERROR
-        is CloseEvent -> CLOSE
-    }
-
-/** What it holds of the server's; the rest is small. */
-private val SocketEvent.size: Long
-    get() = when (val data = (this as? MessageEvent)?.data) {
-        is Message.Text -> data.text.length.toLong()
-        is Message.Binary -> data.bytes.size.toLong()
-        null -> 0
-    }
-
-/** Somebody who is told events of some [kinds]. */
-internal abstract class Subscriber(val kinds: Int) {
-    @Volatile var gone = false
-
-    /** False: not now; there is no room. */
-    abstract fun offer(event: SocketEvent): Boolean
-
-    /** An offer would be accepted, and by a margin that makes it worth the while. */
-    open val hasRoom: Boolean get() = true
-
-    /** Only waits for something: what was missed is kept for others. */
-    open val onlyWaits: Boolean get() = false
-}
-
-/** A listener of the app: a function of its own, which [off] looks for. */
-internal class Listener(kinds: Int, val function: Any, private val call: (SocketEvent) -> Unit) : Subscriber(kinds) {
-    override fun offer(event: SocketEvent): Boolean {
-        call(event)
-        return true
-    }
-}
-
-internal fun openListener(call: (OpenEvent) -> Unit) = Listener(OPEN, call) { call(it as OpenEvent) }
-
-internal fun messageListener(call: (MessageEvent) -> Unit) = Listener(MESSAGE, call) { call(it as MessageEvent) }
-
-internal fun errorListener(call: (ErrorEvent) -> Unit) = Listener(ERROR, call) { call(it as ErrorEvent) }
-
-internal fun closeListener(call: (CloseEvent) -> Unit) = Listener(CLOSE, call) { call(it as CloseEvent) }
-
-/** A collector of a Flow. [keep] is alive for as long as somebody collects from it. */
-internal class Collector(kinds: Int, @Suppress("unused") private val keep: Any) : Subscriber(kinds) {
-    // Not its own bound but [load]'s counts, which knows bytes.
-    val channel = Channel<SocketEvent>(Channel.UNLIMITED)
-    private val load = AtomicLong()
-
-    override fun offer(event: SocketEvent): Boolean {
-        if (gone) return true
-        if (load.get() >= MOST) return false
-        load.addAndGet(OVERHEAD + event.size)
-        channel.trySend(event)
-        return true
-    }
-
-    override val hasRoom: Boolean get() = gone || load.get() <= MOST / 2
-
-    fun took(event: SocketEvent) {
-        load.addAndGet(-OVERHEAD - event.size)
-    }
-
-    private companion object {
-        /** 256 small messages, or one large one. */
-        const val MOST = 256 * 1024L
-        const val OVERHEAD = 1024L
-    }
+    /** It is in its place and was told the present: what comes is for it, too. */
+    fun listen(): Unit = task.listen(subscriber.kinds and MESSAGE != 0)
 }
 
 /**
- * One task's way from the engine to whoever listens. Everything but [add], [remove] and [resume]
- * happens within a turn, so in one thread at a time.
+ * One task's way from the engine to whoever listens.
+ *
+ * A turn goes two ways. Collectors are given its events at once, by the thread that took the turn;
+ * listeners are called by that thread or on the app's executor, which may take its time. The turn
+ * ends when listeners have heard it and all collectors have room again; until then the engine gives
+ * no other, and in the end the server waits.
+ *
+ * Whoever comes late is admitted within a turn, after the turn's step (an open, an error or a
+ * close; it comes first): the engine's `presentState` is that of then, and holds for the rest of the
+ * turn, which the newcomer hears too.
  *
  * It must not know the task: a task that nobody refers to is to be freed, and this is known to
  * the threads of [Turns] for as long as the task lives.
@@ -101,85 +38,15 @@ internal class Delivery(
     val executor: Executor?,
     state: SocketState,
     /** Those who are there from the first event on. */
-    @Volatile private var subscribers: List<Subscriber>,
-    /** Told when the task is over. */
-    private val onEnd: () -> Unit = {},
+    first: List<Subscriber>,
+    /** Called when the task is over, perhaps more than once. */
+    onEnd: () -> Unit = {},
 ) {
-    val state = MutableStateFlow(state)
+    val news = News(state) {
+        onEnd()
+        synchronized(lock) { forgetIfOver() }
+    }
     val failures = AtomicLong()
-
-    /** Those who have come since. Its lock guards who is where: in here or in [subscribers]. */
-    private val joining = ConcurrentLinkedQueue<Subscriber>()
-
-    /** What there is to tell everybody. */
-    private val queue = ArrayDeque<SocketEvent>()
-
-    /** What newcomers are owed, and which of them; it goes first. */
-    private val owed = ArrayDeque<Pair<SocketEvent, List<Subscriber>>>()
-
-    /** The event that somebody had no room for, with those who still wait for it. */
-    private var held: Pair<SocketEvent, MutableList<Subscriber>>? = null
-    private val stalled = AtomicBoolean()
-
-    private var open: OpenEvent? = null
-    private var end: CloseEvent? = null
-
-    /** What happened before anybody wanted to know, until somebody of its kind does. */
-    private val missed = ArrayDeque<SocketEvent>()
-    private var missedBytes = 0L
-    private var hasLost = false
-    private var wanted = subscribers.fold(0) { kinds, subscriber -> kinds or subscriber.kinds }
-
-    fun add(subscriber: Subscriber) {
-        synchronized(joining) {
-            joining += subscriber
-            Turns.add(this)
-        }
-        Turns.wake(this)
-    }
-
-    fun remove(subscriber: Subscriber) {
-        // Even if it is not here yet: whoever waits can be cancelled before it has come.
-        subscriber.gone = true
-        remove { it === subscriber }
-    }
-
-    /** Calls [action] when the task is over, and keeps nobody alive until then. */
-    fun whenOver(action: () -> Unit): AutoCloseable {
-        val waiter = object : Subscriber(CLOSE) {
-            override val onlyWaits get() = true
-
-            override fun offer(event: SocketEvent): Boolean {
-                if (event is CloseEvent && event.retry == null && !gone) action()
-                return true
-            }
-        }
-        add(waiter)
-        return AutoCloseable { remove(waiter) }
-    }
-
-    /** Removes a listener by its function; `null`: all of these [kinds]. */
-    fun off(kinds: Int, function: Any?) {
-        remove { it is Listener && it.kinds == kinds && (function == null || it.function == function) }
-    }
-
-    private fun remove(which: (Subscriber) -> Boolean) {
-        synchronized(joining) {
-            val (going, staying) = subscribers.partition(which)
-            // A turn may be about to tell them, out of a list that it has already.
-            going.forEach { it.gone = true }
-            joining.removeAll(which)
-            subscribers = staying
-        }
-        resume()
-    }
-
-    /** Somebody who had no room may have some now. */
-    fun resume() {
-        if (stalled.get() && subscribers.all { it.hasRoom } && stalled.compareAndSet(true, false)) {
-            endTurn(number, true)
-        }
-    }
 
     /** The connection that was ended for a message that did not fit; no more of its are read. */
     @Volatile var refused = 0L
@@ -187,122 +54,258 @@ internal class Delivery(
     /** How many times in a row the app's executor did not begin a turn that it was given. */
     @Volatile var notBegun = 0
 
-    /** Begins a turn. */
-    fun enter(turn: Turn) {
-        // Before the events, so that who is told of an open sees the state open.
-        if (!turn.state.isStill(state.value)) state.value = turn.state
-        queue += turn.events
+    /** Guards who is where and what the turn is at; none of the app's code is called under it. */
+    private val lock = Any()
+
+    @Volatile private var listeners: List<Listener>
+
+    @Volatile private var collectors: List<Collector>
+
+    /** Those who are to be admitted. */
+    private val joining = ConcurrentLinkedQueue<Newcomer>()
+
+    /** A turn is under way. */
+    private var isTurn = false
+
+    /** Its events, and with them what listeners were not told of the one before. */
+    @Volatile private var events: List<SocketEvent> = emptyList()
+
+    /** How many of them listeners have been told, or are being told. */
+    @Volatile private var told = 0
+
+    /** `presentState` is as of that many of them. */
+    @Volatile private var settled = 0
+
+    /** Somebody tells listeners, or will. */
+    private var isTelling = false
+
+    /** Listeners have heard it all; some collector has no room. */
+    @Volatile private var isStalled = false
+
+    /** The last event of the task was in a turn. */
+    private var isOver = false
+
+    init {
+        for (subscriber in first) if (subscriber is Collector) subscriber.delivery = this
+        listeners = first.filterIsInstance<Listener>()
+        collectors = first.filterIsInstance<Collector>().filterNot { it.gone }
     }
 
-    /** Carries the turn out. False: it goes on later, when there is room; it has not ended. */
+    /** Has [subscriber] hear what happens to [task] from now on, beginning with how things are. */
+    fun add(subscriber: Subscriber, task: FfiTask) {
+        val newcomer = Newcomer(subscriber, task)
+        synchronized(lock) {
+            if (subscriber is Collector) {
+                subscriber.delivery = this
+                // Not in a moment: whoever collects may be a listener that waits for it.
+                if (isTurn) return admit(subscriber, newcomer)
+            }
+            joining += newcomer
+            if (isTelling) return
+            Turns.add(this)
+        }
+        // Should the turn have begun meanwhile, there is one without events.
+        wakeTask(number)
+    }
+
+    /** Within a turn, of which it hears what listeners have not heard. */
+    private fun admit(collector: Collector, newcomer: Newcomer) {
+        val present = newcomer.present()
+        val rest = rest()
+        collectors = collectors + collector
+        // Nobody takes from it yet, so this calls nobody.
+        give(collector, present)
+        give(collector, rest)
+        newcomer.listen()
+    }
+
+    /** What a newcomer hears of this turn. */
+    private fun rest(): List<SocketEvent> = events.subList(maxOf(told, settled), events.size)
+
+    fun remove(subscriber: Subscriber): Unit = remove { it === subscriber }
+
+    /** Removes a listener by its function; `null`: all of these [kinds]. */
+    fun off(kinds: Int, function: Any?) {
+        remove { it is Listener && it.kinds == kinds && (function == null || it.function == function) }
+    }
+
+    private fun remove(which: (Subscriber) -> Boolean) {
+        synchronized(lock) {
+            val (going, staying) = listeners.partition(which)
+            val (left, collecting) = collectors.partition(which)
+            // A turn may be about to tell them, out of a list that it has already.
+            for (subscriber in going + left + joining.map { it.subscriber }.filter(which)) subscriber.gone = true
+            joining.removeAll { which(it.subscriber) }
+            listeners = staying
+            collectors = collecting
+        }
+        resume()
+    }
+
+    /** Calls [action] once when the task is over, and keeps nobody alive until then. */
+    fun whenOver(action: () -> Unit): AutoCloseable {
+        val done = AtomicBoolean()
+        val waiter = News.Waiter(keep = null) { bulletin ->
+            (bulletin.end != null).also { if (it && done.compareAndSet(false, true)) action() }
+        }
+        news.add(waiter)
+        return AutoCloseable {
+            done.set(true)
+            news.remove(waiter)
+        }
+    }
+
+    // ---- turns --------------------------------------------------------------------------
+
+    /**
+     * Begins a turn: sets the state, gives the events to the collectors, and admits those that have
+     * come. True: there is something for listeners, which [carryOut] tells them.
+     */
+    fun begin(turn: Turn): Boolean {
+        // Before the events, so that who is told of an open sees the state open.
+        patiently { news.stand(turn.version, turn.state) }
+        val audience = synchronized(lock) { patiently { accept(turn.events) } }
+        val fresh = turn.events
+        for (i in audience.indices) give(audience[i], fresh)
+        patiently { admitCollectors() }
+        return synchronized(lock) {
+            // Of a task that is over there may be two at once.
+            if (isTelling) return false
+            isTelling = !joining.isEmpty() || isWanted()
+            if (!isTelling) told = events.size
+            isTelling
+        }
+    }
+
+    /** Takes events in, behind those that were not told. Those who collect already. */
+    private fun accept(fresh: List<SocketEvent>): List<Collector> {
+        if (fresh.isNotEmpty()) {
+            val all = if (told < events.size) events.subList(told, events.size) + fresh else fresh.toList()
+            val step = all.indexOfLast { it !is MessageEvent }
+            told = 0
+            settled = step + 1
+            events = all
+            isOver = isOver || step >= 0 && all[step].isFinal
+        }
+        isTurn = true
+        return collectors
+    }
+
+    /** Admits collectors that came between two turns. */
+    private fun admitCollectors() {
+        while (true) {
+            val present: List<SocketEvent>
+            val rest: List<SocketEvent>
+            val newcomer: Newcomer
+            synchronized(lock) {
+                newcomer = joining.firstOrNull { it.subscriber is Collector } ?: return
+                present = newcomer.present()
+                rest = rest()
+                collectors = collectors + newcomer.subscriber as Collector
+                joining -= newcomer
+            }
+            // Not under the lock: on some dispatchers this goes on with whoever collects.
+            give(newcomer.subscriber, present)
+            give(newcomer.subscriber, rest)
+            newcomer.listen()
+        }
+    }
+
+    private fun isWanted(): Boolean {
+        val kinds = listeners.fold(0) { kinds, listener -> kinds or listener.kinds }
+        return (told until events.size).any { events[it].kind and kinds != 0 }
+    }
+
+    /** Tells listeners; then true: the turn is over. False: it goes on until collectors have room. */
     fun carryOut(): Boolean =
         try {
-            patiently(::run)
+            patiently {
+                do tellAll() while (!isTold())
+            }
+            end()
         } catch (e: Throwable) {
             // Nothing of the app's gets here; a turn that does not end would be the last of its task.
             complain(Level.SEVERE, e) { "a turn failed" }
+            putBack()
             true
         }
 
-    private fun run(): Boolean {
-        while (!tellAll()) {
-            stalled.set(true)
-            // Whoever made room before that line did not see it.
-            if (!subscribers.all { it.hasRoom } || !stalled.compareAndSet(true, false)) return false
+    private fun tellAll() {
+        while (true) {
+            if (told >= settled && admitListener()) continue
+            if (told >= events.size) return
+            val event = events[told]
+            val audience = listeners
+            // Before it is told: who begins to listen meanwhile hears the next one first.
+            told++
+            for (i in audience.indices) tell(audience[i], event)
         }
-        synchronized(joining) {
-            if (end != null && joining.isEmpty()) Turns.remove(this)
+    }
+
+    /** False: none has come. */
+    private fun admitListener(): Boolean {
+        if (joining.isEmpty()) return false
+        val newcomer: Newcomer
+        val present: List<SocketEvent>
+        synchronized(lock) {
+            newcomer = joining.firstOrNull { it.subscriber is Listener } ?: return false
+            present = newcomer.present()
+            listeners = listeners + newcomer.subscriber as Listener
+            joining -= newcomer
         }
+        for (i in present.indices) tell(newcomer.subscriber, present[i])
+        newcomer.listen()
         return true
     }
 
-    private fun tellAll(): Boolean {
-        while (true) {
-            held?.let { (event, waiting) ->
-                waiting.removeAll { it.gone || tell(it, event) }
-                if (waiting.isNotEmpty()) return false
-                held = null
-            }
-            if (!joining.isEmpty()) admit()
-            val debt = owed.removeFirstOrNull()
-            val event = debt?.first ?: queue.removeFirstOrNull() ?: return true
-            if (debt == null) note(event)
-            var refused: MutableList<Subscriber>? = null
-            val audience = debt?.second ?: subscribers
-            for (i in audience.indices) {
-                val subscriber = audience[i]
-                val concerned = subscriber.kinds and event.kind != 0 && !subscriber.gone
-                if (concerned && !tell(subscriber, event)) {
-                    refused = (refused ?: mutableListOf()).apply { add(subscriber) }
-                }
-            }
-            if (refused != null) held = event to refused
+    /** True: nobody tells listeners any more. */
+    private fun isTold(): Boolean = synchronized(lock) {
+        isTelling = told < events.size || joining.any { it.subscriber is Listener }
+        !isTelling
+    }
+
+    /** Takes a turn back that was not carried out; the next one brings its events again. */
+    fun putBack(): Unit = synchronized(lock) { isTelling = false }
+
+    /** Ends the turn if it is over; it is the caller who tells the engine. */
+    fun end(): Boolean = synchronized(lock) {
+        if (isTelling) return false
+        events = emptyList()
+        told = 0
+        settled = 0
+        isStalled = true
+        // Whoever makes room after this line sees it.
+        if (!collectors.all { it.hasRoom }) return false
+        isStalled = false
+        isTurn = false
+        forgetIfOver()
+        true
+    }
+
+    /** Somebody who had no room may have some now. */
+    fun resume() {
+        if (isStalled && collectors.all { it.hasRoom } && synchronized(lock) { isStalled && end() }) {
+            endTurn(number, false)
         }
+    }
+
+    /** Everything is told; whoever comes now asks for a turn anew. */
+    private fun forgetIfOver() {
+        if (isOver && !isTurn && news.known.end != null && joining.isEmpty()) Turns.remove(this)
+    }
+
+    private fun give(collector: Subscriber, events: List<SocketEvent>) {
+        for (i in events.indices) tell(collector, events[i])
     }
 
     /** Whatever a listener does to itself, even an `Error`, its task goes on. */
-    private fun tell(subscriber: Subscriber, event: SocketEvent): Boolean =
+    private fun tell(subscriber: Subscriber, event: SocketEvent) {
+        if (!subscriber.wants(event)) return
         try {
-            subscriber.offer(event)
+            subscriber.tell(event)
         } catch (e: Throwable) {
             failures.incrementAndGet()
             complain(Level.WARNING, e) { "a listener failed" }
-            true
         }
-
-    /** Remembers what late listeners are owed. */
-    private fun note(event: SocketEvent) {
-        when (event) {
-            is OpenEvent -> open = event
-            is CloseEvent -> {
-                open = null
-                if (event.retry == null) {
-                    end = event
-                    onEnd()
-                }
-            }
-            else -> {}
-        }
-        if (wanted and event.kind != 0) return
-        missed += event
-        missedBytes += event.size
-        // As in the WebSocket API, what nobody listens for is gone, if a little later.
-        while (missed.size > MISSED || missedBytes > MISSED_BYTES) {
-            val oldest = missed.indexOfFirst { it is MessageEvent }.coerceAtLeast(0)
-            missedBytes -= missed.removeAt(oldest).size
-            if (!hasLost) {
-                hasLost = true
-                log.warning("nobody listens to a socket: the oldest of what it told is gone, and more will go")
-            }
-        }
-    }
-
-    /** Lets in those who have come, and tells them what they are owed, in order. */
-    private fun admit() {
-        val newcomers = synchronized(joining) {
-            // In one step, so that whoever is taken off meanwhile is found.
-            joining.filterNot { it.gone }.also {
-                joining.clear()
-                subscribers = subscribers + it
-            }
-        }
-        val past = missed.toMutableList()
-        open?.let { if (it !in past) past.add(0, it) }
-        end?.let { if (it !in past) past += it }
-        for (event in past) {
-            // An open that is over is history, which only a whole one tells.
-            val isHistory = event is OpenEvent && event != open
-            val audience = newcomers.filter { it.kinds and event.kind != 0 && (!isHistory || it.kinds == ALL) }
-            if (audience.isNotEmpty()) owed += event to audience
-        }
-        newcomers.filterNot { it.onlyWaits }.forEach { wanted = wanted or it.kinds }
-        missed.removeAll { it.kind and wanted != 0 }
-        missedBytes = missed.sumOf { it.size }
-    }
-
-    private companion object {
-        /** Of more than this the oldest go, messages first. */
-        const val MISSED = 256
-        const val MISSED_BYTES = 1L shl 20
     }
 }

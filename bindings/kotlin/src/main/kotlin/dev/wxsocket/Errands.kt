@@ -97,8 +97,11 @@ internal object Errands {
             val isLost = (executor as? ExecutorService)?.isTerminated == true
             val isLate = System.nanoTime() - given > patience
             if (!isLost && !isLate || !claim()) return
-            // Its events are still there, and the next turn finds nobody to give them to.
-            if (isLost) return endTurn(delivery.number, true)
+            if (isLost) {
+                // Its events are still there, and the next turn finds nobody to give them to.
+                delivery.putBack()
+                return endTurn(delivery.number, true)
+            }
             if (patience >= WORTH_A_LINE_NS) {
                 val seconds = patience / 1_000_000_000
                 complain(Level.WARNING, null) { "the app's executor has not begun to tell the events of a socket for $seconds s" }

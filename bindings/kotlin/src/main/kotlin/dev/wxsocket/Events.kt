@@ -170,6 +170,11 @@ public data class SocketStats(
     val smoothedRtt: Duration?,
     /** What listeners have thrown. */
     val listenerFailures: Long,
+    /**
+     * Messages that were received and that nobody will hear: there was no room for them while the task
+     * was closing, or nobody listened to messages.
+     */
+    val messagesDiscarded: Long,
     /** What ended the last connection that failed. */
     val lastError: ErrorEvent?,
 )

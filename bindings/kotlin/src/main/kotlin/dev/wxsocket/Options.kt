@@ -6,6 +6,8 @@ import dev.wxsocket.ffi.HeartbeatPayload
 import dev.wxsocket.ffi.ReconnectDelay
 import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.asExecutor
+import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.flow
 import java.util.concurrent.Executor
 import kotlin.time.Duration
 
@@ -62,28 +64,54 @@ public class ConnectOptions internal constructor() {
     private val heartbeat = HeartbeatOptions()
     private val queue = QueueOptions()
     private val tls = TlsOptions()
-    internal val listeners = mutableListOf<Listener>()
+    internal val subscribers = mutableListOf<Subscriber>()
     internal var beforeConnect: BeforeConnect? = null
         private set
 
     /** As [SocketTask.onOpen]; listeners set here miss nothing, whatever the order they are set in. */
     public fun onOpen(listener: (OpenEvent) -> Unit) {
-        listeners += openListener(listener)
+        subscribers += openListener(listener)
     }
 
     /** As [SocketTask.onMessage]. */
     public fun onMessage(listener: (MessageEvent) -> Unit) {
-        listeners += messageListener(listener)
+        subscribers += messageListener(listener)
     }
 
     /** As [SocketTask.onError]. */
     public fun onError(listener: (ErrorEvent) -> Unit) {
-        listeners += errorListener(listener)
+        subscribers += errorListener(listener)
     }
 
     /** As [SocketTask.onClose]. */
     public fun onClose(listener: (CloseEvent) -> Unit) {
-        listeners += closeListener(listener)
+        subscribers += closeListener(listener)
+    }
+
+    /**
+     * A flow of the messages from the first one on, whoever else listens and whenever it is collected:
+     *
+     * ```
+     * val inbox: Flow<Message>
+     * val task = connectSocket(url) {
+     *     inbox = messages()
+     *     onOpen { show(it) }
+     * }
+     * ```
+     *
+     * It completes after the end of the task, and it can be collected once, or its second collector gets an
+     * [IllegalStateException]. What is not taken from it waits, as with [SocketTask.events]: a flow that
+     * is never collected makes the server wait.
+     */
+    public fun messages(): Flow<Message> = events(MESSAGE or CLOSE).messages()
+
+    /** As [messages], with everything that happens to the task: [SocketTask.events] from the first event on. */
+    public fun events(): Flow<SocketEvent> = events(ALL)
+
+    private fun events(kinds: Int): Flow<SocketEvent> {
+        val collector = Collector(kinds)
+        subscribers += collector
+        return flow { collector.emitAll(this) }
     }
 
     /** Calls listeners on this dispatcher. */

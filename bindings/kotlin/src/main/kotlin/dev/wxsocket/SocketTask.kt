@@ -10,12 +10,14 @@ import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.asStateFlow
 import kotlinx.coroutines.flow.flow
+import kotlinx.coroutines.flow.transform
 import kotlinx.coroutines.runBlocking
-import kotlinx.coroutines.suspendCancellableCoroutine
 import java.nio.Buffer
 import java.nio.ByteBuffer
 import java.util.concurrent.atomic.AtomicReference
-import kotlin.coroutines.resume
+import kotlin.contracts.ExperimentalContracts
+import kotlin.contracts.InvocationKind
+import kotlin.contracts.contract
 import dev.wxsocket.ffi.BeforeConnect as FfiBeforeConnect
 import dev.wxsocket.ffi.ConnectDecision as FfiDecision
 import dev.wxsocket.ffi.ErrorEvent as FfiError
@@ -31,15 +33,28 @@ import dev.wxsocket.ffi.SocketTask as FfiTask
  *
  * @throws WxException.InvalidArgument when an option is not valid; then nothing is made.
  */
+@OptIn(ExperimentalContracts::class)
 public fun connectSocket(url: String, block: ConnectOptions.() -> Unit = {}): SocketTask {
+    // So that the block can set a `val`, a flow for instance.
+    contract { callsInPlace(block, InvocationKind.EXACTLY_ONCE) }
     Hook.prepare()
     val options = ConnectOptions().apply(block)
     val hook = options.beforeConnect?.let(::Hook)
-    val task = engine { dev.wxsocket.ffi.connectSocket(options.lower(url), null, hook) }
+    val subscribers = options.subscribers.toList()
+    val task = try {
+        engine { dev.wxsocket.ffi.connectSocket(options.lower(url), null, hook) }
+    } catch (e: Throwable) {
+        // Somebody may collect already.
+        for (subscriber in subscribers) if (subscriber is Collector) subscriber.fail(e)
+        throw e
+    }
     val executor = options.executor ?: defaultExecutor()
-    val delivery = Delivery(task.joinTurns(), executor, task.state().lift(), options.listeners.toList()) { hook?.withdraw() }
+    val delivery = Turns.join { Delivery(task.joinTurns(), executor, task.state().lift(), subscribers) { hook?.withdraw() } }
+    val socket = SocketTask(task, delivery)
+    for (subscriber in subscribers) if (subscriber is Collector) subscriber.bind(socket)
+    if (subscribers.isNotEmpty()) task.listen(subscribers.any { it.kinds and MESSAGE != 0 })
     Turns.begin(delivery)
-    return SocketTask(task, delivery)
+    return socket
 }
 
 /**
@@ -51,19 +66,28 @@ public fun connectSocket(url: String, block: ConnectOptions.() -> Unit = {}): So
  * executor of the options. What a listener throws is logged, its text included, and counted, and
  * nothing else happens; one that blocks keeps only its own task waiting, and in the end its server.
  *
- * Listeners in the block of [connectSocket] hear everything. One that comes later is told of the
- * open connection, or of the end, that it missed; the first of its kind also gets what came
- * before it (the newest 256 events, or 1 MiB).
+ * Listeners and flows in the block of [connectSocket] hear everything. Until there is a listener or a
+ * collector nothing is lost either: what happens is kept, up to 1,024 events or 1 MiB, and then the
+ * server waits; the first one hears all of it. One that comes later is told the present state: the
+ * open if the connection is open; else the last close, and its error if there was one. Messages
+ * that arrive while only other events are listened to are kept for the first listener of messages: the
+ * newest 256 (at most 1 MiB) of the present connection.
+ *
+ * So `onOpen` and, on the next line, `onMessage` may miss messages of a connection that ended between the
+ * two; in the block of [connectSocket] they miss nothing.
  */
 public class SocketTask internal constructor(
     private val task: FfiTask,
-    private val delivery: Delivery,
+    internal val delivery: Delivery,
 ) : AutoCloseable {
     /** The WebSocket API's `readyState`; [ReadyState.CLOSED] is final. */
     public val readyState: ReadyState get() = engine { task.readyState() }
 
-    /** Where the task is in its life. It is set before the events that go with it are told. */
-    public val state: StateFlow<SocketState> = delivery.state.asStateFlow()
+    /**
+     * Where the task is in its life. It is set before the events that go with it are told, and never
+     * waits for listeners, collectors or the executor.
+     */
+    public val state: StateFlow<SocketState> = delivery.news.state.asStateFlow()
 
     /** Bytes of payload accepted and not yet written to the socket. */
     public val bufferedAmount: Long get() = engine { task.bufferedAmount() }
@@ -73,8 +97,9 @@ public class SocketTask internal constructor(
 
     /**
      * The events from now on, beginning with what a late listener would get; it completes after
-     * the last one. A collector that is slow makes the server wait: nothing is dropped, and no
-     * more than 256 KiB (or one message) wait here. Each collector gets every event.
+     * the last one. It does not need the executor of the options. A collector that is slow makes the
+     * server wait: nothing is dropped, and of the events, which come at most 256 or 1 MiB at a time,
+     * no more are fetched while more than 128 KiB wait here. Each collector gets every event.
      *
      * Each collection begins anew: what comes between one and the next is lost to both. Collect
      * once, and take from that what there is to take.
@@ -87,24 +112,22 @@ public class SocketTask internal constructor(
      * As there, `messages.first()` twice may lose what comes in between; collect once instead, into
      * a channel (`produceIn`) if they are to be taken one by one.
      */
-    public val messages: Flow<Message> = flow {
-        events(MESSAGE or CLOSE).collect { if (it is MessageEvent) emit(it.data) }
-    }
+    public val messages: Flow<Message> = events(MESSAGE or CLOSE).messages()
 
     /** Calls [listener] whenever a connection is open. */
-    public fun onOpen(listener: (OpenEvent) -> Unit): Unit = delivery.add(openListener(listener))
+    public fun onOpen(listener: (OpenEvent) -> Unit): Unit = delivery.add(openListener(listener), task)
 
     /**
      * Calls [listener] with each message. If it throws, the exception goes to the log with its
      * text, which should not quote what nobody else may read.
      */
-    public fun onMessage(listener: (MessageEvent) -> Unit): Unit = delivery.add(messageListener(listener))
+    public fun onMessage(listener: (MessageEvent) -> Unit): Unit = delivery.add(messageListener(listener), task)
 
     /** Calls [listener] whenever a connection fails; its close follows. */
-    public fun onError(listener: (ErrorEvent) -> Unit): Unit = delivery.add(errorListener(listener))
+    public fun onError(listener: (ErrorEvent) -> Unit): Unit = delivery.add(errorListener(listener), task)
 
     /** Calls [listener] whenever a connection is over; without a `retry` the task is. */
-    public fun onClose(listener: (CloseEvent) -> Unit): Unit = delivery.add(closeListener(listener))
+    public fun onClose(listener: (CloseEvent) -> Unit): Unit = delivery.add(closeListener(listener), task)
 
     /** Calls [listener] no more; without one, none of those given to [onOpen]. */
     public fun offOpen(listener: ((OpenEvent) -> Unit)? = null): Unit = delivery.off(OPEN, listener)
@@ -186,57 +209,32 @@ public class SocketTask internal constructor(
     public fun setForeground(foreground: Boolean): Unit = engine { task.setForeground(foreground) }
 
     /**
-     * Waits until a connection is open.
+     * Waits until a connection is open, or was open for a moment. It may be called anywhere, also on the
+     * thread of the executor and inside a collector: it waits for neither.
      *
      * @throws WxException.Ended when the task ends first.
      */
-    public suspend fun awaitOpen(): OpenEvent =
-        when (val event = await(OPEN or CLOSE) { it is OpenEvent || it.isFinal }) {
-            is OpenEvent -> event
-            else -> {
-                val error = stats.lastError?.takeIf { it.epoch == event.epoch }
-                throw WxException.Ended(event as CloseEvent, error)
-            }
-        }
+    public suspend fun awaitOpen(): OpenEvent {
+        val before = delivery.news.known.open?.epoch ?: 0
+        val news = delivery.news.await(keep = this) { it.opened(before) != null || it.end != null }
+        news.opened(before)?.let { return it }
+        val end = checkNotNull(news.end)
+        throw WxException.Ended(end, news.error?.takeIf { it.epoch == end.epoch })
+    }
 
-    /** Waits until the task is over. It does not close it. */
-    public suspend fun awaitClosed(): CloseEvent = await(CLOSE) { it.isFinal } as CloseEvent
+    /** Waits until the task is over; anywhere, as [awaitOpen]. It does not close it. */
+    public suspend fun awaitClosed(): CloseEvent =
+        checkNotNull(delivery.news.await(keep = this) { it.end != null }.end)
 
     /** Calls [action] once when the task is over, unless what this returns was closed before. */
     internal fun whenOver(action: () -> Unit): AutoCloseable = delivery.whenOver(action)
 
     private fun events(kinds: Int): Flow<SocketEvent> = flow {
-        val collector = Collector(kinds, keep = this@SocketTask)
-        delivery.add(collector)
-        try {
-            for (event in collector.channel) {
-                collector.took(event)
-                delivery.resume()
-                emit(event)
-                if (event.isFinal) break
-            }
-        } finally {
-            delivery.remove(collector)
-        }
+        val collector = Collector(kinds)
+        collector.bind(this@SocketTask)
+        delivery.add(collector, task)
+        collector.emitAll(this)
     }
-
-    private suspend fun await(kinds: Int, until: (SocketEvent) -> Boolean): SocketEvent =
-        suspendCancellableCoroutine { continuation ->
-            val waiter = object : Subscriber(kinds) {
-                override val onlyWaits get() = true
-
-                override fun offer(event: SocketEvent): Boolean {
-                    if (!gone && until(event)) {
-                        // The task is alive for as long as somebody waits for it.
-                        this@SocketTask.delivery.remove(this)
-                        continuation.resume(event)
-                    }
-                    return true
-                }
-            }
-            continuation.invokeOnCancellation { delivery.remove(waiter) }
-            delivery.add(waiter)
-        }
 
     private companion object {
         const val NORMAL = 1000
@@ -253,7 +251,8 @@ private fun outcome(code: Int): SendOutcome? =
         else -> null
     }
 
-private val SocketEvent.isFinal: Boolean get() = this is CloseEvent && retry == null
+/** The messages of these events. */
+internal fun Flow<SocketEvent>.messages(): Flow<Message> = transform { if (it is MessageEvent) emit(it.data) }
 
 /** The app's hook as the engine calls it, on a thread of the engine's that may block. */
 private class Hook(private val hook: BeforeConnect) : FfiBeforeConnect {

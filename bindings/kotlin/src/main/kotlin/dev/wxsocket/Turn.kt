@@ -14,7 +14,15 @@ internal open class Turn {
 
     /** The task whose turn is over for this thread, which ends with the next one taken; 0: none. */
     var owed = 0L
+
+    /** Of two states of a task, the one with the larger version is newer. */
+    var version = 0L
+        private set
     lateinit var state: SocketState
+        private set
+
+    /** Not `null`: this is no turn, and there is nothing to end. */
+    var news: Bulletin? = null
         private set
 
     private val reader = TurnReader()
@@ -60,16 +68,21 @@ internal open class Turn {
     private fun read(from: ByteBuffer, find: (Long) -> Delivery?): Delivery? {
         (from as Buffer).clear()
         task = from.getLong()
-        // Whatever happens from here on, it ends.
-        owed = task
-        val delivery = patiently { find(task) } ?: return null
+        version = from.getLong()
         state = reader.state(from)
-        reader.read(from, delivery.refused)
+        val isNews = from.get() != TurnReader.NONE
+        // Whatever happens from here on, it ends.
+        if (!isNews) owed = task
+        val delivery = patiently { find(task) } ?: return null
+        if (isNews) news = reader.news(from, state) else reader.read(from, delivery.refused)
         return delivery
     }
 
     /** Lets go of what was read: nobody knows when the next turn comes. */
-    fun forget(): Unit = reader.events.clear()
+    fun forget() {
+        reader.events.clear()
+        news = null
+    }
 
     private companion object {
         /** What a flood of messages of 1 KiB needs, with some to spare. */

@@ -38,6 +38,14 @@ internal class TurnReader {
 
     fun state(from: ByteBuffer): SocketState = again(from) { FfiConverterTypeSocketState.read(from).lift() }
 
+    /** Reads the newest steps of a task that is in [state]. */
+    fun news(from: ByteBuffer, state: SocketState): Bulletin = again(from) {
+        Bulletin(state, optional(from, ::open), optional(from, ::error), optional(from, ::close))
+    }
+
+    private inline fun <T> optional(from: ByteBuffer, read: (ByteBuffer) -> T): T? =
+        if (from.get() == NONE) null else read(from)
+
     fun read(from: ByteBuffer, refused: Long) {
         events.clear()
         lost = null
@@ -56,9 +64,9 @@ internal class TurnReader {
         events += again(from) {
             when (kind) {
                 OPEN_EVENT -> open(from)
-                ERROR_EVENT -> FfiConverterTypeErrorEvent.read(from).lift()
+                ERROR_EVENT -> error(from)
                 CLOSE_EVENT -> close(from)
-                else -> error("no event of kind $kind")
+                else -> throw IllegalStateException("no event of kind $kind")
             }
         }
     }
@@ -71,6 +79,8 @@ internal class TurnReader {
         FfiConverterTypeSocketProfile.read(from),
         unsent(from),
     )
+
+    private fun error(from: ByteBuffer): ErrorEvent = FfiConverterTypeErrorEvent.read(from).lift()
 
     private fun close(from: ByteBuffer) = CloseEvent(
         FfiConverterLong.read(from),
@@ -174,7 +184,7 @@ internal class TurnReader {
         (this as Buffer).position(position)
     }
 
-    private companion object {
+    companion object {
         /** With pauses in between, a second. */
         const val TRIES = 20
 
@@ -189,5 +199,8 @@ internal class TurnReader {
         /** Before a packed message: its kind and its length. */
         const val TEXT: Byte = 0
         const val HEAD = 1 + Int.SIZE_BYTES
+
+        /** An optional value that is not there. */
+        const val NONE: Byte = 0
     }
 }

@@ -2,7 +2,6 @@ package dev.wxsocket
 
 import dev.wxsocket.ffi.endTurn
 import dev.wxsocket.ffi.refuseMessage
-import dev.wxsocket.ffi.wakeTask
 import java.util.concurrent.ConcurrentHashMap
 import java.util.concurrent.Executor
 import java.util.concurrent.atomic.AtomicInteger
@@ -48,8 +47,8 @@ internal inline fun <T> patiently(attempt: () -> T): T {
  *
  * Each asks the engine for the next *turn*: one task and a batch of its events. While a turn
  * lasts the engine gives that task to no other thread, which keeps its events in order and, if
- * the turn takes long, its socket unread. One thread more than are busy always waits, so that a
- * listener that blocks keeps nobody else waiting.
+ * the turn takes long, its socket unread. A task's [News] come between turns, or during one. One
+ * thread more than are busy always waits, so that a listener that blocks keeps nobody else waiting.
  *
  * What chose this (`bindings/kotlin/bench path`, two busy cores, JDK 17, JNA 5.19):
  *
@@ -71,14 +70,18 @@ internal object Turns {
     private const val BATCH = 256
 
     private val deliveries = ConcurrentHashMap<Long, Delivery>()
+    private val joins = Any()
     private val threads = AtomicInteger()
     private val waiting = AtomicInteger()
 
+    /** Adds the delivery of a task that [join]s; its turns come once [begin] has ended the first one. */
+    fun join(join: () -> Delivery): Delivery = synchronized(joins) { join().also(::add) }
+
     /** Ends the turn that a task joined with: now there is somebody for the next ones. */
-    fun begin(delivery: Delivery) {
-        add(delivery)
-        endTurn(delivery.number, true)
-    }
+    fun begin(delivery: Delivery): Unit = endTurn(delivery.number, false)
+
+    /** News may come before those who joined have added their delivery. */
+    private fun find(number: Long): Delivery? = deliveries[number] ?: synchronized(joins) { deliveries[number] }
 
     fun add(delivery: Delivery) {
         deliveries[delivery.number] = delivery
@@ -87,12 +90,6 @@ internal object Turns {
 
     fun remove(delivery: Delivery) {
         deliveries.remove(delivery.number)
-    }
-
-    /** Asks for a turn, even of a task that is over. */
-    fun wake(delivery: Delivery) {
-        add(delivery)
-        wakeTask(delivery.number)
     }
 
     /** [turn]: what the thread takes its turns with. */
@@ -145,8 +142,7 @@ internal object Turns {
             isLast = waiting.decrementAndGet() == 0
         }
         if (hasOne) {
-            if (isLast) addSpare()
-            carry(turn)
+            carry(turn, isLast)
             return true
         }
         if (threads.decrementAndGet() >= KEPT) return false
@@ -163,13 +159,22 @@ internal object Turns {
         }
     }
 
-    /** Reads a turn and has it carried out. */
-    private fun carry(turn: Turn) {
-        val delivery = turn.read { deliveries[it] } ?: return
+    /**
+     * Reads a turn and has it carried out; or news, which have nothing to end. [isLast]: no thread
+     * is left to wait for the next one, should this be one that takes long.
+     */
+    private fun carry(turn: Turn, isLast: Boolean) {
+        val delivery = turn.read(::find) ?: return
+        val news = turn.news
+        if (isLast && (news == null || delivery.news.isFollowed(news))) addSpare()
+        if (news != null) {
+            patiently { delivery.news.tell(turn.version, news) }
+            return turn.forget()
+        }
         turn.lost?.let { refuse(delivery, it) }
-        patiently { delivery.enter(turn) }
+        val isForListeners = delivery.begin(turn)
         turn.forget()
-        turn.owed = run(delivery)
+        turn.owed = if (isForListeners) run(delivery) else if (delivery.end()) delivery.number else 0
     }
 
     /** A message did not fit the heap: its connection ends there, as with one that is too big. */

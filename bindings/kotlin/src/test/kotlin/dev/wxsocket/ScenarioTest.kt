@@ -1,8 +1,12 @@
 package dev.wxsocket
 
+import dev.wxsocket.testing.ffi.EventKind
 import dev.wxsocket.testing.ffi.Scenario
 import dev.wxsocket.testing.ffi.ScenarioOptions
 import dev.wxsocket.testing.ffi.ScenarioStep
+import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.withTimeout
 import org.junit.jupiter.api.DynamicTest
 import org.junit.jupiter.api.TestFactory
 import java.io.File
@@ -28,10 +32,14 @@ class ScenarioTest {
         val options = options(scenario.options())
         val task = connectSocket(server.url()) {
             options()
-            onOpen { lines += "open ${it.epoch} attempt=${it.attempt} protocol=${it.protocol ?: "-"}" }
-            onMessage { lines += line(it) }
-            onError { lines += "error ${it.epoch} ${it.errCode} http=${it.httpStatus ?: "-"}" }
-            onClose { lines += line(it) }
+            for (kind in scenario.listen()) {
+                when (kind) {
+                    EventKind.OPEN -> onOpen { lines += line(it) }
+                    EventKind.MESSAGE -> onMessage { lines += line(it) }
+                    EventKind.ERROR -> onError { lines += line(it) }
+                    EventKind.CLOSE -> onClose { lines += line(it) }
+                }
+            }
         }
         try {
             for (step in scenario.steps()) {
@@ -50,6 +58,23 @@ class ScenarioTest {
                     ScenarioStep.ReconnectNow -> task.reconnectNow()
                     is ScenarioStep.Network -> task.setNetwork(step.available)
                     is ScenarioStep.Foreground -> task.setForeground(step.foreground)
+                    is ScenarioStep.Listen ->
+                        when (step.kind) {
+                            EventKind.OPEN -> task.onOpen { lines += line(it) }
+                            EventKind.MESSAGE -> task.onMessage { lines += line(it) }
+                            EventKind.ERROR -> task.onError { lines += line(it) }
+                            EventKind.CLOSE -> task.onClose { lines += line(it) }
+                        }
+                    is ScenarioStep.Off ->
+                        when (step.kind) {
+                            EventKind.OPEN -> task.offOpen()
+                            EventKind.MESSAGE -> task.offMessage()
+                            EventKind.ERROR -> task.offError()
+                            EventKind.CLOSE -> task.offClose()
+                        }
+                    is ScenarioStep.State ->
+                        runBlocking { withTimeout(PATIENCE_MS) { task.state.first { word(it) == step.word } } }
+                    is ScenarioStep.Received -> until("${step.count} messages") { task.stats.messagesIn >= step.count }
                     is ScenarioStep.Server -> assertTrue(scenario.serverStep(step.index), "$step in time; so far $lines")
                 }
             }
@@ -59,6 +84,13 @@ class ScenarioTest {
             server.shutdown()
         }
     }
+
+    private fun word(state: SocketState) = "$state".substringBefore('(').lowercase()
+
+    private fun line(event: OpenEvent) =
+        "open ${event.epoch} attempt=${event.attempt} protocol=${event.protocol ?: "-"}"
+
+    private fun line(event: ErrorEvent) = "error ${event.epoch} ${event.errCode} http=${event.httpStatus ?: "-"}"
 
     private fun line(event: MessageEvent) = when (val data = event.data) {
         is Message.Text -> "message ${event.epoch} text ${data.text}"

@@ -61,6 +61,15 @@ fun ConnectOptions.comeBackFast(attempts: Int? = null) {
     }
 }
 
+/** Waits until [isSo]. */
+fun until(what: String, isSo: () -> Boolean) {
+    val deadline = System.nanoTime() + PATIENCE_MS * 1_000_000
+    while (!isSo()) {
+        assertTrue(System.nanoTime() < deadline, "no $what in time")
+        Thread.sleep(1)
+    }
+}
+
 fun <T> LinkedBlockingQueue<T>.take1(): T = assertNotNull(poll(PATIENCE_MS, TimeUnit.MILLISECONDS), "nothing in time")
 
 fun ScriptedServer.seen(index: Int): SeenByServer = connections()[index]
