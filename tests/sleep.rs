@@ -80,6 +80,36 @@ fn a_retry_does_not_wait_for_the_rest_of_its_delay() {
     client.finish();
 }
 
+/// Whoever notices the sleep tells those who have nothing to do.
+#[test]
+fn one_task_that_notices_wakes_the_others() {
+    let _alone = alone();
+    let servers = [(); 3].map(|()| serve(r#"[{"handshake": {"status": 503}}, {}]"#));
+    let mut clients = servers.each_ref().map(|server| Client::connect(patient(server.url())));
+    for client in &mut clients {
+        client.lost(ErrorKind::HttpStatus);
+    }
+    device_sleep(HOUR);
+    look(&clients[0]);
+    for mut client in clients {
+        assert_eq!(client.open().attempt, 1);
+        client.finish();
+    }
+}
+
+/// The timer by which the system tells of a resume. That it does cannot be tried here.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_process_listens_to_the_clock() {
+    let client = Client::connect(patient(echo().url()));
+    eventually("there is a timer", || {
+        let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let mut names = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+        names.any(|name| name.to_string_lossy() == "anon_inode:[timerfd]")
+    });
+    client.finish();
+}
+
 /// A nap is no reason to come before the time that the backoff or the server has set.
 #[test]
 fn a_retry_that_is_not_due_after_a_sleep_waits_on() {

@@ -2,6 +2,7 @@
 //! sleeps, so that a retry, a heartbeat or a close that was due during the sleep is due at once
 //! after it.
 
+use super::sleepers;
 use crate::ffi;
 use once_cell::sync::Lazy;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,8 +43,8 @@ fn pretended() -> Duration {
     Duration::from_millis(PRETENDED.load(Ordering::Relaxed))
 }
 
-/// Pretends that the device has slept for so many whole milliseconds. All tasks of the process
-/// notice it when they next have something to do; nothing wakes them.
+/// Pretends that the device has slept for so many whole milliseconds. Nobody is told: the first
+/// task of the process that has something to do notices it, and wakes the others.
 #[cfg(feature = "testing")]
 pub fn device_sleep(duration: Duration) {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -70,6 +71,7 @@ impl Watch {
     }
 
     /// How long the device has slept since this was last asked; `None`: not worth mentioning.
+    /// The other tasks of the process are woken, to ask for themselves.
     pub(super) fn slept(&self, now: Instant) -> Option<Duration> {
         let passed = millis(now.saturating_duration_since(START.0));
         // Who has not lived for three seconds cannot have slept for three: most calls read one
@@ -84,6 +86,7 @@ impl Watch {
             return None;
         }
         self.sleeps.fetch_add(1, Ordering::Relaxed);
+        sleepers::noticed(ahead, SLEPT);
         Some(Duration::from_millis(slept))
     }
 

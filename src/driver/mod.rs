@@ -14,6 +14,7 @@ mod pool;
 mod receiver;
 mod run;
 mod runtime;
+mod sleepers;
 pub(crate) mod turns;
 
 pub(crate) use backlog::Interest;

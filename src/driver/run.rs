@@ -3,6 +3,7 @@
 use super::asking::Asking;
 use super::connection::{Connection, Heard};
 use super::notice::{Notice, Opening, Standing};
+use super::sleepers::Sleeper;
 use super::{BeforeDial, DialRefused, Task, journal, runtime};
 use crate::net::{self, DialOptions, Opened};
 use crate::session::{Event, Failure, Input, Output, Phase};
@@ -50,6 +51,7 @@ pub(super) struct Runner {
     alarm: Option<(Instant, Pin<Box<Sleep>>)>,
     /// How many sleeps of the device were noticed so far.
     sleeps: u64,
+    _sleeper: Sleeper,
     read_paused: bool,
     /// Set while the task is closing and its mailbox is full.
     full: Option<Pin<Box<Sleep>>>,
@@ -68,6 +70,7 @@ impl Runner {
     ) -> Self {
         Self {
             standing: task.standing(),
+            _sleeper: Sleeper::new(task.number, task.waker.clone()),
             task,
             options,
             asking: before_dial.map(Asking::new),

@@ -35,6 +35,8 @@ pub(super) fn start() -> Result<(), String> {
 fn make() -> io::Result<Made> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     let handle = runtime.handle().clone();
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    handle.spawn(super::sleepers::listen_to_the_clock());
     let (give, given) = channel::<tokio::runtime::Runtime>();
     let thread = std::thread::Builder::new().name("wxsocket-io".to_owned()).spawn(move || {
         if let Ok(runtime) = given.recv() {

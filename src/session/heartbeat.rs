@@ -21,8 +21,9 @@ const PROBE_MAX: Duration = Duration::from_secs(10);
 pub(super) enum Frame {
     /// A data message that is not the answer.
     Message,
-    /// The answer to a heartbeat; `data` when it came as a message.
-    Reply { data: bool },
+    /// The answer to a heartbeat; `data` when it came as a message, `newest` unless the heartbeat
+    /// is known to be an older one.
+    Reply { data: bool, newest: bool },
     /// Ping or Pong that answers nothing.
     Control,
 }
@@ -35,10 +36,16 @@ pub(super) struct Pulse {
     measuring: Option<Instant>,
     /// The payload of the newest protocol Ping.
     pings: u32,
+    /// The payload of the newest one that is answered, or that no answer counts for any more.
+    settled: u32,
+    /// When the answer to an older heartbeat is due. The newest one does not put that off.
+    bound: Option<Instant>,
     /// One deadline was forgiven since the last sign of life.
     forgiven: bool,
     /// A probe was sent, and no sign of life has come since.
     probing: bool,
+    /// The time for the answer to a probe was over while nobody listened.
+    excused: bool,
     /// How far it and our other bytes have come.
     pub(super) progress: Progress,
     rtt: Option<Duration>,
@@ -60,8 +67,11 @@ impl Pulse {
     ) {
         self.sent_at = None;
         self.measuring = None;
+        self.settled = self.pings;
+        self.bound = None;
         self.forgiven = false;
         self.probing = false;
+        self.excused = false;
         self.progress = Progress::default();
         if let Some(heartbeat) = heartbeat {
             timers.set(Timer::Heartbeat, now + heartbeat.interval);
@@ -70,13 +80,16 @@ impl Pulse {
 
     /// The interval is over: wait for life.
     pub(super) fn beat(&mut self, heartbeat: &Heartbeat, timers: &mut TimerTable, now: Instant) {
-        self.sent(timers, now, heartbeat.timeout);
+        self.bound = None;
+        self.sent(timers, now, heartbeat.timeout, now + heartbeat.timeout);
     }
 
-    /// Wait for life now, and only briefly: the network changed, or the device slept.
+    /// Wait for life now, and only briefly: the network changed, or the device slept. With
+    /// `in_line`, an older question has not been written and will do.
     pub(super) fn probe(
         &mut self,
         heartbeat: Option<&Heartbeat>,
+        in_line: bool,
         timers: &mut TimerTable,
         now: Instant,
     ) {
@@ -84,11 +97,14 @@ impl Pulse {
             .smoothed_rtt
             .map_or(PROBE_MIN, |rtt| (rtt * 5).clamp(PROBE_MIN, PROBE_MAX))
             .min(heartbeat.map_or(PROBE_MAX, |heartbeat| heartbeat.timeout));
-        let due = timers
-            .get(Timer::Answer)
-            .map_or(patience, |due| patience.min(due.saturating_duration_since(now)));
-        self.sent(timers, now, if due.is_zero() { patience } else { due });
+        let running = timers.get(Timer::Answer).filter(|due| *due > now);
+        if !in_line || running.is_none() {
+            self.bound = running;
+        }
+        let due = now + patience;
+        self.sent(timers, now, patience, running.map_or(due, |running| running.min(due)));
         self.probing = true;
+        self.excused = false;
     }
 
     /// True while a probe is unanswered: somebody has reason to believe that the connection is
@@ -97,11 +113,11 @@ impl Pulse {
         self.probing
     }
 
-    fn sent(&mut self, timers: &mut TimerTable, now: Instant, patience: Duration) {
+    fn sent(&mut self, timers: &mut TimerTable, now: Instant, patience: Duration, due: Instant) {
         self.sent_at = Some(now);
         self.progress.expects(patience);
         timers.stop(Timer::Heartbeat);
-        timers.set(Timer::Answer, now + patience);
+        timers.set(Timer::Answer, due);
     }
 
     /// Everything that was handed out is in the kernel. If the heartbeat is part of it, the time
@@ -109,8 +125,11 @@ impl Pulse {
     pub(super) fn flushed(&mut self, timers: &mut TimerTable, now: Instant) {
         let Some(patience) = self.progress.flushed() else { return };
         self.measuring = Some(now);
-        if timers.is_set(Timer::Answer) {
-            timers.set(Timer::Answer, now + patience);
+        let bound = self.bound.take();
+        if let Some(before) = timers.get(Timer::Answer) {
+            let due = now + patience;
+            let due = bound.map_or(due, |bound| bound.min(due));
+            timers.set(Timer::Answer, due.max(before));
         }
     }
 
@@ -128,9 +147,21 @@ impl Pulse {
         }
     }
 
-    /// Does this Pong answer the newest Ping?
-    pub(super) fn is_pong(&self, payload: &[u8]) -> bool {
-        self.pings > 0 && payload == self.pings.to_be_bytes()
+    /// What this Pong is: the answer to the newest Ping or to the one before, once; or nothing.
+    /// The one before may be answered in time although a probe was put in line meanwhile.
+    pub(super) fn ponged(&mut self, payload: &[u8]) -> Frame {
+        let Ok(number) = payload.try_into().map(u32::from_be_bytes) else { return Frame::Control };
+        let behind = self.pings.wrapping_sub(number);
+        if behind > 1 || behind >= self.pings.wrapping_sub(self.settled) {
+            return Frame::Control;
+        }
+        self.settled = number;
+        Frame::Reply { data: false, newest: behind == 0 }
+    }
+
+    /// The device slept: an answer to what was asked before it says nothing of the time after it.
+    pub(super) fn settle(&mut self) {
+        self.settled = self.pings;
     }
 
     /// A frame arrived.
@@ -142,15 +173,17 @@ impl Pulse {
         now: Instant,
     ) {
         let is_reply = matches!(frame, Frame::Reply { .. });
-        let is_data = matches!(frame, Frame::Message | Frame::Reply { data: true });
+        let is_data = matches!(frame, Frame::Message | Frame::Reply { data: true, .. });
         let answers = is_reply || (is_data && heartbeat.is_some_and(Heartbeat::any_answers));
-        if answers && let Some(sent) = self.measuring.take() {
+        let measures = answers && !matches!(frame, Frame::Reply { newest: false, .. });
+        if measures && let Some(sent) = self.measuring.take() {
             self.measured(now.saturating_duration_since(sent));
         }
         let alive = is_reply || !heartbeat.is_some_and(|heartbeat| heartbeat.strict);
         if alive {
             self.forgiven = false;
             self.probing = false;
+            self.excused = false;
         }
         let awaited = timers.is_set(Timer::Answer);
         if alive && awaited {
@@ -176,6 +209,7 @@ impl Pulse {
     ) -> Missed {
         if read_paused {
             // Nobody listened, so nobody can say that nothing was said.
+            self.excused = self.probing;
             if let Some(heartbeat) = heartbeat {
                 self.next_beat(heartbeat, timers, now);
             }
@@ -188,11 +222,14 @@ impl Pulse {
         Missed::Dead
     }
 
-    /// Whatever was said while nobody listened is heard only now: give it time.
-    pub(super) fn listening_again(&self, timers: &mut TimerTable, now: Instant) {
+    /// Whatever was said while nobody listened is heard only now: give it time. True: a probe was
+    /// excused meanwhile, and is to be asked again.
+    pub(super) fn listening_again(&mut self, timers: &mut TimerTable, now: Instant) -> bool {
         if let Some(due) = timers.get(Timer::Answer) {
             timers.set(Timer::Answer, due.max(now + PROBE_MIN));
+            return false;
         }
+        std::mem::take(&mut self.excused)
     }
 
     fn next_beat(&self, heartbeat: &Heartbeat, timers: &mut TimerTable, now: Instant) {

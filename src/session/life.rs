@@ -41,7 +41,10 @@ impl Session {
         let heartbeat = self.config.heartbeat.as_ref();
         let is_reply = heartbeat.is_some_and(|heartbeat| heartbeat.is_reply(data));
         let hidden = is_reply && heartbeat.is_some_and(|heartbeat| !heartbeat.deliver_reply);
-        self.heard(if is_reply { Frame::Reply { data: true } } else { Frame::Message }, now);
+        self.heard(
+            if is_reply { Frame::Reply { data: true, newest: true } } else { Frame::Message },
+            now,
+        );
         !hidden
     }
 

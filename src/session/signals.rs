@@ -18,7 +18,7 @@ impl Session {
     pub(super) fn heard(&mut self, frame: Frame, now: Instant) {
         // A task that is closing has no heartbeat any more, whatever still arrives.
         if matches!(self.phase, Phase::Open { .. }) {
-            if let Frame::Reply { .. } = frame {
+            if let Frame::Reply { newest: true, .. } = frame {
                 self.outbox.answered();
             }
             self.pulse.heard(self.config.heartbeat.as_ref(), frame, &mut self.timers, now);
@@ -26,17 +26,19 @@ impl Session {
     }
 
     pub(super) fn ponged(&mut self, payload: &[u8], now: Instant) {
-        let frame =
-            if self.pulse.is_pong(payload) { Frame::Reply { data: false } } else { Frame::Control };
+        let frame = self.pulse.ponged(payload);
         self.heard(frame, now);
     }
 
     /// Reading has stopped for want of a listener, or goes on.
     pub(super) fn read(&mut self, paused: bool, now: Instant) {
-        if self.read_paused && !paused {
-            self.pulse.listening_again(&mut self.timers, now);
+        let again = std::mem::replace(&mut self.read_paused, paused) && !paused;
+        if again
+            && self.pulse.listening_again(&mut self.timers, now)
+            && matches!(self.phase, Phase::Open { .. })
+        {
+            self.probe(now);
         }
-        self.read_paused = paused;
     }
 
     pub(super) fn beat(&mut self, now: Instant) {
@@ -47,7 +49,8 @@ impl Session {
     }
 
     fn probe(&mut self, now: Instant) {
-        self.pulse.probe(self.config.heartbeat.as_ref(), &mut self.timers, now);
+        let (heartbeat, in_line) = (self.config.heartbeat.as_ref(), self.outbox.is_asking());
+        self.pulse.probe(heartbeat, in_line, &mut self.timers, now);
         self.ask();
     }
 
@@ -182,6 +185,9 @@ impl Session {
             Phase::Open { .. } => {
                 // Nobody was awake to hear an answer to an older question.
                 self.timers.stop(Timer::Answer);
+                if !self.outbox.is_asking() {
+                    self.pulse.settle();
+                }
                 self.probe(now);
             }
             _ => {}

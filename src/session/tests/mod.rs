@@ -14,6 +14,7 @@ mod hurry;
 mod outbox;
 mod patience;
 mod presets;
+mod probe;
 mod progress;
 mod properties;
 mod reconnect;
