@@ -166,6 +166,15 @@ fn an_upgrade_request_that_is_none_is_turned_away() {
         (keyed("dGhlIHNhbXBsZSBub25jZR=="), malformed),
         (keyed("dGhlIHNhbXBsZSBub2*jZQ=="), malformed),
         (get(&format!("{UPGRADE}{KEY}{KEY}")), "more than one Sec-WebSocket-Key"),
+        (
+            get(&format!("{UPGRADE}{KEY}Content-Length: 5\r\n")),
+            "Content-Length in an upgrade request",
+        ),
+        (
+            get(&format!("{UPGRADE}{KEY}Transfer-Encoding: chunked\r\n")),
+            "Transfer-Encoding in an upgrade request",
+        ),
+        (get(&format!("{}{KEY}", UPGRADE.replace("Host: h", "Host: "))), "empty Host"),
         (get(&format!("Host: i\r\n{UPGRADE}{KEY}")), "more than one Host"),
         (offering("a b"), "sub-protocol \"a b\" is not a token"),
         (offering("a, \u{4e2d}"), "sub-protocol \"\u{4e2d}\" is not a token"),
@@ -240,4 +249,96 @@ fn a_script_that_cannot_be_played_is_refused_where_it_says_so() {
     }
     Script::parse(&close(&long[1..])).unwrap();
     Script::parse(&status(999)).unwrap();
+}
+
+#[test]
+fn the_server_says_nothing_after_its_close_frame() {
+    let server = start(
+        r#"[{"rules": [{"on": "open", "do": [{"close": {"code": 4001}}, {"send": "x"},
+                {"sendHex": "00"}, {"ping": "p"}, {"fragment": {"text": "abc", "pieces": 2}},
+                {"flood": {"count": 1000, "bytes": 1000}}]},
+            {"on": {"text": "x"}, "do": {"send": "y"}}]}]"#,
+    );
+    let mut tcp = open(&server);
+    tcp.write_all(&[frame(9, b"ping"), frame(1, b"x"), frame(1, b"echo")].concat()).unwrap();
+    assert!(server.wait_messages(2, LONG));
+    tcp.write_all(&frame(8, &4001_u16.to_be_bytes())).unwrap();
+    assert_eq!(rest(&mut tcp), [0x88, 2, 0x0f, 0xa1]);
+    assert_eq!(ended(&server).ended, Some(SeenEnd::ServerClosed));
+}
+
+#[test]
+fn a_flood_ends_with_the_close_frame() {
+    // More than is made at once, and a rule that closes meanwhile.
+    let server = start(
+        r#"[{"rules": [{"on": "open", "do": {"flood": {"count": 20000, "bytes": 1000}}},
+            {"on": {"text": "enough"}, "do": {"close": {"code": 4001}}}]}]"#,
+    );
+    let close = [0x88, 2, 0x0f, 0xa1];
+    let mut tcp = open(&server);
+    tcp.write_all(&frame(1, b"enough")).unwrap();
+    assert!(server.wait_messages(1, LONG));
+    let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+    while !answer.ends_with(&close) {
+        let read = tcp.read(&mut piece).unwrap();
+        assert!(read > 0, "more came after the close frame");
+        answer.extend_from_slice(&piece[..read]);
+    }
+    tcp.write_all(&frame(8, &4001_u16.to_be_bytes())).unwrap();
+    assert!(rest(&mut tcp).is_empty());
+    assert_eq!(ended(&server).ended, Some(SeenEnd::ServerClosed));
+}
+
+#[test]
+fn frames_at_the_wrong_time_are_violations() {
+    // After the client's own close frame, in the same piece or later.
+    let close = frame(8, &1000_u16.to_be_bytes());
+    for more in [frame(1, b"x"), frame(9, b"")] {
+        let server = start("[]");
+        let mut tcp = open(&server);
+        tcp.write_all(&[&close[..], &more].concat()).unwrap();
+        rest(&mut tcp);
+        let seen = ended(&server);
+        assert_eq!(seen.ended, Some(SeenEnd::ClientClosed));
+        assert_eq!(seen.violations, ["data after the close frame"]);
+
+        let server = start(r#"[{"answerClose": false}]"#);
+        let mut tcp = open(&server);
+        tcp.write_all(&[&close[..], &more].concat()).unwrap();
+        assert_eq!(only_close(&rest(&mut tcp)), 1002);
+        assert_eq!(ended(&server).violations, ["frame after the close frame"]);
+    }
+
+    // Before the server has answered the request.
+    let server = start("[]");
+    let mut tcp = tcp(&server);
+    let request = format!("GET / HTTP/1.1\r\n{UPGRADE}{KEY}\r\n");
+    tcp.write_all(&[request.as_bytes(), &close].concat()).unwrap();
+    rest(&mut tcp);
+    assert_eq!(ended(&server).violations, ["data before the answer to the request"]);
+
+    // Half a frame, and the end.
+    let server = start("[]");
+    let mut tcp = open(&server);
+    tcp.write_all(&frame(1, b"text")[..8]).unwrap();
+    tcp.shutdown(std::net::Shutdown::Write).unwrap();
+    rest(&mut tcp);
+    let seen = ended(&server);
+    assert_eq!(seen.ended, Some(SeenEnd::ClientEof));
+    assert_eq!(seen.violations, ["the stream ended within a frame"]);
+}
+
+#[test]
+fn a_client_that_leaves_during_a_late_answer_is_seen() {
+    for handshake in [r#"{"delayMs": 3600000}"#, r#"{"status": 503, "delayMs": 3600000}"#] {
+        let server = start(&format!(r#"[{{"handshake": {handshake}}}]"#));
+        let mut tcp = tcp(&server);
+        tcp.write_all(format!("GET / HTTP/1.1\r\n{UPGRADE}{KEY}\r\n").as_bytes()).unwrap();
+        assert!(
+            server.wait_for(|seen| seen.connections.iter().any(|c| c.request_path.is_some()), LONG)
+        );
+        drop(tcp);
+        let seen = ended(&server);
+        assert_eq!((seen.ended, seen.opened), (Some(SeenEnd::ClientEof), false));
+    }
 }

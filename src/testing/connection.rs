@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::frame::{Decoded, InBuf, decode};
+use super::frame::{Decoded, InBuf, decode, opcode};
 use super::handshake::{
     NoRequest, Request, read_request, status_answer, upgrade_answer, wrong_upgrade,
 };
@@ -31,7 +31,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// For the client to close its side after the server closed its own. Closing with something
 /// unread would reset the connection and could take away what the client has not read yet.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a black hole looks whether the client is still there.
+/// How often a black hole, or a late answer, looks whether the client is still there.
 const HOLE_CHECK: Duration = Duration::from_millis(100);
 /// How long a black hole outlives its client, which may wait for an answer to its own close.
 const HOLE_LINGER: Duration = Duration::from_secs(10);
@@ -228,6 +228,9 @@ impl<S: Wire> Connection<S> {
             Err(error) => return Err(self.no_request(error).await),
         };
         self.record_request(&request);
+        if !rest.is_empty() {
+            self.record_violation("data before the answer to the request");
+        }
         let (answer, rejected) = self.answer(&request).await?;
         if rejected.is_none() {
             // Before the client can know that it is open: it may look at the record then.
@@ -255,6 +258,11 @@ impl<S: Wire> Connection<S> {
         });
     }
 
+    fn record_violation(&self, what: &str) {
+        let what = what.to_owned();
+        self.peer.shared.record.update(self.peer.index, |seen| seen.violations.push(what));
+    }
+
     /// Puts on record why there is no request, and answers one that is too large.
     async fn no_request(&mut self, error: NoRequest) -> Leave {
         let violation = match &error {
@@ -265,7 +273,7 @@ impl<S: Wire> Connection<S> {
             NoRequest::TooLarge(what) => (*what).to_owned(),
             NoRequest::Malformed(error) => format!("not an HTTP request: {error}"),
         };
-        self.peer.shared.record.update(self.peer.index, |seen| seen.violations.push(violation));
+        self.record_violation(&violation);
         if let NoRequest::TooLarge(what) = error {
             let mut answer = StatusAnswer::new(431);
             answer.body = format!("{what}\n");
@@ -289,8 +297,7 @@ impl<S: Wire> Connection<S> {
             _ => 0,
         };
         if delay_ms > 0 {
-            let delay = sleep(Duration::from_millis(delay_ms));
-            self.peer.interruptibly(delay).await?;
+            self.delay(Duration::from_millis(delay_ms)).await?;
         }
         Ok(match (&script.handshake, request.websocket_key()) {
             (Handshake::Upgrade(upgrade), Ok(key)) => (upgrade_answer(request, key, upgrade), None),
@@ -306,6 +313,20 @@ impl<S: Wire> Connection<S> {
                 (wrong_upgrade(), Some(SeenEnd::Rejected))
             }
         })
+    }
+
+    /// Waits before the answer, unless the client leaves meanwhile.
+    async fn delay(&mut self, delay: Duration) -> Result<(), Leave> {
+        let start = Instant::now();
+        while let left = delay.saturating_sub(start.elapsed())
+            && !left.is_zero()
+        {
+            self.peer.interruptibly(sleep(left.min(HOLE_CHECK))).await?;
+            if let Some(end) = client_end(self.io.tcp()) {
+                return Err(Leave::Gone(end));
+            }
+        }
+        Ok(())
     }
 
     /// Plays the script of the open connection.
@@ -334,7 +355,12 @@ impl<S: Wire> Connection<S> {
             });
             let step = step.await;
             flow = match step {
-                Step::Read(0) => Flow::Break(Leave::Fin(SeenEnd::ClientEof)),
+                Step::Read(0) => {
+                    if !self.input.filled().is_empty() {
+                        self.record_violation("the stream ended within a frame");
+                    }
+                    Flow::Break(Leave::Fin(SeenEnd::ClientEof))
+                }
                 Step::Read(n) => {
                     self.input.filled_more(n);
                     self.decode()
@@ -417,6 +443,13 @@ impl<S: Wire> Connection<S> {
             };
         }
         let batch = &mut self.player.batch;
+        let is_closed =
+            matches!(flow, Flow::Break(Leave::Fin(SeenEnd::ClientClosed | SeenEnd::ServerClosed)));
+        // A Pong may have been on its way: no rule forbids it.
+        let next = self.input.filled().first().map(|byte| byte & 0x0f);
+        if is_closed && next.is_some_and(|opcode| opcode != opcode::PONG) {
+            batch.violations.push("data after the close frame".into());
+        }
         if !batch.frames.is_empty() || !batch.violations.is_empty() {
             self.peer.shared.record.add(self.peer.index, batch);
         }

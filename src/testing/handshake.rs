@@ -115,7 +115,14 @@ impl Request {
         if !self.is_http_1_1 {
             return Err("HTTP/1.0".to_owned());
         }
-        self.only("Host")?;
+        if self.only("Host")?.is_empty() {
+            return Err("empty Host".to_owned());
+        }
+        for name in ["Content-Length", "Transfer-Encoding"] {
+            if self.values(name).next().is_some() {
+                return Err(format!("{name} in an upgrade request"));
+            }
+        }
         if !self.has_token("Connection", "Upgrade") {
             return Err("no `Connection: Upgrade`".to_owned());
         }

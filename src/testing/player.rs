@@ -51,6 +51,8 @@ pub(super) struct Player {
     fragments: Option<(u8, Vec<u8>)>,
     /// The server sent a close frame, and waits until then for the client's.
     closing: Option<Instant>,
+    /// The client sent a close frame, after which it may send nothing.
+    client_closed: bool,
 }
 
 /// The actions of one rule on their way.
@@ -85,6 +87,7 @@ impl Player {
             heartbeats: 0,
             fragments: None,
             closing: None,
+            client_closed: false,
         };
         player.start(|on| *on == Trigger::Open);
         player
@@ -135,6 +138,10 @@ impl Player {
         self.batch.bytes += payload.len() as u64;
         let seen = SeenFrame::new(at_ms, kind, fin, payload);
         self.batch.frames.push(seen);
+        // A Pong may have been on its way: no rule forbids it.
+        if self.client_closed && kind != SeenFrameKind::Pong {
+            return self.violation(now, close_code::PROTOCOL, "frame after the close frame");
+        }
         match kind {
             SeenFrameKind::Text | SeenFrameKind::Binary if self.fragments.is_some() => {
                 self.violation(now, close_code::PROTOCOL, "message within a fragmented message")
@@ -149,7 +156,7 @@ impl Player {
             SeenFrameKind::Continuation => self.on_continuation(now, fin, payload),
             SeenFrameKind::Close => self.on_close(now, payload),
             SeenFrameKind::Ping => {
-                if self.script.answer_pings {
+                if self.script.answer_pings && self.closing.is_none() {
                     frame::encode(self.out.tail(now), true, opcode::PONG, payload);
                 }
                 Flow::Continue(())
@@ -211,6 +218,7 @@ impl Player {
         if let Some((code, what)) = close_violation(payload) {
             return self.violation(now, code, what);
         }
+        self.client_closed = true;
         if self.closing.is_some() {
             return Flow::Break(Leave::Fin(SeenEnd::ServerClosed));
         }
@@ -286,6 +294,8 @@ impl Player {
                 Blocked::No => {}
                 Blocked::Until(due) if *due > now => return Flow::Continue(()),
                 Blocked::Until(_) => {}
+                // Nothing follows a close frame.
+                Blocked::Flood { .. } if self.closing.is_some() => {}
                 Blocked::Flood { left, frame } => {
                     let mut ahead = self.out.len();
                     while *left > 0 && ahead < FLOOD_AHEAD {
@@ -309,6 +319,13 @@ impl Player {
 
     fn act(&mut self, action: &Action, now: Instant) -> ControlFlow<Leave, Blocked> {
         match action {
+            // Nothing follows a close frame, but for bytes that the script wants as they are.
+            Action::Send(_)
+            | Action::SendHex(_)
+            | Action::Ping(_)
+            | Action::Fragment { .. }
+            | Action::Flood { .. }
+                if self.closing.is_some() => {}
             Action::Send(text) => self.send_text(now, text),
             Action::SendHex(bytes) => {
                 frame::encode(self.out.tail(now), true, opcode::BINARY, bytes);

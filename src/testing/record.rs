@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 const KEEP_FRAMES: usize = 10_000;
 /// Payload bytes kept per frame.
 const KEEP_PAYLOAD: usize = 64 * 1024;
-/// What the kept frames of all connections may take together.
+/// What the kept frames and request heads of all connections may take together.
 const KEEP_BYTES: usize = 64 * 1024 * 1024;
-/// Connections kept: between this many and twice as many.
+/// Connections kept after their end: between this many and twice as many.
 const KEEP_CONNECTIONS: usize = 10_000;
 /// Violations kept per connection.
 const KEEP_VIOLATIONS: usize = 100;
@@ -18,9 +18,10 @@ const KEEP_VIOLATIONS: usize = 100;
 /// What the server saw of one connection.
 ///
 /// Counters count everything. Of the frames the last 10,000 are kept (up to 20,000 for a while),
-/// of each frame the first 64 KiB, and of all connections together 64 MiB; when that is reached,
-/// the connection with the most gives up the older half of its frames. The last 10,000
-/// connections are kept (up to 20,000 for a while).
+/// of each frame the first 64 KiB, and of all connections together 64 MiB, request heads
+/// included; when that is reached, the connection with the most gives up the older half of its
+/// frames, and once it has none, its request and its violations. Every connection that lasts is
+/// kept, and the last 10,000 that ended (up to 20,000 for a while).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SeenConnection {
     /// Its number, counted from 1 in the order of acceptance.
@@ -51,7 +52,7 @@ pub struct SeenConnection {
     pub ended: Option<SeenEnd>,
     /// When it ended, in milliseconds since the server started.
     pub ended_ms: Option<f64>,
-    /// What `frames` takes, about.
+    /// What it takes, about.
     kept_bytes: usize,
 }
 
@@ -142,11 +143,38 @@ impl SeenConnection {
         texts.map(|frame| frame.text.clone()).collect()
     }
 
-    fn forget_frames(&mut self, n: usize) -> usize {
-        let freed = self.frames.drain(..n).map(|frame| frame.cost()).sum();
+    fn forget_frames(&mut self, n: usize) {
+        self.frames.drain(..n);
+        self.frames.shrink_to_fit();
         self.frames_forgotten += n as u64;
-        self.kept_bytes -= freed;
-        freed
+    }
+
+    /// Forgets what came before the frames.
+    fn forget_head(&mut self) {
+        self.request_path = None;
+        self.headers = Vec::new();
+        self.protocols_offered = Vec::new();
+        self.violations = Vec::new();
+    }
+
+    /// What the request and the violations take.
+    fn head_cost(&self) -> usize {
+        let names = self.protocols_offered.iter().chain(&self.violations);
+        let names = names.chain(&self.request_path);
+        let names: usize = names.map(|name| size_of::<String>() + name.capacity()).sum();
+        let headers = self.headers.iter();
+        let headers: usize = headers.map(|(name, value)| name.capacity() + value.capacity()).sum();
+        names + headers + self.headers.capacity() * size_of::<(String, String)>()
+    }
+
+    fn cost(&self) -> usize {
+        let payloads: usize = self.frames.iter().map(SeenFrame::cost).sum();
+        self.head_cost() + self.list_cost() + payloads
+    }
+
+    /// What the list of frames takes, without their payloads.
+    fn list_cost(&self) -> usize {
+        self.frames.capacity() * size_of::<SeenFrame>()
     }
 }
 
@@ -176,8 +204,9 @@ impl SeenFrame {
         frame
     }
 
+    /// What its payload takes.
     fn cost(&self) -> usize {
-        size_of::<SeenFrame>() + self.text.len() + self.bytes.len() + self.close_reason.len()
+        self.text.capacity() + self.bytes.capacity() + self.close_reason.capacity()
     }
 }
 
@@ -206,6 +235,8 @@ pub struct Snapshot {
     /// How many data messages came in so far, on all connections.
     pub messages: u64,
     kept_bytes: usize,
+    /// How many of `connections` have ended.
+    kept_ended: usize,
     waiting: usize,
 }
 
@@ -241,6 +272,7 @@ impl Record {
                 ended: 0,
                 messages: 0,
                 kept_bytes: 0,
+                kept_ended: 0,
                 waiting: 0,
             }),
             changed: Condvar::new(),
@@ -297,10 +329,8 @@ impl Record {
         let accepted_ms = self.now_ms();
         self.change(|state| {
             state.accepted += 1;
-            if state.connections.len() >= 2 * KEEP_CONNECTIONS {
-                let forgotten = state.connections.drain(..KEEP_CONNECTIONS);
-                let freed: usize = forgotten.map(|connection| connection.kept_bytes).sum();
-                state.kept_bytes -= freed;
+            if state.kept_ended >= 2 * KEEP_CONNECTIONS {
+                state.forget_connections(KEEP_CONNECTIONS);
             }
             state.connections.push(SeenConnection {
                 index: state.accepted,
@@ -314,9 +344,13 @@ impl Record {
     /// Changes the record of a connection, if it is still kept.
     pub(super) fn update(&self, index: u64, update: impl FnOnce(&mut SeenConnection)) {
         self.change(|state| {
-            if let Some(connection) = state.connection_mut(index) {
-                update(connection);
-            }
+            let Some(connection) = state.connection_mut(index) else { return };
+            let before = connection.head_cost();
+            update(connection);
+            let after = connection.head_cost();
+            connection.kept_bytes = connection.kept_bytes + after - before;
+            state.kept_bytes = state.kept_bytes + after - before;
+            state.forget_bytes();
         });
     }
 
@@ -339,6 +373,7 @@ impl Record {
                 }
                 connection.ended = Some(end);
                 connection.ended_ms = Some(ended_ms);
+                state.kept_ended += 1;
             }
             state.ended += 1;
             state.open = state.open.saturating_sub(u64::from(opened));
@@ -367,18 +402,22 @@ impl Record {
             connection.messages_received += batch.messages;
             connection.heartbeats_received += batch.heartbeats;
             connection.bytes_received += batch.bytes;
+            let before = connection.list_cost() + connection.head_cost();
             let room = KEEP_VIOLATIONS.saturating_sub(connection.violations.len());
             let violations = batch.violations.drain(..).take(room);
             connection.violations.extend(violations.map(Cow::into_owned));
-            let added: usize = batch.frames.iter().map(SeenFrame::cost).sum();
-            connection.kept_bytes += added;
+            let mut added: usize = batch.frames.iter().map(SeenFrame::cost).sum();
+            let mut freed = before;
             connection.frames.append(&mut batch.frames);
-            let mut freed = 0;
             if connection.frames.len() >= 2 * KEEP_FRAMES {
-                freed = connection.forget_frames(connection.frames.len() - KEEP_FRAMES);
+                let old = connection.frames.len() - KEEP_FRAMES;
+                freed += connection.frames[..old].iter().map(SeenFrame::cost).sum::<usize>();
+                connection.forget_frames(old);
             }
+            added += connection.list_cost() + connection.head_cost();
+            connection.kept_bytes = connection.kept_bytes + added - freed;
             state.kept_bytes = state.kept_bytes + added - freed;
-            state.forget_frames();
+            state.forget_bytes();
         });
         *batch = Batch::default();
     }
@@ -386,25 +425,49 @@ impl Record {
 
 impl Snapshot {
     fn connection_mut(&mut self, index: u64) -> Option<&mut SeenConnection> {
-        let first = self.connections.first()?.index;
-        let position = usize::try_from(index.checked_sub(first)?).ok()?;
+        let position = self.position(index)?;
         self.connections.get_mut(position)
     }
 
     /// The connection with this number, if it is still kept.
     pub fn connection(&self, index: u64) -> Option<&SeenConnection> {
-        let first = self.connections.first()?.index;
-        let position = usize::try_from(index.checked_sub(first)?).ok()?;
-        self.connections.get(position)
+        self.connections.get(self.position(index)?)
     }
 
-    fn forget_frames(&mut self) {
+    fn position(&self, index: u64) -> Option<usize> {
+        self.connections.binary_search_by_key(&index, |connection| connection.index).ok()
+    }
+
+    /// Forgets the oldest connections that have ended.
+    fn forget_connections(&mut self, count: usize) {
+        let mut left = count;
+        let mut freed = 0;
+        self.connections.retain(|connection| {
+            let is_kept = left == 0 || connection.ended.is_none();
+            if !is_kept {
+                left -= 1;
+                freed += connection.kept_bytes;
+            }
+            is_kept
+        });
+        self.kept_ended -= count - left;
+        self.kept_bytes -= freed;
+    }
+
+    /// Keeps all connections together within their bound.
+    fn forget_bytes(&mut self) {
         while self.kept_bytes > KEEP_BYTES {
             let largest = self.connections.iter_mut().max_by_key(|c| c.kept_bytes);
-            let Some(largest) = largest.filter(|c| !c.frames.is_empty()) else {
+            let Some(largest) = largest.filter(|c| c.kept_bytes > 0) else {
                 return;
             };
-            self.kept_bytes -= largest.forget_frames(largest.frames.len().div_ceil(2));
+            match largest.frames.len() {
+                0 => largest.forget_head(),
+                frames => largest.forget_frames(frames.div_ceil(2)),
+            }
+            let before = std::mem::replace(&mut largest.kept_bytes, 0);
+            largest.kept_bytes = largest.cost();
+            self.kept_bytes = self.kept_bytes + largest.kept_bytes - before;
         }
     }
 }
@@ -447,25 +510,54 @@ mod tests {
         assert!(state.kept_bytes <= KEEP_BYTES);
         let kept: usize = state.connections.iter().map(|c| c.kept_bytes).sum();
         assert_eq!(kept, state.kept_bytes);
-        let counted: usize =
-            state.connections.iter().flat_map(|c| &c.frames).map(SeenFrame::cost).sum();
+        let counted: usize = state.connections.iter().map(SeenConnection::cost).sum();
         assert_eq!(counted, state.kept_bytes);
     }
 
     #[test]
-    fn old_connections_are_forgotten() {
+    fn request_heads_are_bounded_too() {
         let all = Record::new();
+        for _ in 0..2_000 {
+            let index = all.accepted();
+            all.update(index, |seen| seen.headers.push(("X".to_owned(), "x".repeat(60_000))));
+            record(b"", 1, &all, index);
+        }
+        let state = all.lock();
+        let counted: usize = state.connections.iter().map(SeenConnection::cost).sum();
+        assert_eq!(counted, state.kept_bytes);
+        assert!(counted <= KEEP_BYTES, "{counted}");
+        let heads = state.connections.iter().flat_map(|seen| &seen.headers);
+        let heads: usize = heads.map(|(_, value)| value.len()).sum();
+        assert!(heads <= KEEP_BYTES && heads > KEEP_BYTES / 2, "{heads}");
+    }
+
+    #[test]
+    fn frames_that_are_forgotten_give_their_room_back() {
+        let all = Record::new();
+        let index = all.accepted();
+        record(b"", 2 * KEEP_FRAMES, &all, index);
+        let state = all.lock();
+        assert!(state.connections[0].frames.capacity() <= KEEP_FRAMES);
+    }
+
+    #[test]
+    fn old_connections_are_forgotten_and_lasting_ones_never() {
+        let all = Record::new();
+        let lasting = all.accepted();
+        all.opened(lasting);
         for _ in 0..2 * KEEP_CONNECTIONS + 5 {
             let index = all.accepted();
             all.opened(index);
+            all.ended(index, true, SeenEnd::ClientReset);
         }
-        all.ended(1, true, SeenEnd::ClientEof);
-        all.ended(15_000, true, SeenEnd::ClientReset);
+        record(b"still there", 1, &all, lasting);
         let state = all.lock();
-        assert_eq!(state.connections.len(), KEEP_CONNECTIONS + 5);
-        assert_eq!(state.connection(1), None);
+        assert_eq!(state.connections.len(), KEEP_CONNECTIONS + 6);
+        assert_eq!(state.connection(2), None);
         let seen = state.connection(15_000).and_then(|c| c.ended);
         assert_eq!(seen, Some(SeenEnd::ClientReset));
-        assert_eq!((state.ended, state.open), (2, 20_003));
+        let seen = state.connection(lasting).expect("it lasts");
+        assert_eq!((seen.messages_received, seen.texts()), (1, vec!["still there".to_owned()]));
+        assert_eq!((state.ended, state.open), (20_005, 1));
     }
 }

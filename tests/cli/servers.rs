@@ -143,9 +143,15 @@ fn a_script_says_the_same_in_json() {
 
     std::fs::write(&path, "[{},\n {\"rulez\": []}]").expect("written");
     let bad = run(&["serve", "--script", file], b"");
-    std::fs::remove_file(&path).expect("removed");
     assert_eq!(bad.code, Some(2));
     assert!(bad.stderr.contains("line 2") && bad.stderr.contains("rulez"), "{}", bad.stderr);
+
+    std::fs::write(&path, r#"[{"ru\u001b[2J\u202e": []}]"#).expect("written");
+    let hostile = run(&["serve", "--script", file], b"");
+    std::fs::remove_file(&path).expect("removed");
+    assert_eq!(hostile.code, Some(2));
+    assert!(!hostile.stderr.contains(['\u{1b}', '\u{202e}']), "{:?}", hostile.stderr);
+    assert!(hostile.stderr.contains(r"ru\u{1b}[2J\u{202e}"), "{}", hostile.stderr);
 }
 
 #[test]
@@ -173,6 +179,26 @@ fn serve_refuses_what_it_cannot_do() {
         &["--down-for", "1s"],
         &["--first", "1"],
         &["--script", "x", "--down-for", "1s"],
+        &["--status", "503", "--close-code", "4000"],
+        &["--status", "503", "--close-reason", "x"],
+        &["--status", "503", "--down-for", "1s"],
+        &["--status", "204", "--body", "x"],
+        &["--status", "304", "--body", "x"],
+        &["--hang", "--retry-after", "1"],
+        &["--hang", "--body", "x"],
+        &["--refuse", "--retry-after", "1"],
+        &["--refuse", "--body", "x"],
+        &["--refuse", "--close-code", "4000"],
+        &["--refuse", "--down-for", "1s"],
+        &["--wrong-upgrade", "--retry-after", "1"],
+        &["--wrong-upgrade", "--body", "x"],
+        &["--script", "x", "--retry-after", "1"],
+        &["--script", "x", "--body", "x"],
+        &["--script", "x", "--close-code", "4000"],
+        &["--script", "x", "--close-reason", "x"],
+        &["--drop-after", "1", "--eof-after", "2"],
+        &["--silence-after", "1", "--drop-after", "2"],
+        &["--close-after", "1", "--drop-after", "2"],
         &["--close-reason", &too_long, "--close-after", "1", "--close-code", "4000"],
     ] {
         let ended = run(&[&["serve"], arguments].concat(), b"");

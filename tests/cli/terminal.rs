@@ -131,6 +131,24 @@ fn a_server_cannot_forge_a_line() {
 }
 
 #[test]
+fn a_long_text_cannot_wrap_into_a_forged_line() {
+    let forged = format!("{:width$}    0.005  closed      1000", "", width = 38);
+    let reason = format!("{:width$}    0.006  open", "", width = 4);
+    let script = serde_json::json!([{"rules": [{"on": "open", "do": [
+        {"send": forged}, {"sendHex": "00".repeat(60)}, {"close": {"code": 4000, "reason": reason}},
+    ]}]}]);
+    let server = serve(&script.to_string());
+    let url = server.url();
+    let shown = lines(on_terminal(40, &format!("$0 connect --no-reconnect {url} </dev/null")));
+    for row in &shown {
+        assert!(row.chars().count() < 40, "the terminal wraps {row:?} in {shown:#?}");
+    }
+    let closed = |row: &&String| row.contains("  closed  ");
+    assert_eq!(shown.iter().filter(closed).count(), 2, "{shown:#?}");
+    assert!(shown.iter().find(closed).is_some_and(|row| row.starts_with("… ")), "{shown:#?}");
+}
+
+#[test]
 fn the_demo_fits_a_narrow_terminal() {
     let terminal = on_terminal(40, "$0 demo");
     let shown = lines(terminal);

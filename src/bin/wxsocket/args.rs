@@ -229,6 +229,7 @@ pub(crate) struct DemoArgs {
 const SERVE_HELP: &str = "\
 Without faults it echoes, answers `ping` with `pong`, and takes the first sub-protocol offered.
 WHEN is a number (after so many messages on a connection) or a time such as 5s (after its open).
+Of --drop-after, --eof-after, --close-after and --silence-after only one is possible.
 The faults hit every connection, or the first N with --first N; later ones are served well.
 
 With --json every event is a line. What the reader of the output is too slow for is one line that
@@ -255,6 +256,7 @@ A script is a JSON array: the n-th connection plays the n-th entry, the last one
 #[group(skip)]
 #[command(group = ArgGroup::new("open").multiple(true))]
 #[command(group = ArgGroup::new("faults").multiple(true))]
+#[command(group = ArgGroup::new("ends"))]
 pub(crate) struct ServeArgs {
     /// Where to listen; port 0 picks a free one, 0.0.0.0 lets other machines in
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9000")]
@@ -262,7 +264,7 @@ pub(crate) struct ServeArgs {
 
     /// Play this script (JSON) instead of the faults below
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "faults", "first", "down_for",
+        "faults", "first", "down_for", "retry_after", "body", "close_code", "close_reason",
     ])]
     pub(crate) script: Option<PathBuf>,
 
@@ -278,15 +280,15 @@ pub(crate) struct ServeArgs {
     pub(crate) dial: DialFaults,
 
     /// Reset the connection (RST)
-    #[arg(long, value_name = "WHEN", value_parser = when, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
+    #[arg(long, value_name = "WHEN", value_parser = when, groups = ["open", "faults", "ends"], help_heading = "Faults of an open connection")]
     pub(crate) drop_after: Option<When>,
 
     /// End the stream without a close frame
-    #[arg(long, value_name = "WHEN", value_parser = when, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
+    #[arg(long, value_name = "WHEN", value_parser = when, groups = ["open", "faults", "ends"], help_heading = "Faults of an open connection")]
     pub(crate) eof_after: Option<When>,
 
     /// Close with --close-code and --close-reason
-    #[arg(long, value_name = "WHEN", value_parser = when, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
+    #[arg(long, value_name = "WHEN", value_parser = when, groups = ["open", "faults", "ends"], help_heading = "Faults of an open connection")]
     pub(crate) close_after: Option<When>,
 
     /// The code to close with; without it the close frame is empty
@@ -309,7 +311,7 @@ pub(crate) struct ServeArgs {
     pub(crate) close_reason: Option<String>,
 
     /// Become a black hole: TCP stays, nothing is read or said any more
-    #[arg(long, value_name = "WHEN", value_parser = when, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
+    #[arg(long, value_name = "WHEN", value_parser = when, groups = ["open", "faults", "ends"], help_heading = "Faults of an open connection")]
     pub(crate) silence_after: Option<When>,
 
     /// Go down, and listen again after --down-for
@@ -346,17 +348,19 @@ pub(crate) struct ServeArgs {
 pub(crate) struct DialFaults {
     /// Reset the connection as soon as it is accepted
     #[arg(long, help_heading = "Faults of a dial", group = "faults",
-        conflicts_with_all = ["hang", "status", "wrong_upgrade", "handshake_delay", "open"])]
+        conflicts_with_all = ["hang", "status", "wrong_upgrade", "handshake_delay", "retry_after", "body",
+            "open", "close_code", "close_reason", "down_for"])]
     pub(crate) refuse: bool,
 
     /// Accept the connection and say nothing
     #[arg(long, help_heading = "Faults of a dial", group = "faults",
-        conflicts_with_all = ["status", "wrong_upgrade", "handshake_delay", "open"])]
+        conflicts_with_all = ["status", "wrong_upgrade", "handshake_delay", "retry_after", "body",
+            "open", "close_code", "close_reason", "down_for"])]
     pub(crate) hang: bool,
 
     /// Answer the upgrade with this HTTP status
     #[arg(long, value_name = "CODE", help_heading = "Faults of a dial", group = "faults",
-        conflicts_with_all = ["wrong_upgrade", "open"],
+        conflicts_with_all = ["wrong_upgrade", "open", "close_code", "close_reason", "down_for"],
         value_parser = clap::value_parser!(u16).range(200..=599))]
     pub(crate) status: Option<u16>,
 
@@ -370,7 +374,8 @@ pub(crate) struct DialFaults {
 
     /// Answer 101 with the wrong Sec-WebSocket-Accept
     #[arg(long, help_heading = "Faults of a dial", group = "faults",
-        conflicts_with_all = ["handshake_delay", "open"])]
+        conflicts_with_all = ["handshake_delay", "retry_after", "body", "open", "close_code",
+            "close_reason", "down_for"])]
     pub(crate) wrong_upgrade: bool,
 
     /// Time between the request and the answer

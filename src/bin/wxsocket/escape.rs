@@ -1,5 +1,6 @@
 //! Text of the other side, fit for a terminal: a server must not move the cursor, rename the
-//! window, begin a line of its own or turn the direction of writing, and not fill the screen.
+//! window, begin a line of its own (not even where the terminal wraps a long one), turn the
+//! direction of writing or hide a part of it.
 
 /// The longest piece of such text in a line of the timeline, in characters.
 const MAX_SHOWN: usize = 200;
@@ -43,11 +44,46 @@ fn push(shown: &mut String, c: char) {
 }
 
 /// Whether a terminal does something with a character instead of showing it: controls, line and
-/// paragraph separators, and what the bidirectional algorithm obeys (Unicode Standard Annex 9, 2).
-fn is_acted_upon(c: char) -> bool {
+/// paragraph separators, what the bidirectional algorithm obeys (Unicode Standard Annex 9, 2), and
+/// what takes no room or looks like a space. The joiners U+200C and U+200D stay: scripts and emoji
+/// need them.
+pub(crate) fn is_acted_upon(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}' | '\u{200e}'
+            | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// What begins each further row of a long line; no line of our own begins so.
+const CONTINUED: &str = "… ";
+
+/// The fewest columns that a row is given.
+const MIN_ROW: usize = 10;
+
+/// How many columns a character takes at most. What is not ASCII may take two.
+pub(crate) fn width(c: char) -> usize {
+    if c.is_ascii() { 1 } else { 2 }
+}
+
+/// A text in rows that fit so many columns, the first of which has `used` columns already. The
+/// terminal never has to wrap it by itself, which it would do without a mark.
+pub(crate) fn rows(text: &str, used: usize, columns: Option<usize>) -> String {
+    let Some(columns) = columns else { return text.to_owned() };
+    // The last column stays free: some terminals wrap as soon as it is written.
+    let room = columns.saturating_sub(1).max(MIN_ROW);
+    let mut shown = String::with_capacity(text.len());
+    let mut at = used;
+    for c in text.chars() {
+        if at + width(c) > room {
+            shown.push('\n');
+            shown.push_str(CONTINUED);
+            at = CONTINUED.chars().map(width).sum();
+        }
+        shown.push(c);
+        at += width(c);
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -72,9 +108,32 @@ mod tests {
     }
 
     #[test]
+    fn what_takes_no_room_is_shown() {
+        for c in "\u{200b}\u{2060}\u{feff}\u{ad}\u{180e}\u{3164}\u{e0001}\u{e0041}".chars() {
+            let escaped = format!("a\\u{{{:x}}}b", u32::from(c));
+            assert_eq!(printable(&format!("a{c}b")), escaped);
+        }
+        assert_eq!(printable("👩\u{200d}🚀"), "👩\u{200d}🚀");
+    }
+
+    #[test]
+    fn every_row_after_the_first_is_marked() {
+        assert_eq!(rows("short", 2, Some(20)), "short");
+        assert_eq!(rows(&"x".repeat(50), 2, None), "x".repeat(50));
+        for columns in [1, 11, 20, 80] {
+            let text = rows(&"ab中".repeat(100), 23, Some(columns));
+            for row in text.lines().skip(1) {
+                assert!(row.starts_with("… "), "{row}");
+                let wide: usize = row.chars().map(width).sum();
+                assert!(wide < columns.max(11), "{columns}: {row}");
+            }
+            assert_eq!(text.replace("\n… ", ""), "ab中".repeat(100));
+        }
+    }
+
+    #[test]
     fn the_direction_of_writing_stays() {
-        for c in ['\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{200f}', '\u{61c}', '\u{2028}']
-        {
+        for c in "\u{202a}\u{202e}\u{2066}\u{2069}\u{200f}\u{61c}\u{2028}".chars() {
             let text = format!("a{c}b");
             let escaped = format!("a\\u{{{:x}}}b", u32::from(c));
             assert_eq!(printable(&text), escaped);

@@ -1,6 +1,7 @@
 //! Events as lines of JSON. The order of the keys is the order of the fields; it is part of the
 //! interface, and new keys come last.
 
+use super::escape::is_acted_upon;
 use serde::{Serialize, Serializer};
 use wxsocket::{
     CloseEvent, ErrorEvent, Header, Message, MessageEvent, OpenEvent, SendOutcome, SocketEvent,
@@ -189,7 +190,25 @@ impl From<SocketProfile> for Profile {
 /// One line of JSON, without its end.
 pub(crate) fn to_line(value: &impl Serialize) -> String {
     // These types have string keys and no serializer of their own that fails.
-    serde_json::to_string(value).unwrap_or_default()
+    without_controls(serde_json::to_string(value).unwrap_or_default())
+}
+
+/// The same JSON, with everything escaped that a terminal acts upon; it can only stand in strings.
+fn without_controls(line: String) -> String {
+    if !line.contains(is_acted_upon) {
+        return line;
+    }
+    let mut escaped = String::with_capacity(line.len() + 16);
+    for c in line.chars() {
+        if is_acted_upon(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 /// Bytes as hex digits.
@@ -202,6 +221,14 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_has_nothing_to_act_upon() {
+        let text = "\u{7f}\u{9b}2J\u{202e}\u{e0041}中\n";
+        let line = to_line(&text);
+        assert_eq!(line, r#""\u007f\u009b2J\u202e\udb40\udc41中\n""#);
+        assert_eq!(serde_json::from_str::<String>(&line).expect("JSON"), text);
+    }
 
     #[test]
     fn keys_stand_in_their_order() {

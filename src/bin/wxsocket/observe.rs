@@ -168,18 +168,20 @@ impl Observer {
     }
 
     fn look_at_accepted(&mut self, seen: &Snapshot, t_ms: u64) {
-        let first = seen.connections.first().map_or(seen.accepted + 1, |first| first.index);
-        let forgotten = first.saturating_sub(self.accepted + 1);
-        if forgotten > 0 {
-            self.accepted = first - 1;
-            self.facts.push(skipped_connections(t_ms, forgotten));
-        }
+        let mut forgotten = 0;
         while self.accepted < seen.accepted && self.facts.has_room() {
             self.accepted += 1;
             let connection = self.accepted;
+            let Some(seen) = seen.connection(connection) else {
+                forgotten += 1;
+                continue;
+            };
             self.live.insert(connection, Told::default());
-            let at = seen.connection(connection).map_or(t_ms, |seen| whole(seen.accepted_ms));
-            self.facts.push(Fact::Accepted { t_ms: at, connection });
+            let t_ms = whole(seen.accepted_ms);
+            self.facts.push(Fact::Accepted { t_ms, connection });
+        }
+        if forgotten > 0 {
+            self.facts.push(skipped_connections(t_ms, forgotten));
         }
     }
 

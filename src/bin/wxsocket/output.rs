@@ -1,11 +1,12 @@
 //! What `connect` prints: lines of JSON, or messages for a pipe and a timeline for people.
 
-use super::escape::{printable, visible};
+use super::escape::{printable, rows, visible};
 use super::options::without_secrets;
 use super::timeline::{Mark, Timeline};
 use super::{json, say};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
+use terminal_size::{Width, terminal_size_of};
 use wxsocket::{CloseEvent, Message, SendOutcome, SocketEvent, WxError};
 
 /// How often a countdown is rewritten.
@@ -76,9 +77,11 @@ impl Output {
         self.timeline.clear_live();
         match message {
             // What is text and what is bytes is told apart before it, where no server writes.
-            Message::Text { text } if self.terminal => print(&format!("< {}", printable(text))),
+            Message::Text { text } if self.terminal => {
+                print(&wrapped(&format!("< {}", printable(text))))
+            }
             Message::Binary { bytes } if self.terminal => {
-                print(&format!("<bin {}", json::hex(bytes)))
+                print(&wrapped(&format!("<bin {}", json::hex(bytes))))
             }
             Message::Text { text } => print(text),
             Message::Binary { bytes } => print(&json::hex(bytes)),
@@ -141,6 +144,12 @@ fn waiting(event: &CloseEvent) -> Option<Waiting> {
     let delay = Duration::from_millis(retry.delay_ms?.unsigned_abs());
     // A delay that reaches beyond the clock needs no countdown.
     Some(Waiting { due: Instant::now().checked_add(delay)?, attempt: retry.attempt })
+}
+
+/// A line in rows that fit the terminal behind standard output.
+fn wrapped(line: &str) -> String {
+    let size = terminal_size_of(io::stdout());
+    rows(line, 0, size.map(|(Width(columns), _)| columns.into()))
 }
 
 /// A whole line, flushed: whoever reads the pipe waits for it.

@@ -1,6 +1,7 @@
 //! `serve`: the scripted server on a port, for clients and phones that are to be tried.
 
 use super::args::{DialFaults, ServeArgs, When};
+use super::escape::printable;
 use super::observe::Observer;
 use super::{exit, interrupt, json, lost_output, say, usage_error};
 use serde::Serialize;
@@ -88,11 +89,17 @@ fn own_address() -> Option<IpAddr> {
 }
 
 fn script(args: &ServeArgs) -> Result<Script, String> {
+    if let (Some(status @ (204 | 205 | 304)), Some(_)) = (args.dial.status, &args.dial.body) {
+        return Err(format!("an answer with '--status {status}' has no '--body' (RFC 9110)"));
+    }
     if let Some(path) = &args.script {
         let shown = path.display();
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("--script: cannot read {shown}: {error}"))?;
-        return Script::parse(&text).map_err(|error| format!("--script: {shown}: {error}"));
+        return Script::parse(&text).map_err(|error| {
+            // It may quote the script, which may come from somebody else.
+            format!("--script: {shown}: {}", printable(&error.to_string()))
+        });
     }
     let faulty = connection(args);
     Ok(Script::new(match args.first {

@@ -1,7 +1,7 @@
 //! What happens, for people: one line each with the time since the start, in colour where there
 //! is a terminal, and below them one line that lives (a countdown).
 
-use super::escape::{quoted, visible};
+use super::escape::{quoted, rows, visible, width};
 use super::units::readable;
 use clap::builder::styling::{AnsiColor, Style};
 use std::io::{self, IsTerminal, Write};
@@ -65,6 +65,8 @@ pub(crate) struct Timeline {
     start: Instant,
     out: Box<dyn Write>,
     columns: Columns,
+    /// How many columns a line has; none: no terminal, or its width is not known.
+    width: Columns,
     /// How many columns the living line takes on the screen; 0: it is not there.
     living: usize,
     /// A column of its own after the time; empty: there is none.
@@ -75,17 +77,17 @@ pub(crate) struct Timeline {
 
 impl Timeline {
     pub(crate) fn on_stdout(start: Instant) -> Self {
-        let columns = live_columns(&io::stdout(), || terminal_size_of(io::stdout()));
-        Self::new(start, columns, Box::new(anstream::stdout()))
+        let columns = || live_columns(&io::stdout(), || terminal_size_of(io::stdout()));
+        Self::new(start, columns(), columns(), Box::new(anstream::stdout()))
     }
 
     pub(crate) fn on_stderr(start: Instant) -> Self {
-        let columns = live_columns(&io::stderr(), || terminal_size_of(io::stderr()));
-        Self::new(start, columns, Box::new(anstream::stderr()))
+        let columns = || live_columns(&io::stderr(), || terminal_size_of(io::stderr()));
+        Self::new(start, columns(), columns(), Box::new(anstream::stderr()))
     }
 
-    fn new(start: Instant, columns: Columns, out: Box<dyn Write>) -> Self {
-        Self { start, out, columns, living: 0, state: "", broken: None }
+    fn new(start: Instant, columns: Columns, width: Columns, out: Box<dyn Write>) -> Self {
+        Self { start, out, columns, width, living: 0, state: "", broken: None }
     }
 
     /// Without a living line from here on.
@@ -113,6 +115,7 @@ impl Timeline {
         let clear = self.take_live();
         let (word, style) = (mark.word(), mark.style());
         let before = self.before();
+        let text = rows(text, before.chars().count() + word.len().max(10) + 2, (self.width)());
         self.write(&format!("{clear}{before}{style}{word:<10}{style:#}  {text}\n"));
     }
 
@@ -218,6 +221,7 @@ impl Timeline {
     }
 }
 
+/// The width of a terminal.
 fn live_columns(
     stream: &impl IsTerminal,
     size: impl Fn() -> Option<(Width, Height)> + 'static,
@@ -230,13 +234,11 @@ fn is_terminal(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// As much of a text as there is room for. What is not ASCII counts as two columns, the widest
-/// that there is.
+/// As much of a text as there is room for.
 fn cut(text: &str, left: &mut usize) -> String {
     let fits = |c: &char| {
-        let width = if c.is_ascii() { 1 } else { 2 };
-        let fits = width <= *left;
-        *left = if fits { *left - width } else { 0 };
+        let fits = width(*c) <= *left;
+        *left = if fits { *left - width(*c) } else { 0 };
         fits
     };
     text.chars().take_while(fits).collect()
@@ -271,8 +273,8 @@ mod tests {
 
     fn timeline(columns: Option<usize>) -> (Timeline, Screen) {
         let screen = Screen::default();
-        let columns: Columns = Box::new(move || columns);
-        (Timeline::new(Instant::now(), columns, Box::new(screen.clone())), screen)
+        let columns = || -> Columns { Box::new(move || columns) };
+        (Timeline::new(Instant::now(), columns(), columns(), Box::new(screen.clone())), screen)
     }
 
     #[test]
