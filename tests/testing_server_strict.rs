@@ -227,6 +227,12 @@ fn a_script_that_cannot_be_played_is_refused_where_it_says_so() {
         rule("\"open\"", &format!("{{\"close\": {{\"code\": 4000, \"reason\": \"{reason}\"}}}}"))
     };
     let cases = [
+        ("[{},\n []]".to_owned(), "expected an object"),
+        ("[{},\n [\"hang\", false]]".to_owned(), "expected an object"),
+        ("{\"connections\": [\n [\"hang\"]]}".to_owned(), "expected an object"),
+        ("[{},\n{\"rules\": [[\"open\", \"drop\"]]}]".to_owned(), "expected an object"),
+        (rule("\"open\"", "{\"close\": [1000, \"x\"]}"), "expected an object"),
+        (rule("\"open\"", "{\"fragment\": [\"x\", null, 2]}"), "expected an object"),
         (rule("{\"messages\": 0}", "\"drop\""), "`messages` counts from 1"),
         (rule("{\"heartbeats\": 0}", "\"drop\""), "`heartbeats` counts from 1"),
         (status(0), "`status` must be from 100 to 999, and not 101"),

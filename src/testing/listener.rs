@@ -15,7 +15,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{Command, Peer, serve};
+use super::connection::serve;
+use super::peer::{Command, Peer};
 use super::server::Shared;
 
 /// A thousand clients that reconnect at the same moment must all get into the queue.

@@ -38,18 +38,21 @@ mod frame;
 mod handshake;
 mod listener;
 mod outbuf;
+mod peer;
 mod player;
 mod record;
 pub mod scenario;
 mod script;
 mod script_serde;
+mod seen;
 mod server;
 
 pub use crate::driver::device_sleep;
 pub use crate::net::set_resolver;
-pub use record::{SeenConnection, SeenEnd, SeenFrame, SeenFrameKind, Snapshot};
+pub use record::Snapshot;
 pub use script::{
     Action, ConnectionScript, Handshake, Payload, ProtocolAnswer, Rule, Script, ScriptError,
     StatusAnswer, Trigger, Upgrade,
 };
+pub use seen::{SeenConnection, SeenEnd, SeenFrame, SeenFrameKind};
 pub use server::ScriptedServer;

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 use super::frame::{self, MAX_FRAME, close_code, opcode};
 use super::outbuf::OutBuf;
-use super::record::{Batch, SeenEnd, SeenFrame, SeenFrameKind};
+use super::record::Batch;
 use super::script::{Action, ConnectionScript, Payload, Trigger};
+use super::seen::{SeenEnd, SeenFrame, SeenFrameKind};
 
 /// A flood is topped up to this much unsent data, which keeps the socket busy.
 const FLOOD_AHEAD: usize = 256 * 1024;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::script_serde::{CloseFields, FragmentFields, hex, limits, one_or_many};
+use super::script_serde::{CloseFields, FragmentFields, hex, limits, objects, one_or_many};
 
 /// What the server does, connection by connection.
 ///
@@ -52,6 +52,7 @@ pub struct ConnectionScript {
     /// Holds back everything said after the handshake for this long (default: 0).
     pub delay_ms: u64,
     /// What else happens, and when (default: nothing).
+    #[serde(deserialize_with = "objects")]
     pub rules: Vec<Rule>,
 }
 

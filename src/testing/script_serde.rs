@@ -4,6 +4,7 @@
 //! was expected nor where.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -29,7 +30,7 @@ impl<'de> Visitor<'de> for ScriptVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Script, A::Error> {
-        let connections = Vec::<ConnectionScript>::deserialize(SeqAccessDeserializer::new(seq))?;
+        let connections = objects(SeqAccessDeserializer::new(seq))?;
         Ok(Script { connections })
     }
 
@@ -37,11 +38,43 @@ impl<'de> Visitor<'de> for ScriptVisitor {
         #[derive(serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Fields {
+            #[serde(deserialize_with = "objects")]
             connections: Vec<ConnectionScript>,
         }
         let Fields { connections } = Fields::deserialize(MapAccessDeserializer::new(map))?;
         Ok(Script { connections })
     }
+}
+
+/// Reads an object, and not what derived code reads as well: an array of its values.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
+/// Reads an array of objects.
+pub(super) fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let all = Vec::<Object<T>>::deserialize(deserializer)?;
+    Ok(all.into_iter().map(|Object(one)| one).collect())
 }
 
 impl<'de> Deserialize<'de> for Handshake {
@@ -227,7 +260,7 @@ impl FragmentFields {
     pub(super) fn read<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<(Payload, u32), D::Error> {
-        let fields = FragmentFields::deserialize(deserializer)?;
+        let Object(fields) = Object::<FragmentFields>::deserialize(deserializer)?;
         let payload = match (fields.text, fields.hex) {
             (Some(text), None) => Payload::Text(text),
             (None, Some(bytes)) => Payload::Binary(bytes),
@@ -267,7 +300,7 @@ impl CloseFields {
     pub(super) fn read<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<(Option<u16>, String), D::Error> {
-        let CloseFields { code, reason } = CloseFields::deserialize(deserializer)?;
+        let Object(CloseFields { code, reason }) = Object::deserialize(deserializer)?;
         if code.is_none() && !reason.is_empty() {
             return Err(de::Error::custom("`reason` needs a `code`"));
         }

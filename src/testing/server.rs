@@ -11,10 +11,11 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::Command;
 use super::listener::{BACKLOG, Control, Listener, bind};
-use super::record::{Record, SeenConnection, Snapshot};
+use super::peer::Command;
+use super::record::{Record, Snapshot};
 use super::script::{ConnectionScript, Script};
+use super::seen::SeenConnection;
 
 /// For the listener to do as it is told.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -120,3 +120,18 @@ fn output_that_cannot_be_written_is_5() {
         assert_eq!(ended.code, Some(1), "{arguments:?}: {ended:?}");
     }
 }
+
+#[test]
+fn a_line_that_an_interrupt_finds_unfinished_is_5() {
+    let server = serve("[]");
+    for (input, code) in [("whole\n", 0), ("whole\nhalf", 5)] {
+        let mut program = Program::connect(&server.url(), &[]);
+        program.skip_to("open");
+        program.write(input.as_bytes());
+        program.skip_to("message");
+        program.interrupt();
+        let ended = program.finish();
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        assert_eq!(ended.stderr.contains("within a line"), code == 5, "{ended:?}");
+    }
+}

@@ -69,9 +69,9 @@ Exit codes:
   4    the connection ended for good without us: a final close code or status, --no-reconnect;
        or the system does not give what the program needs (too many open files)
   5    after a close that we asked for, but a part of the input was not delivered (a line that is no
-       hex or no UTF-8, or too long; input that cannot be read; lines left in the queue), or perhaps
-       not delivered (lines were handed to a connection that was lost: it ended without a closing
-       handshake), or standard output cannot be written
+       hex or no UTF-8, too long, or without its end at Ctrl-C; input that cannot be read; lines
+       left in the queue), or perhaps not delivered (lines were handed to a connection that ended
+       without a closing handshake), or standard output cannot be written
   130  Ctrl-C twice
 
 Examples:

@@ -90,13 +90,15 @@ pub(crate) fn run(args: &ConnectArgs) -> u8 {
     output.start(&args.url, preset);
     let asked = Arc::new(AtomicBool::new(false));
     close_on_interrupt(&task, &asked);
-    let shares = read_lines(sender, args.binary_hex);
+    let unfinished = Arc::new(AtomicBool::new(false));
+    let shares = read_lines(sender, args.binary_hex, Arc::clone(&unfinished));
     let client = Client {
         task,
         output,
         asked,
         linger: Duration::from_millis(args.linger.unsigned_abs()).min(FOREVER),
         input: Input::Open,
+        unfinished,
         shares,
         lines: VecDeque::new(),
         until_open: false,
@@ -129,14 +131,18 @@ fn close(task: &SocketTask, asked: &AtomicBool) {
 
 /// Reads standard input, as long as there are shares. Those of a line are given back through the
 /// answer once it is dealt with.
-fn read_lines(sender: SyncSender<Wake>, binary_hex: bool) -> SyncSender<()> {
+fn read_lines(
+    sender: SyncSender<Wake>,
+    binary_hex: bool,
+    unfinished: Arc<AtomicBool>,
+) -> SyncSender<()> {
     let (free, wanted) = sync_channel(SHARES);
     for _ in 0..SHARES {
         // There is room for all of them.
         let _ = free.try_send(());
     }
     std::thread::spawn(move || {
-        lines::read(io::stdin().lock(), binary_hex, |line| {
+        lines::read(io::stdin().lock(), binary_hex, &unfinished, |line| {
             let taken = wanted.iter().take(shares(&line)).count();
             taken == shares(&line) && sender.send(Wake::Line(line)).is_ok()
         });
@@ -175,6 +181,8 @@ struct Client {
     asked: Arc<AtomicBool>,
     linger: Duration,
     input: Input,
+    /// The input has stopped within a line.
+    unfinished: Arc<AtomicBool>,
     /// Gives back the shares of lines that are dealt with.
     shares: SyncSender<()>,
     /// What was read and is not dealt with.
@@ -271,6 +279,12 @@ impl Client {
             self.incomplete = true;
             let lines = counted(unsent as u64);
             self.output.complain(&format!("{lines} read and not sent"));
+        }
+        if matches!(self.input, Input::Open | Input::Closing)
+            && self.unfinished.load(Ordering::SeqCst)
+        {
+            self.incomplete = true;
+            self.output.complain("the input stopped within a line, which was not sent");
         }
         if self.ledger.lost() > 0 {
             self.incomplete = true;

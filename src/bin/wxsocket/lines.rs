@@ -1,6 +1,7 @@
 //! Standard input, line by line, on a thread of its own: reading it cannot be interrupted.
 
 use std::io::{self, BufRead, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use wxsocket::Message;
 
 /// Longer than any message that the engine accepts (16 MiB), even in hex with spaces; a stream
@@ -17,16 +18,53 @@ pub(crate) enum Line {
     End,
 }
 
+/// Input that notes whether the last thing read from it is an unfinished line.
+struct Watched<'a, R> {
+    input: R,
+    unfinished: &'a AtomicBool,
+}
+
+impl<R: BufRead> Read for Watched<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buf)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl<R: BufRead> BufRead for Watched<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let filled = self.input.fill_buf()?;
+        if let Some(last) = filled.last() {
+            self.unfinished.store(*last != b'\n', Ordering::SeqCst);
+        }
+        Ok(filled)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.input.consume(count);
+    }
+}
+
 /// Hands over everything, `Line::End` last; stops when `take` answers false. One line is read
-/// ahead while `take` blocks.
-pub(crate) fn read(input: impl BufRead, binary_hex: bool, mut take: impl FnMut(Line) -> bool) {
-    let mut input = input;
+/// ahead while `take` blocks. `unfinished` tells whether the input has stopped within a line.
+pub(crate) fn read(
+    input: impl BufRead,
+    binary_hex: bool,
+    unfinished: &AtomicBool,
+    mut take: impl FnMut(Line) -> bool,
+) {
+    let mut input = Watched { input, unfinished };
     let mut number = 0_u64;
     loop {
         number += 1;
         let bad = |why: String| Line::Bad(format!("line {number}: {why}"));
         let line = match next(&mut input) {
-            Ok(None) => break,
+            Ok(None) => {
+                // The last line needs no end.
+                unfinished.store(false, Ordering::SeqCst);
+                break;
+            }
             Ok(Some(Ok(line))) => parse(line, binary_hex).map_or_else(bad, Line::Message),
             Ok(Some(Err(TooLong))) => bad(format!("longer than {} MiB, not sent", MAX_LINE >> 20)),
             Err(error) => {
@@ -90,7 +128,8 @@ mod tests {
     fn all(input: &[u8], binary_hex: bool) -> Vec<Result<Message, String>> {
         let mut lines = Vec::new();
         let mut ended = false;
-        read(input, binary_hex, |line| {
+        let unfinished = AtomicBool::new(false);
+        read(input, binary_hex, &unfinished, |line| {
             assert!(!ended);
             match line {
                 Line::Message(message) => lines.push(Ok(message)),
@@ -99,7 +138,7 @@ mod tests {
             }
             true
         });
-        assert!(ended);
+        assert!(ended && !unfinished.into_inner());
         lines
     }
 
