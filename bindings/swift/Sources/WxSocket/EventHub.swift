@@ -45,8 +45,6 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
     private struct Telling {
         let event: SocketEvent
         let audience: [Handler]
-        /// It has waited, and some of the audience may have gone.
-        var isOld = true
     }
 
     private let native: Native
@@ -65,6 +63,8 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
     private var steps: [Telling] = []
     /// The messages of the batch that the closures have not heard.
     private var run: PackedMessages?
+    /// What the closures are being told now.
+    private var telling: Telling?
     /// Somebody empties `steps` and `run`.
     private var isDraining = false
     /// How many are still busy with the batch: the call that brought it, the closures, and loops without room. Above
@@ -171,10 +171,10 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         let (handlersBefore, joiningBefore) = (handlers, joining)
         handlers[kind.rawValue].removeAll(where: isIt)
         joining.removeAll { if case .closure(let handler) = $0 { isIt(handler) } else { false } }
-        for telling in steps {
-            for handler in telling.audience where isIt(handler) { handler.isOff = true }
+        // It may be in the audience of an event that waits or is being told, even if it is in no list any more.
+        for handlers in [handlersBefore[kind.rawValue], telling?.audience ?? []] + steps.map(\.audience) {
+            for handler in handlers where isIt(handler) { handler.isOff = true }
         }
-        for handler in handlersBefore[kind.rawValue] where isIt(handler) { handler.isOff = true }
         lock.unlock()
         withExtendedLifetime((handlersBefore, joiningBefore)) {}
     }
@@ -201,7 +201,7 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
     private func drain() {
         while let telling = next() {
             for handler in telling.audience {
-                if telling.isOld, lock.withLock({ handler.isOff }) { continue }
+                if lock.withLock({ handler.isOff }) { continue }
                 do {
                     try handler.call(telling.event)
                 } catch {
@@ -215,16 +215,19 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
     /// What the closures are told next; nil: there is no more, and the draining is over.
     private func next() -> Telling? {
         lock.lock()
+        // Its closures may be let go of here, and that runs the app's code: outside the lock.
+        let before = telling
+        defer { withExtendedLifetime(before) {} }
+        telling = nil
         if !steps.isEmpty {
-            let step = steps.removeFirst()
-            lock.unlock()
-            return step
-        }
-        if let message = run?.next() {
+            telling = steps.removeFirst()
+        } else if let message = run?.next() {
             // Whoever came in the meantime hears it, and whoever went does not.
-            let audience = handlers[SocketEvent.Kind.message.rawValue]
+            telling = Telling(event: message, audience: handlers[SocketEvent.Kind.message.rawValue])
+        }
+        if let telling {
             lock.unlock()
-            return Telling(event: message, audience: audience, isOld: false)
+            return telling
         }
         run = nil
         isDraining = false
