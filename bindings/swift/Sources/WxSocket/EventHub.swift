@@ -14,6 +14,8 @@ internal import WxSocketBindings
 enum Bound {
     static let events = 256
     static let bytes = 1 << 20
+    /// How long closures keep the app's queue at a time: half of the 16 ms after which a screen wants its next picture.
+    static let nanoseconds: UInt64 = 8_000_000
 }
 
 /// What remains to be done when a lock is released; nil: nothing.
@@ -195,11 +197,21 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
     private func drainLater() {
         guard !isDraining, !steps.isEmpty || run != nil else { return }
         isDraining = true
-        (queue ?? late).async { self.drain() }
+        (queue ?? late).async { self.drainForAWhile() }
     }
 
-    private func drain() {
-        while let telling = next() {
+    /// On the app's queue, which others use too: what is left waits behind them.
+    private func drainForAWhile() {
+        let begin = DispatchTime.now().uptimeNanoseconds
+        let isOver = drain { DispatchTime.now().uptimeNanoseconds - begin < Bound.nanoseconds }
+        if !isOver { (queue ?? late).async { self.drainForAWhile() } }
+    }
+
+    /// False: there is no more time, and perhaps more to tell.
+    @discardableResult
+    private func drain(while hasTime: () -> Bool = { true }) -> Bool {
+        while hasTime() {
+            guard let telling = next() else { return true }
             for handler in telling.audience {
                 if lock.withLock({ handler.isOff }) { continue }
                 do {
@@ -210,6 +222,7 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
                 }
             }
         }
+        return false
     }
 
     /// What the closures are told next; nil: there is no more, and the draining is over.

@@ -138,7 +138,8 @@ public final class SocketTask: Sendable {
 
     // MARK: Closures
     //
-    // All are called serially, in order, on the `callbackQueue` of the options. What they throw is logged, with the error's
+    // All are called serially, in order, on the `callbackQueue` of the options, for about 8 ms at a time: then whoever
+    // else waits for that queue comes first. What they throw is logged, with the error's
     // text, and counted; nothing else happens.
     //
     // Until somebody listens, here or in a sequence, everything is kept, and the first to come hears all of it that it

@@ -245,6 +245,25 @@ import WxSocketTestingBindings
         #expect(elsewhere.all == [])
     }
 
+    @Test func closuresShareTheAppsQueueWithOthers() async throws {
+        let server = try ScriptedServer(
+            script: #"[{"rules": [{"on": {"text": "go"}, "do": {"flood": {"count": 400, "bytes": 20}}}]}]"#)
+        let queue = DispatchQueue(label: "app")
+        let task = try connectSocket(server.url()) { $0.callbackQueue = queue }
+        let (heard, waited) = (Log<Bool>(), Log<Int>())
+        task.onMessage { _ in
+            heard.add(true)
+            let before = heard.all.count
+            queue.async { waited.add(heard.all.count - before) }
+            usleep(3_000)
+        }
+        try await task.opened()
+        try task.send("go")
+        try await eventually { waited.all.count == 400 }
+        // Three of them take 8 ms.
+        #expect(waited.all.max()! < 10)
+    }
+
     /// However the last of those who are busy with a batch comes to its end, the next one follows, once.
     @Test(arguments: [false, true])
     func closuresAndLoopsOfEverySpeedHearTheSame(_ onQueue: Bool) async throws {
