@@ -61,6 +61,8 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
     private var joining: [Newcomer] = []
     /// The final close has come: nothing follows.
     private var hasEnded = false
+    /// It is on its way, and nothing is added to what comes before it.
+    private var isEnding = false
     /// What the closures are told before `run`, each to those who were there when it came.
     private var steps: [Telling] = []
     /// The messages of the batch that the closures have not heard.
@@ -265,6 +267,16 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         native.listen(messages: true)
     }
 
+    /// The task is over. What waits in Rust is all there is (at most 1,024 events), and the socket is gone: a loop that
+    /// nobody reads has no reason to keep the closures from the end.
+    func end() {
+        let loops = lock.withLock {
+            isEnding = true
+            return self.loops
+        }
+        for loop in loops { loop.makeRoom() }
+    }
+
     func detach(_ pipe: AnyObject) {
         lock.withLock {
             loops.removeAll { $0 === pipe }
@@ -303,6 +315,7 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
             native.listen(messages: handler.kind == .message)
             return nil
         case .loop(let loop):
+            if isEnding { loop.makeRoom() }
             let wake = loop.begin(with: present + (run.map { Array($0) } ?? []), ended: hasEnded)
             guard !hasEnded else { return wake }
             loops.append(loop)

@@ -8,6 +8,8 @@ protocol Outlet: AnyObject, Sendable {
     func begin(with events: [SocketEvent], ended: Bool) -> Wake?
     /// Takes a batch. False: there is no room for another one; `hub.done()` is called once there is.
     func offer(_ events: [SocketEvent], bytes: Int, from hub: EventHub) -> Bool
+    /// The task is over, and what is left is bounded: from now on there is room for all of it.
+    func makeRoom()
 }
 
 /// Who fills pipes, and forgets those that nobody empties any more.
@@ -38,6 +40,8 @@ final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
     private var isUnattended = false
     /// It waits for room here.
     private var stalled: EventHub?
+    /// No bound any more.
+    private var isWide = false
 
     init(newestOnly: Bool = false, _ select: @escaping @Sendable (SocketEvent) -> Element?) {
         self.newestOnly = newestOnly
@@ -65,6 +69,15 @@ final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
         wake?()
         if isForsaken { cancel() }
         return hasRoom
+    }
+
+    func makeRoom() {
+        let hub = lock.withLock {
+            isWide = true
+            defer { stalled = nil }
+            return stalled
+        }
+        hub?.done()
     }
 
     func push(_ element: Element, isLast: Bool) {
@@ -137,7 +150,7 @@ final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
     }
 
     /// With `lock` held.
-    private var isFull: Bool { buffer.count >= Bound.events || bytes >= Bound.bytes }
+    private var isFull: Bool { !isWide && (buffer.count >= Bound.events || bytes >= Bound.bytes) }
 
     /// With `lock` held: serves whoever waits, if there is something to say. That may run the app's code (an executor of
     /// its own), so it happens when the lock is released.

@@ -53,7 +53,8 @@ public struct SocketSequence<Element: Sendable>: AsyncSequence, Sendable {
 ///     for await event in events { … }
 ///
 /// It is for one task and for one loop, which may begin at any time; a second loop ends at once. Until it is read, it
-/// stalls its task as a slow loop does. Unlike other loops it does not keep the socket open.
+/// stalls its task as a slow loop does. Unlike other loops it does not keep the socket open. When ``connectSocket(_:_:)``
+/// throws, a loop that waits already ends, and it takes another one of these for the next attempt.
 public final class SocketEvents: AsyncSequence, @unchecked Sendable {
     public typealias Element = SocketEvent
     public typealias Failure = Never
@@ -67,7 +68,8 @@ public final class SocketEvents: AsyncSequence, @unchecked Sendable {
 
     public init() {}
 
-    deinit { if !hasLoop { pipe.cancel() } }
+    /// Nobody can come any more: to read, or to fill it.
+    deinit { if !hasLoop || !hasTask { pipe.cancel() } }
 
     public func makeAsyncIterator() -> SocketSequence<SocketEvent>.Iterator {
         let isFirst = lock.withLock {
@@ -86,9 +88,14 @@ public final class SocketEvents: AsyncSequence, @unchecked Sendable {
             defer { hasTask = true }
             return !hasTask
         }
-        guard isFirst else { throw .invalid("events", "belongs to another task") }
+        guard isFirst else { throw .invalid("events", "belongs to another task, or to one that could not be made") }
         do { return try make(pipe) } catch {
-            lock.withLock { hasTask = false }
+            // A loop would wait for ever. Without one, the next attempt may have it.
+            let isWaiting = lock.withLock {
+                hasTask = hasLoop
+                return hasLoop
+            }
+            if isWaiting { pipe.cancel() }
             throw error
         }
     }

@@ -33,8 +33,8 @@ public final class SocketTask: Sendable {
             try WxSocketBindings.connectSocket(options: options.lowered(url), beforeConnect: hook)
         }
         self.native = native
-        watch = Watch(SocketState(native.state()), hook: hook)
         hub = EventHub(native, queue: options.callbackQueue)
+        watch = Watch(SocketState(native.state()), hub, hook: hook)
         // First: whoever waits is to hear of everything, whatever becomes of the listeners.
         native.setWatcher(watcher: watch)
         native.setBatchListener(listener: hub)

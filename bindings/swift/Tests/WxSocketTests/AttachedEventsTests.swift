@@ -55,6 +55,59 @@ import WxSocketTestingBindings
         }
     }
 
+    /// It stalls the task for as long as that has a socket, and not after the end.
+    @Test(arguments: [false, true])
+    func aSequenceThatNobodyReadsKeepsNobodyFromTheEnd(_ isLoop: Bool) async throws {
+        let server = try ScriptedServer(script: #"[{"rules": [{"on": "open", "do": {"flood": {"count": 20000, "bytes": 20}}}]}]"#)
+        let events = SocketEvents()
+        let log = Log<String>()
+        weak var held: Log<Bool>?
+        var messages: SocketSequence<Message>.Iterator?
+        try await {
+            let captured = Log<Bool>()
+            held = captured
+            let task = try connectSocket(server.url()) {
+                $0.callbackQueue = nil
+                $0.closeTimeout = .milliseconds(100)
+                if !isLoop { $0.events = events }
+            }
+            if isLoop { messages = task.messages.makeAsyncIterator() }
+            task.onClose {
+                captured.add(true)
+                log.add(SocketEvent.close($0).line)
+            }
+            // Everybody's room is used up.
+            try await eventually { task.stats.messagesIn > 1_024 }
+            task.close()
+            try await task.closed()
+        }()
+        try await eventually { log.all == ["close 1 1000 final"] }
+        nonisolated(unsafe) let isGone = { held == nil }
+        try await eventually { isGone() }
+        // What was read from the socket is kept for a loop that comes late.
+        if isLoop {
+            var heard = 0
+            while await messages?.next() != nil { heard += 1 }
+            #expect(heard > 256)
+        } else {
+            var lines: [String] = []
+            for await event in events { lines.append(event.line) }
+            #expect(lines.count > 256 && lines.last == "close 1 1000 final")
+        }
+    }
+
+    @Test func aLoopThatNoTaskCanFillAnyMoreEnds() async throws {
+        let events = SocketEvents()
+        var first = events.makeAsyncIterator()
+        _ = thrown(WxError.self) { try connectSocket("http://localhost") { $0.events = events } }
+        #expect(await first.next() == nil)
+        let error = thrown(WxError.self) { try connectSocket("ws://localhost") { $0.events = events } }
+        #expect(error?.field == "events")
+        // Let go of without a task.
+        var alone = { SocketEvents().makeAsyncIterator() }()
+        #expect(await alone.next() == nil)
+    }
+
     @Test func aSequenceIsForOneTaskAndOneLoop() async throws {
         let server = try ScriptedServer(script: "")
         let events = SocketEvents()
