@@ -52,7 +52,8 @@ final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
 
     func begin(with events: [SocketEvent], ended isLast: Bool) -> Wake? {
         let elements = events.compactMap(select)
-        return lock.withLock { put(elements, bytes: 0, isLast: isLast) }
+        let bytes = events.reduce(0) { $0 + $1.size }
+        return lock.withLock { put(elements, bytes: bytes, isLast: isLast) }
     }
 
     func offer(_ events: [SocketEvent], bytes: Int, from hub: EventHub) -> Bool {

@@ -2,7 +2,7 @@
 
 import Foundation
 import Testing
-import WxSocket
+@testable import WxSocket
 import WxSocketTestingBindings
 
 @Suite(.timeLimit(.minutes(1))) struct AttachedEventsTests {
@@ -106,6 +106,28 @@ import WxSocketTestingBindings
         // Let go of without a task.
         var alone = { SocketEvents().makeAsyncIterator() }()
         #expect(await alone.next() == nil)
+    }
+
+    @Test func stepsCountAgainstTheBound() async throws {
+        let header = String(repeating: "x", count: 12_000)
+        let server = try ScriptedServer(script: #"[{"handshake": {"status": 503, "headers": [["X-A", "\#(header)"]]}}]"#)
+        let events = SocketEvents()
+        let task = try connectSocket(server.url()) {
+            $0.events = events
+            $0.reconnect.delay = .fixed(.zero)
+            $0.reconnect.maxAttempts = .unlimited
+        }
+        let text = String(repeating: "y", count: 1_000)
+        for _ in 0..<3 { try task.send(text) }
+        // No dial begins any more: everybody's room is used up.
+        try await eventually { task.state == .suspended }
+        // 1 MiB here, half of that in Rust, and what was under way.
+        #expect(task.stats.epoch * 12_000 < 2 << 20)
+        task.close()
+        var sizes: [SocketEvent.Kind: Int] = [:]
+        for await event in events { sizes[event.kind] = max(event.size, sizes[event.kind] ?? 0) }
+        #expect(sizes[.error]! > 12_000 && sizes[.error]! < 13_000)
+        #expect(sizes[.close]! >= 3_000)
     }
 
     @Test func aSequenceIsForOneTaskAndOneLoop() async throws {
