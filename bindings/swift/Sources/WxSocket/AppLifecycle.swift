@@ -116,7 +116,11 @@ private final class Followed {
     /// Hangs up those that would later, and returns when their close frames are on their way.
     func hangUp() {
         let leaving = self.leaving
-        for task in leaving { task.endBackgroundGrace() }
+        for task in leaving {
+            // One that was told to reconnect in the background counts as in the foreground since.
+            task.setForeground(false)
+            task.endBackgroundGrace()
+        }
         // The app may be suspended as soon as the caller returns.
         if !leaving.isEmpty { Thread.sleep(forTimeInterval: Self.parting) }
     }

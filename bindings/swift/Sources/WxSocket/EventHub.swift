@@ -14,6 +14,8 @@ internal import WxSocketBindings
 enum Bound {
     static let events = 256
     static let bytes = 1 << 20
+    /// How long closures keep the app's queue at a time: half of the 16 ms after which a screen wants its next picture.
+    static let nanoseconds: UInt64 = 8_000_000
 }
 
 /// What remains to be done when a lock is released; nil: nothing.
@@ -45,8 +47,6 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
     private struct Telling {
         let event: SocketEvent
         let audience: [Handler]
-        /// It has waited, and some of the audience may have gone.
-        var isOld = true
     }
 
     private let native: Native
@@ -61,10 +61,14 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
     private var joining: [Newcomer] = []
     /// The final close has come: nothing follows.
     private var hasEnded = false
+    /// It is on its way, and nothing is added to what comes before it.
+    private var isEnding = false
     /// What the closures are told before `run`, each to those who were there when it came.
     private var steps: [Telling] = []
     /// The messages of the batch that the closures have not heard.
     private var run: PackedMessages?
+    /// What the closures are being told now.
+    private var telling: Telling?
     /// Somebody empties `steps` and `run`.
     private var isDraining = false
     /// How many are still busy with the batch: the call that brought it, the closures, and loops without room. Above
@@ -171,10 +175,10 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         let (handlersBefore, joiningBefore) = (handlers, joining)
         handlers[kind.rawValue].removeAll(where: isIt)
         joining.removeAll { if case .closure(let handler) = $0 { isIt(handler) } else { false } }
-        for telling in steps {
-            for handler in telling.audience where isIt(handler) { handler.isOff = true }
+        // It may be in the audience of an event that waits or is being told, even if it is in no list any more.
+        for handlers in [handlersBefore[kind.rawValue], telling?.audience ?? []] + steps.map(\.audience) {
+            for handler in handlers where isIt(handler) { handler.isOff = true }
         }
-        for handler in handlersBefore[kind.rawValue] where isIt(handler) { handler.isOff = true }
         lock.unlock()
         withExtendedLifetime((handlersBefore, joiningBefore)) {}
     }
@@ -195,13 +199,23 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
     private func drainLater() {
         guard !isDraining, !steps.isEmpty || run != nil else { return }
         isDraining = true
-        (queue ?? late).async { self.drain() }
+        (queue ?? late).async { self.drainForAWhile() }
     }
 
-    private func drain() {
-        while let telling = next() {
+    /// On the app's queue, which others use too: what is left waits behind them.
+    private func drainForAWhile() {
+        let begin = DispatchTime.now().uptimeNanoseconds
+        let isOver = drain { DispatchTime.now().uptimeNanoseconds - begin < Bound.nanoseconds }
+        if !isOver { (queue ?? late).async { self.drainForAWhile() } }
+    }
+
+    /// False: there is no more time, and perhaps more to tell.
+    @discardableResult
+    private func drain(while hasTime: () -> Bool = { true }) -> Bool {
+        while hasTime() {
+            guard let telling = next() else { return true }
             for handler in telling.audience {
-                if telling.isOld, lock.withLock({ handler.isOff }) { continue }
+                if lock.withLock({ handler.isOff }) { continue }
                 do {
                     try handler.call(telling.event)
                 } catch {
@@ -210,21 +224,25 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
                 }
             }
         }
+        return false
     }
 
     /// What the closures are told next; nil: there is no more, and the draining is over.
     private func next() -> Telling? {
         lock.lock()
+        // Its closures may be let go of here, and that runs the app's code: outside the lock.
+        let before = telling
+        defer { withExtendedLifetime(before) {} }
+        telling = nil
         if !steps.isEmpty {
-            let step = steps.removeFirst()
-            lock.unlock()
-            return step
-        }
-        if let message = run?.next() {
+            telling = steps.removeFirst()
+        } else if let message = run?.next() {
             // Whoever came in the meantime hears it, and whoever went does not.
-            let audience = handlers[SocketEvent.Kind.message.rawValue]
+            telling = Telling(event: message, audience: handlers[SocketEvent.Kind.message.rawValue])
+        }
+        if let telling {
             lock.unlock()
-            return Telling(event: message, audience: audience, isOld: false)
+            return telling
         }
         run = nil
         isDraining = false
@@ -247,6 +265,16 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         pipe.settle(in: self)
         lock.withLock { loops.append(pipe) }
         native.listen(messages: true)
+    }
+
+    /// The task is over. What waits in Rust is all there is (at most 1,024 events), and the socket is gone: a loop that
+    /// nobody reads has no reason to keep the closures from the end.
+    func end() {
+        let loops = lock.withLock {
+            isEnding = true
+            return self.loops
+        }
+        for loop in loops { loop.makeRoom() }
     }
 
     func detach(_ pipe: AnyObject) {
@@ -287,6 +315,7 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
             native.listen(messages: handler.kind == .message)
             return nil
         case .loop(let loop):
+            if isEnding { loop.makeRoom() }
             let wake = loop.begin(with: present + (run.map { Array($0) } ?? []), ended: hasEnded)
             guard !hasEnded else { return wake }
             loops.append(loop)

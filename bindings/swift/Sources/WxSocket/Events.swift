@@ -64,10 +64,25 @@ public enum SocketEvent: Sendable, Equatable {
         }
     }
 
-    /// What counts against a bound.
-    var size: Int { if case .message(let event) = self { event.data.count } else { 0 } }
+    /// Bytes that count against a bound: what a server or the app may make large.
+    var size: Int {
+        switch self {
+        case .open(let event): event.header.size + event.unsent.size
+        case .message(let event): event.data.count
+        case .error(let event): event.httpHeader.size + event.httpBody.count
+        case .close(let event): event.reason.utf8.count + event.unsent.size
+        }
+    }
 
     var isFinal: Bool { if case .close(let event) = self { event.retry == nil } else { false } }
+}
+
+extension [Header] {
+    fileprivate var size: Int { reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count } }
+}
+
+extension [Message] {
+    fileprivate var size: Int { reduce(0) { $0 + $1.count } }
 }
 
 /// The connection is open; `send` works from here on.
@@ -245,8 +260,8 @@ public struct SocketStats: Sendable, Equatable {
     public let smoothedRTT: Duration?
     /// Closures that threw.
     public let listenerFailures: Int
-    /// Messages that were received and that nobody will hear: there was no room for them while the task was closing, or
-    /// nobody listened to messages.
+    /// Messages that were received and discarded before anyone was told: there was no room for them while the task was
+    /// closing, or nobody had ever listened to messages. What came after the last listener was taken off does not count.
     public let messagesDiscarded: Int
     /// What ended the last connection that failed.
     public let lastError: ErrorEvent?

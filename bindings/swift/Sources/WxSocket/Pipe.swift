@@ -8,6 +8,8 @@ protocol Outlet: AnyObject, Sendable {
     func begin(with events: [SocketEvent], ended: Bool) -> Wake?
     /// Takes a batch. False: there is no room for another one; `hub.done()` is called once there is.
     func offer(_ events: [SocketEvent], bytes: Int, from hub: EventHub) -> Bool
+    /// The task is over, and what is left is bounded: from now on there is room for all of it.
+    func makeRoom()
 }
 
 /// Who fills pipes, and forgets those that nobody empties any more.
@@ -16,6 +18,12 @@ protocol PipeHome: AnyObject, Sendable {
 }
 
 final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
+    /// One call of `take`. Guarded by the pipe's lock.
+    private final class Wait: @unchecked Sendable {
+        var continuation: UnsafeContinuation<[Element], Never>?
+        var isCancelled = false
+    }
+
     private let select: @Sendable (SocketEvent) -> Element?
     /// Keeps only the newest, and always has room.
     private let newestOnly: Bool
@@ -25,10 +33,15 @@ final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
     private weak var home: (any PipeHome)?
     private var buffer: [Element] = []
     private var bytes = 0
-    private var waiting: UnsafeContinuation<[Element], Never>?
+    /// Those who wait for something to come. Copies of one iterator may do so at once.
+    private var waiting: [Wait] = []
     private var ended = false
+    /// A wait was cancelled, and nobody has asked for anything since.
+    private var isUnattended = false
     /// It waits for room here.
     private var stalled: EventHub?
+    /// No bound any more.
+    private var isWide = false
 
     init(newestOnly: Bool = false, _ select: @escaping @Sendable (SocketEvent) -> Element?) {
         self.newestOnly = newestOnly
@@ -39,21 +52,33 @@ final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
 
     func begin(with events: [SocketEvent], ended isLast: Bool) -> Wake? {
         let elements = events.compactMap(select)
-        return lock.withLock { put(elements, bytes: 0, isLast: isLast) }
+        let bytes = events.reduce(0) { $0 + $1.size }
+        return lock.withLock { put(elements, bytes: bytes, isLast: isLast) }
     }
 
     func offer(_ events: [SocketEvent], bytes: Int, from hub: EventHub) -> Bool {
         let elements = events.compactMap(select)
         let isLast = events.last?.isFinal == true
-        let (wake, hasRoom) = lock.withLock {
-            let wake = put(elements, bytes: bytes, isLast: isLast)
+        let (wake, hasRoom, isForsaken) = lock.withLock {
+            let isForsaken = isUnattended && isFull && !elements.isEmpty
+            let wake = isForsaken ? nil : put(elements, bytes: bytes, isLast: isLast)
             // After the end nobody waits for room.
-            let hasRoom = ended || elements.isEmpty || buffer.count < Bound.events && self.bytes < Bound.bytes
+            let hasRoom = ended || isUnattended || elements.isEmpty || !isFull
             if !hasRoom { stalled = hub }
-            return (wake, hasRoom)
+            return (wake, hasRoom, isForsaken)
         }
         wake?()
+        if isForsaken { cancel() }
         return hasRoom
+    }
+
+    func makeRoom() {
+        let hub = lock.withLock {
+            isWide = true
+            defer { stalled = nil }
+            return stalled
+        }
+        hub?.done()
     }
 
     func push(_ element: Element, isLast: Bool) {
@@ -78,18 +103,42 @@ final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
         home?.detach(self)
     }
 
-    /// Everything there is, or what comes next; empty: that was all.
+    /// Everything there is, or what comes next; empty: that was all, or the caller's Swift task is cancelled.
     func take() async -> [Element] {
-        await withTaskCancellationHandler {
+        let wait = Wait()
+        return await withTaskCancellationHandler {
             await withUnsafeContinuation { continuation in
-                lock.withLock {
-                    waiting = continuation
+                lock.withLock { () -> Wake? in
+                    if wait.isCancelled { return { continuation.resume(returning: []) } }
+                    wait.continuation = continuation
+                    waiting.append(wait)
+                    isUnattended = false
                     return handOver()
                 }?()
             }
         } onCancel: {
-            cancel()
+            leave(wait)
         }
+    }
+
+    /// The loop's Swift task is cancelled. Its iterator may be asked again later, so what comes is kept for it; but
+    /// nobody waits until it has room.
+    func leave() { leave(nil) }
+
+    /// It is asked again after that.
+    func comeBack() { lock.withLock { isUnattended = false } }
+
+    private func leave(_ wait: Wait?) {
+        let (continuation, hub) = lock.withLock {
+            wait?.isCancelled = true
+            let isWaiting = waiting.contains { $0 === wait }
+            waiting.removeAll { $0 === wait }
+            isUnattended = waiting.isEmpty
+            defer { stalled = nil }
+            return (isWaiting ? wait?.continuation : nil, stalled)
+        }
+        continuation?.resume(returning: [])
+        hub?.done()
     }
 
     /// With `lock` held.
@@ -101,17 +150,28 @@ final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
         return handOver()
     }
 
+    /// With `lock` held.
+    private var isFull: Bool { !isWide && (buffer.count >= Bound.events || bytes >= Bound.bytes) }
+
     /// With `lock` held: serves whoever waits, if there is something to say. That may run the app's code (an executor of
     /// its own), so it happens when the lock is released.
     private func handOver() -> Wake? {
-        guard let loop = waiting, ended || !buffer.isEmpty else { return nil }
-        let (batch, hub) = (buffer, stalled)
-        waiting = nil
+        guard !waiting.isEmpty, ended || !buffer.isEmpty else { return nil }
+        // Each gets one, the last one gets the rest. At the end there may be nothing for some.
+        let served = ended ? waiting.count : min(waiting.count, buffer.count)
+        var (rest, shares) = (buffer[...], [(Wait, [Element])]())
+        for wait in waiting.prefix(served - 1) {
+            shares.append((wait, Array(rest.prefix(1))))
+            rest = rest.dropFirst()
+        }
+        shares.append((waiting[served - 1], Array(rest)))
+        let hub = stalled
+        waiting.removeFirst(served)
         buffer = []
         bytes = 0
         stalled = nil
-        return {
-            loop.resume(returning: batch)
+        return { [shares] in
+            for (wait, share) in shares { wait.continuation?.resume(returning: share) }
             hub?.done()
         }
     }

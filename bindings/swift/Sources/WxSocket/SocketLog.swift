@@ -7,7 +7,9 @@ public typealias LogLevel = WxSocketBindings.LogLevel
 /// The library's log. Its lines never hold a header, a query string or a payload; but when a closure throws, the line
 /// holds the text of that error, which is the app's own.
 public enum SocketLog {
-    /// Sends lines of `level` and worse to `write`, on a thread that is only for this; a later call replaces both.
+    /// Sends lines of `level` and worse to `write`; a later call replaces both. The engine's lines come on a thread that
+    /// is only for this. The line about a closure that threw comes on the thread or queue that called the closure. So
+    /// `write` may be called from two threads at once.
     ///
     /// False: the process has a Rust logger already, which gets the lines instead, and nothing has changed.
     @discardableResult

@@ -33,8 +33,8 @@ public final class SocketTask: Sendable {
             try WxSocketBindings.connectSocket(options: options.lowered(url), beforeConnect: hook)
         }
         self.native = native
-        watch = Watch(SocketState(native.state()), hook: hook)
         hub = EventHub(native, queue: options.callbackQueue)
+        watch = Watch(SocketState(native.state()), hub, hook: hook)
         // First: whoever waits is to hear of everything, whatever becomes of the listeners.
         native.setWatcher(watcher: watch)
         native.setBatchListener(listener: hub)
@@ -138,14 +138,17 @@ public final class SocketTask: Sendable {
 
     // MARK: Closures
     //
-    // All are called serially, in order, on the `callbackQueue` of the options. What they throw is logged, with the error's
+    // All are called serially, in order, on the `callbackQueue` of the options, for about 8 ms at a time: then whoever
+    // else waits for that queue comes first. What they throw is logged, with the error's
     // text, and counted; nothing else happens.
     //
     // Until somebody listens, here or in a sequence, everything is kept, and the first to come hears all of it that it
     // listens for. Whoever comes later hears how things are and never what was before: the open if it is open now, else
-    // the last error (if there was one) and the last close.
+    // the last error (if there was one) and the last close. "Now" is as of the events told so far: while a listener is
+    // slow, the connection may be gone already, and its close follows.
 
-    /// Calls `listener` at every open, and now if it is open now.
+    /// Calls `listener` at every open, and now if it is open as of the events told so far; if that connection is lost
+    /// already, its close follows.
     @discardableResult
     public func onOpen(_ listener: @escaping @Sendable (OpenEvent) throws -> Void) -> ListenerToken {
         hub.add(.open) { if case .open(let event) = $0 { try listener(event) } }
@@ -174,7 +177,8 @@ public final class SocketTask: Sendable {
         hub.add(.close) { if case .close(let event) = $0 { try listener(event) } }
     }
 
-    /// Takes a listener off; it hears nothing that is delivered from now on. A token of another kind changes nothing.
+    /// Takes a listener off: it is not called again, but for a call that is under way. A token of another kind changes
+    /// nothing.
     public func offOpen(_ token: ListenerToken) { hub.remove(token, .open) }
     public func offMessage(_ token: ListenerToken) { hub.remove(token, .message) }
     public func offError(_ token: ListenerToken) { hub.remove(token, .error) }
@@ -211,7 +215,7 @@ public final class SocketTask: Sendable {
     }
 
     /// The state, now and whenever it changes. A loop that is slow gets the newest, and stalls nothing; no closure, queue
-    /// or other loop that is busy holds it up.
+    /// or other loop that is busy holds it up, while fewer than 256 closures block at once in the process.
     public var states: SocketSequence<SocketState> {
         SocketSequence(task: self) { task in
             let pipe = Pipe<SocketState>(newestOnly: true) { _ in nil }
@@ -222,7 +226,8 @@ public final class SocketTask: Sendable {
 
     // MARK: Waiting
 
-    // No closure, queue or loop that is busy holds these up, so they may be awaited in a loop over the same task.
+    // No closure, queue or loop that is busy holds these up, so they may be awaited in a loop over the same task. That
+    // holds while fewer than 256 closures block at once in the process.
     // On the other hand closures and loops may hear of the same open or close a moment later.
 
     /// Waits until it is open. Throws the ``ErrorEvent`` or ``CloseEvent`` that ended the task before that, and

@@ -24,6 +24,7 @@ final class Watch: SocketWatcher, PipeHome, @unchecked Sendable {
 
     /// Rust's, for as long as it may ask: it may own the task.
     private weak var hook: Hook?
+    private weak var hub: EventHub?
 
     private let lock = NSLock()
     // Guarded by `lock`.
@@ -31,8 +32,9 @@ final class Watch: SocketWatcher, PipeHome, @unchecked Sendable {
     private var waits: [Pipe<News>] = []
     private var states: [Pipe<SocketState>] = []
 
-    init(_ state: SocketState, hook: Hook?) {
+    init(_ state: SocketState, _ hub: EventHub, hook: Hook?) {
         news = News(state: state)
+        self.hub = hub
         self.hook = hook
     }
 
@@ -47,6 +49,7 @@ final class Watch: SocketWatcher, PipeHome, @unchecked Sendable {
             defer { if news.end != nil { (self.waits, self.states) = ([], []) } }
             return (self.waits, isElsewhere || news.end != nil ? self.states : [])
         }
+        if news.end != nil { hub?.end() }
         for pipe in waits { pipe.push(news, isLast: news.end != nil) }
         for pipe in states { pipe.push(news.state, isLast: news.end != nil) }
     }

@@ -64,6 +64,23 @@ import WxSocketTestingBindings
         withExtendedLifetime(lifecycle) {}
     }
 
+    @Test func aTaskThatReconnectsInTheBackgroundHangsUpWhenTheTimeIsOver() async throws {
+        let server = try ScriptedServer(script: "")
+        let task = try await open(server, .interrupt(after: .milliseconds(1)))
+        let other = try await open(server, Self.never)
+        // The other one needs the time.
+        let lifecycle = AppLifecycle(task, other)
+        system.leave()
+        try await eventually { task.state == .suspended }
+        task.reconnectNow()
+        #expect(try await task.opened().epoch == 2)
+        system.expire()
+        #expect(task.state == .suspended && other.state == .suspended && isSettled())
+        system.comeBack()
+        #expect(try await task.opened().epoch == 3)
+        withExtendedLifetime(lifecycle) {}
+    }
+
     @Test func aDialIsGivenUpBeforeTheAppIsSuspended() async throws {
         let server = try ScriptedServer(script: #"[{"handshake": "hang"}, {}]"#)
         let task = try connectSocket(server.url()) { $0.background = Self.never }

@@ -54,6 +54,39 @@ import WxSocketTestingBindings
         withExtendedLifetime(monitor) {}
     }
 
+    @Test func pathsThatGoOnToChangeAreToldInTheEnd() async throws {
+        let server = try ScriptedServer(script: "")
+        let task = try connectSocket(server.url()) { $0.heartbeat.interval = .seconds(1_000) }
+        try await task.opened()
+        let (monitor, path) = try watch(task, settle: .milliseconds(400))
+        path.tell(wifi)
+        // Each change comes long before the one before has settled.
+        var changes = 0
+        while server.connections()[0].heartbeats == 0, changes < 400 {
+            changes += 1
+            path.tell(NWPath(.satisfied, "cellular \(changes)"))
+            await path.rest(0.02)
+        }
+        #expect(server.connections()[0].heartbeats >= 1)
+        withExtendedLifetime(monitor) {}
+    }
+
+    @Test func aMonitorThatFollowsAnotherOneEndsWhatThatOneTold() async throws {
+        let server = try ScriptedServer(script: #"[{"handshake": "hang"}, {}]"#)
+        let task = try hanging(server)
+        #expect(await server.saw(connections: 1))
+        do {
+            let (monitor, path) = try watch(task)
+            path.tell(nothing)
+            try await eventually { task.state == .suspended }
+            withExtendedLifetime(monitor) {}
+        }
+        let (monitor, path) = try watch(task)
+        path.tell(wifi)
+        #expect(try await task.opened().epoch == 2)
+        withExtendedLifetime(monitor) {}
+    }
+
     @Test func anotherNetworkAsksAnOpenConnectionForASignOfLife() async throws {
         let server = try ScriptedServer(script: "")
         let task = try connectSocket(server.url()) { $0.heartbeat.interval = .seconds(1_000) }

@@ -108,6 +108,42 @@ import WxSocketTestingBindings
         #expect(log.all.filter { $0 != "open" } == ["off 1", "on 1", "on 2"])
     }
 
+    /// Each event is on its way to both already when the first one takes the second one off.
+    @Test(arguments: [false, true])
+    func whoIsTakenOffByTheListenerBeforeItHearsNothingOfThatEvent(_ onQueue: Bool) async throws {
+        let server = try ScriptedServer(
+            script: #"[{"rules": [{"on": {"text": "go"}, "do": [{"send": "hi"}, "drop"]}]}, {}]"#)
+        for final in [false, true] {
+            let task = try connectSocket(server.url()) {
+                $0.callbackQueue = onQueue ? DispatchQueue(label: "app") : nil
+                $0.reconnect.delay = .fixed(.milliseconds(1))
+            }
+            let log = Log<String>()
+            let messageToken = Log<ListenerToken>()
+            let errorToken = Log<ListenerToken>()
+            let closeToken = Log<ListenerToken>()
+            let isTime = { @Sendable (event: CloseEvent) in (event.retry == nil) == final }
+            task.onMessage { [weak task] _ in task?.offMessage(messageToken.all[0]) }
+            task.onError { [weak task] _ in task?.offError(errorToken.all[0]) }
+            task.onClose { [weak task] in if isTime($0) { task?.offClose(closeToken.all[0]) } }
+            messageToken.add(task.onMessage { _ in log.add("message") })
+            errorToken.add(task.onError { _ in log.add("error") })
+            closeToken.add(task.onClose { if isTime($0) { log.add("close") } })
+            try await task.opened()
+            if !final {
+                try task.send("go")
+                try await eventually { task.stats.opens == 2 }
+            }
+            task.close()
+            try await task.closed()
+            // Called after those.
+            let end = Log<Bool>()
+            task.onClose { if $0.retry == nil { end.add(true) } }
+            try await eventually { end.all.count == 1 }
+            #expect(log.all == [])
+        }
+    }
+
     @Test(arguments: [false, true])
     func aTokenOfAnotherKindTakesNothingOff(_ ownKind: Bool) async throws {
         let server = try ScriptedServer(script: #"[{"rules": [{"on": {"text": "go"}, "do": [{"send": "hi"}, "drop"]}]}]"#)
@@ -207,6 +243,25 @@ import WxSocketTestingBindings
         try await eventually { log.all.count == 3_001 }
         #expect(log.all == sent + ["close"])
         #expect(elsewhere.all == [])
+    }
+
+    @Test func closuresShareTheAppsQueueWithOthers() async throws {
+        let server = try ScriptedServer(
+            script: #"[{"rules": [{"on": {"text": "go"}, "do": {"flood": {"count": 400, "bytes": 20}}}]}]"#)
+        let queue = DispatchQueue(label: "app")
+        let task = try connectSocket(server.url()) { $0.callbackQueue = queue }
+        let (heard, waited) = (Log<Bool>(), Log<Int>())
+        task.onMessage { _ in
+            heard.add(true)
+            let before = heard.all.count
+            queue.async { waited.add(heard.all.count - before) }
+            usleep(3_000)
+        }
+        try await task.opened()
+        try task.send("go")
+        try await eventually { waited.all.count == 400 }
+        // Three of them take 8 ms.
+        #expect(waited.all.max()! < 10)
     }
 
     /// However the last of those who are busy with a batch comes to its end, the next one follows, once.

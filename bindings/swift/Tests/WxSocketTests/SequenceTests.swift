@@ -138,6 +138,84 @@ import WxSocketTestingBindings
         await #expect(throws: CancellationError.self) { try await cancelled.value }
     }
 
+    /// As a timeout around `next()` does it.
+    @Test func anIteratorOutlivesANextThatIsCancelled() async throws {
+        let server = try ScriptedServer(script: #"[{"rules": [{"on": {"text": "go"}, "do": {"flood": {"count": 100, "bytes": 3}}}]}]"#)
+        let task = try connectSocket(server.url())
+        let messages = Unchecked(value: task.messages.makeAsyncIterator())
+        try await task.opened()
+        // Cancelled before it waits, or while it does.
+        for pause in [0, 20] {
+            let next = Task {
+                var messages = messages.value
+                return await messages.next()
+            }
+            try await Task.sleep(for: .milliseconds(pause))
+            next.cancel()
+            #expect(await next.value == nil)
+        }
+        try task.send("go")
+        var (kept, heard) = (messages.value, 0)
+        while heard < 100, await kept.next() != nil { heard += 1 }
+        #expect(heard == 100)
+        task.close()
+        #expect(await kept.next() == nil)
+    }
+
+    @Test func aLoopThatIsCancelledStallsNobody() async throws {
+        let server = try ScriptedServer(
+            script: #"[{"rules": [{"on": {"text": "go"}, "do": {"flood": {"count": 20000, "bytes": 20}}}]}]"#)
+        let task = try connectSocket(server.url()) { $0.callbackQueue = nil }
+        let heard = Log<Bool>()
+        task.onMessage { _ in heard.add(true) }
+        try await task.opened()
+        let ready = Unchecked(value: task.messages.makeAsyncIterator())
+        let inLoop = Log<Bool>()
+        let loop = Task {
+            var messages = ready.value
+            while await messages.next() != nil {
+                inLoop.add(true)
+                try? await Task.sleep(for: .seconds(1_000))
+            }
+        }
+        try task.send("go")
+        try await eventually { inLoop.all.count == 1 }
+        loop.cancel()
+        await loop.value
+        // A copy of its iterator is still there.
+        try await eventually { heard.all.count == 20_000 }
+        // Nobody has asked it for more than it may keep.
+        var kept = ready.value
+        while await kept.next() != nil {}
+        #expect(task.readyState == .open)
+    }
+
+    @Test(arguments: [false, true])
+    func copiesOfAnIteratorMayWaitAtOnce(_ isEnd: Bool) async throws {
+        let server = try ScriptedServer(script: "")
+        let task = try connectSocket(server.url())
+        let messages = Unchecked(value: task.messages.makeAsyncIterator())
+        let answered = Log<Bool>()
+        let waits = (0..<3).map { _ in
+            Task {
+                var messages = messages.value
+                answered.add(await messages.next() != nil)
+            }
+        }
+        try await task.opened()
+        if isEnd {
+            task.close()
+        } else {
+            // One message after the other: a copy keeps what comes together.
+            for count in 1...3 {
+                try task.send("\(count)")
+                try await eventually { answered.all.count >= count }
+            }
+        }
+        for wait in waits { await wait.value }
+        #expect(answered.all == Array(repeating: !isEnd, count: 3))
+    }
+
     @Test func aLoopKeepsItsSocketAndEndsWithIt() async throws {
         let server = try ScriptedServer(script: #"[{"rules": [{"on": {"messages": 2}, "do": {"close": {}}}]}]"#)
         func messages() throws -> SocketSequence<Message> {

@@ -35,6 +35,9 @@ final class Log<Element: Sendable>: @unchecked Sendable {
     var all: [Element] { lock.withLock { list } }
 }
 
+/// For what the compiler cannot know to be safe.
+struct Unchecked<Value>: @unchecked Sendable { let value: Value }
+
 extension SocketEvent {
     /// One line, with everything that a rule is about.
     var line: String {
