@@ -315,7 +315,7 @@ def drop(stage):
     client.expect("error", epoch=1, err_code=CONNECTION_LOST, http_status=None)
     client.expect("close", epoch=1, code=1006, reason="", was_clean=False)
     stage.recovers(client, epoch=2)
-    stage.finish(client)
+    stage.finish(client, code=5)
 
 
 @case("kill -9 and restart of the server")
@@ -339,7 +339,7 @@ def restart(stage):
     client.expect("message", epoch=event["epoch"], data="in between")
     client.send("after")
     client.expect("message", epoch=event["epoch"], data="after")
-    stage.finish(client)
+    stage.finish(client, code=5)
     stage.saw("close", code=1000, messages=2)
 
 
@@ -377,7 +377,8 @@ def unavailable(stage):
     header = {name.lower(): value for name, value in event["http_headers"]}
     check(header.get("retry-after") == "1", f"no Retry-After in {event}")
     closed = client.expect("close", epoch=1, code=1006, was_clean=False)
-    check(closed["retry"]["delay_ms"] == 1000, f"the delay in {closed}")
+    # What the server asks for, and at most 5 s of chance on top.
+    check(1000 <= closed["retry"]["delay_ms"] <= 6000, f"the delay in {closed}")
     opened = client.expect("open", epoch=2, attempt=1)
     # Lines bear the time when they were written; on a busy machine that of the close is late.
     waited = opened["t_ms"] - closed["t_ms"]

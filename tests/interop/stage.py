@@ -69,11 +69,12 @@ class Stage:
     def saw(self, name, path="/", **want):
         return self.server.saw(name, url=self.path(path), **want)
 
-    def finish(self, client):
-        """The end of the input is the end of the client, and it is a clean one."""
+    def finish(self, client, code=0):
+        """The end of the input is the end of the client, and it is a clean one. Code 5: lines
+        were sent on a connection that was lost."""
         client.end_input()
         client.expect("close", code=1000, reason="", was_clean=True, retry=None)
-        client.exits(0)
+        client.exits(code)
 
     def recovers(self, client, epoch):
         """The next connection opens, and works."""

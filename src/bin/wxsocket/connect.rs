@@ -290,7 +290,7 @@ impl Client {
             self.incomplete = true;
             let lines = counted(self.ledger.lost());
             self.output.complain(&format!(
-                "{lines} handed to a connection that was lost; whether they arrived is not known"
+                "{lines} handed to a connection that was lost; whether all of it arrived is not known"
             ));
         }
         // A close that we asked for ends with our code and our reason, in which it differs from
