@@ -215,7 +215,7 @@ public final class SocketTask: Sendable {
     }
 
     /// The state, now and whenever it changes. A loop that is slow gets the newest, and stalls nothing; no closure, queue
-    /// or other loop that is busy holds it up, while fewer than 256 closures block at once in the process.
+    /// or other loop that is busy holds it up.
     public var states: SocketSequence<SocketState> {
         SocketSequence(task: self) { task in
             let pipe = Pipe<SocketState>(newestOnly: true) { _ in nil }
@@ -226,8 +226,7 @@ public final class SocketTask: Sendable {
 
     // MARK: Waiting
 
-    // No closure, queue or loop that is busy holds these up, so they may be awaited in a loop over the same task. That
-    // holds while fewer than 256 closures block at once in the process.
+    // No closure, queue or loop that is busy holds these up, so they may be awaited in a loop over the same task.
     // On the other hand closures and loops may hear of the same open or close a moment later.
 
     /// Waits until it is open. Throws the ``ErrorEvent`` or ``CloseEvent`` that ended the task before that, and
