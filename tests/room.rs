@@ -133,30 +133,3 @@ fn connections_that_the_server_keeps_do_not_pile_up() {
     assert!(open <= 16, "{open} connections are open at once");
     task.close(1000, String::new()).unwrap();
 }
-
-/// Each change of the network interrupts a dial or begins one, but not when nobody has heard of
-/// the ones before.
-#[test]
-fn changes_of_the_network_that_nobody_hears_of_do_not_pile_up() {
-    let server = serve(r#"[{"handshake": "hang"}]"#);
-    let mut options = patient(server.url());
-    options.timeout_ms = Some(NEVER_MS);
-    let task = connect_socket(options, None, None).unwrap();
-    let flip = |times: usize| {
-        for _ in 0..times {
-            task.set_network(false);
-            task.set_network(true);
-        }
-    };
-    eventually("it dials no more", || {
-        flip(100);
-        task.state() == SocketState::Suspended
-    });
-    let epoch = task.stats().epoch;
-    flip(10_000);
-    task.reconnect_now();
-    assert_eq!((task.state(), task.stats().epoch), (SocketState::Suspended, epoch));
-    task.close(1000, String::new()).unwrap();
-    let told = (&*task.events()).count();
-    assert!(told < 1_000, "{told} events wait in memory");
-}
