@@ -59,14 +59,14 @@ internal inline fun <T> patiently(attempt: () -> T): T {
  * | callback interface, thread initializer set | 34 | 145 | the engine's, attached |
  */
 internal object Turns {
-    /** These wait for ever; with one they would be made and ended all the time. */
+    /** So many wait for ever; with one, threads would be made and ended all the time. */
     private const val KEPT = 2
 
     /** With this many listeners blocked at once, the next task waits after all. */
     private const val MOST = 256
 
-    /** How long a thread beyond [KEPT] waits for work. */
-    private const val SPARE_MS = 5_000L
+    /** How long a thread waits for work while [KEPT] others wait, too. */
+    @Volatile internal var spareMs = 5_000L
     private const val BATCH = 256
 
     private val deliveries = ConcurrentHashMap<Long, Delivery>()
@@ -133,21 +133,21 @@ internal object Turns {
 
     /** False: there is nothing to do for this thread. */
     private fun serveOnce(turn: Turn): Boolean {
-        val spare = threads.get() > KEPT
-        val isLast: Boolean
-        waiting.incrementAndGet()
+        // Those that wait count, not all: the others may be blocked for good.
+        val isSpare = waiting.incrementAndGet() > KEPT
+        val others: Int
         val hasOne = try {
-            turn.take(BATCH, if (spare) SPARE_MS else Long.MAX_VALUE)
+            turn.take(BATCH, if (isSpare) spareMs else Long.MAX_VALUE)
         } finally {
-            isLast = waiting.decrementAndGet() == 0
+            others = waiting.decrementAndGet()
         }
         if (hasOne) {
-            carry(turn, isLast)
+            carry(turn, isLast = others == 0)
             return true
         }
-        if (threads.decrementAndGet() >= KEPT) return false
-        threads.incrementAndGet()
-        return true
+        if (others < KEPT) return true
+        threads.decrementAndGet()
+        return false
     }
 
     private fun addSpare() {

@@ -180,6 +180,35 @@ class ListenerTest {
     }
 
     @Test
+    fun `listeners that block and a quiet time leave a thread for the others`() = withServer { server ->
+        val spareMs = Turns.spareMs
+        Turns.spareMs = 20
+        val release = CountDownLatch(1)
+        val blocked = CountDownLatch(2)
+        val slow = List(2) {
+            connectSocket(server.url()) {
+                onOpen {
+                    blocked.countDown()
+                    release.await()
+                }
+            }
+        }
+        try {
+            assertTrue(blocked.await(PATIENCE_MS, TimeUnit.MILLISECONDS))
+            // Many times as long as a thread without work stays.
+            Thread.sleep(1_000)
+            val it = record(server.url())
+            it.expect<OpenEvent>()
+            it.task.close()
+            it.expect<CloseEvent>()
+        } finally {
+            Turns.spareMs = spareMs
+            release.countDown()
+            slow.forEach { it.close() }
+        }
+    }
+
+    @Test
     fun `the threads are few, named, and daemons`() = withServer { server ->
         val threads = LinkedBlockingQueue<Thread>()
         val tasks = List(50) {
