@@ -189,7 +189,7 @@ fn it_is_asked_again_when_a_new_network_begins_a_dial_again() {
         Ok(ConnectDecision::Change { url: None, header, protocols: None })
     });
     let mut options = patient(server.url());
-    options.timeout_ms = Some(NEVER_MS);
+    options.timeout = Some(NEVER);
     let mut client = Client::asking(options, provider);
     // The hook has answered for long: the server has the request.
     until(&server, |seen| seen.connections.first().is_some_and(|first| !first.headers.is_empty()));
@@ -213,7 +213,7 @@ fn it_is_not_asked_again_while_it_is_asked() {
         Ok(ConnectDecision::Proceed)
     });
     let mut options = limited(server.url(), 1);
-    options.timeout_ms = Some(NEVER_MS);
+    options.timeout = Some(NEVER);
     let mut client = Client::asking(options, provider);
     assert_eq!(asked.recv_timeout(PATIENCE), Ok((0, None)));
     for _ in 0..20 {
@@ -297,7 +297,7 @@ fn one_that_takes_too_long_is_a_failed_attempt_and_delays_nobody_else() {
         Ok(ConnectDecision::Proceed)
     });
     let mut options = patient(server.url());
-    options.timeout_ms = Some(300);
+    options.timeout = Some(Millis(300));
     let mut slow = Client::asking(options, provider);
     // Meanwhile another task dials, opens and talks.
     let mut other = Client::connect(fast(server.url()));
@@ -361,7 +361,7 @@ fn a_call_that_hangs_is_not_the_end() {
             Ok(ConnectDecision::Proceed)
         }
     });
-    let options = ConnectOptions { timeout_ms: Some(1_000), ..fast(server.url()) };
+    let options = ConnectOptions { timeout: Some(Millis(1_000)), ..fast(server.url()) };
     let mut client = Client::asking(options, provider);
     client.lost(ErrorKind::BeforeConnect);
     client.open();
@@ -381,7 +381,7 @@ fn calls_that_never_return_do_not_pile_up() {
             Ok(ConnectDecision::Proceed)
         }
     });
-    let options = ConnectOptions { timeout_ms: Some(20), ..fast(server.url()) };
+    let options = ConnectOptions { timeout: Some(Millis(20)), ..fast(server.url()) };
     let mut client = Client::asking(options, provider);
     while client.lost(ErrorKind::BeforeConnect).detail != "earlier calls have not returned" {}
     assert_eq!(*calls.lock().unwrap(), 4);

@@ -69,7 +69,7 @@ fn resolve(host: &str) -> Option<io::Result<Vec<IpAddr>>> {
 fn lasting(url: String) -> ConnectOptions {
     let mut options = once(url);
     // Far longer than the test has patience.
-    options.timeout_ms = Some(NEVER_MS);
+    options.timeout = Some(NEVER);
     options
 }
 
@@ -104,7 +104,7 @@ fn one_lookup_serves_every_dial_to_its_host_also_those_that_come_later() {
     resolver();
     let server = echo();
     let mut options = fast(format!("ws://shared.test:{}", server.port()));
-    options.timeout_ms = Some(100);
+    options.timeout = Some(Millis(100));
     let mut clients: Vec<_> = (0..10).map(|_| Client::connect(options.clone())).collect();
     for client in &mut clients {
         for _ in 0..3 {

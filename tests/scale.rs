@@ -47,11 +47,11 @@ fn resident() -> usize {
 fn back_within_a_tenth_of_a_second(url: String) -> ConnectOptions {
     let mut options = fast(url);
     options.reconnect.delay = Some(ReconnectDelay::FullJitter {
-        first_ms: 20,
-        min_ms: 10,
-        max_ms: 100,
-        slow_after_ms: NEVER_MS,
-        slow_ms: NEVER_MS,
+        first: Millis(20),
+        min: Millis(10),
+        max: Millis(100),
+        slow_after: NEVER,
+        slow: NEVER,
     });
     options
 }
@@ -189,7 +189,7 @@ fn a_refusal_that_never_ends_keeps_memory_flat() {
         r#"[{{"handshake": {{"status": 403, "headers": [["X-Why", "no"]], "body": "{body}"}}}}]"#
     ));
     let mut options = fast(server.url());
-    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay_ms: 0 });
+    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay: Millis(0) });
     let client = Client::connect(options);
     client.task().set_listener(Arc::new(On(|_| Ok(()))));
     until(&server, |seen| seen.accepted >= 300);
@@ -214,8 +214,8 @@ fn a_flood_for_a_blocked_listener_keeps_memory_flat() {
     let mut options = fast(server.url());
     options.heartbeat = HeartbeatOptions {
         enabled: Some(true),
-        interval_ms: Some(20),
-        timeout_ms: Some(300),
+        interval: Some(Millis(20)),
+        timeout: Some(Millis(300)),
         ..Default::default()
     };
     let before = resident();

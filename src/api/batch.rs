@@ -141,7 +141,7 @@ mod tests {
             .expect("valid");
         let server = ScriptedServer::start(script).expect("starts");
         let mut options = ConnectOptions::new(server.url());
-        options.reconnect.delay = Some(crate::ReconnectDelay::Fixed { delay_ms: 1 });
+        options.reconnect.delay = Some(crate::ReconnectDelay::Fixed { delay: crate::Millis(1) });
         let heard = Arc::new(Heard::default());
         let task = connect_socket(options, None, None).expect("valid");
         task.set_watcher(heard.clone());

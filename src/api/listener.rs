@@ -52,15 +52,19 @@ pub enum ConnectDecision {
     /// Dial with these instead; what is absent stays as in the options.
     Change {
         /// Another URL.
+        #[uniffi(default)]
         url: Option<String>,
         /// Other headers: all of them.
+        #[uniffi(default)]
         header: Option<Vec<Header>>,
         /// Other sub-protocols: all of them.
+        #[uniffi(default)]
         protocols: Option<Vec<String>>,
     },
     /// Do not dial; the task is over.
     Stop {
         /// Why; it becomes the error's detail.
+        #[uniffi(default)]
         reason: String,
     },
 }

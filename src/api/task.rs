@@ -4,6 +4,7 @@ use super::batch::{BatchListener, SocketWatcher, ToBatchListener, ToWatcher};
 use super::error::{ListenerError, WxError};
 use super::event::{ErrorEvent, SocketEvent, epoch_number, message_event, saturate, socket_event};
 use super::listener::{BeforeConnect, ConnectDecision, SocketListener};
+use super::millis::Millis;
 use super::options::ConnectOptions;
 use super::resolve;
 use super::turn::SocketState;
@@ -25,6 +26,18 @@ use std::time::Duration;
 ///
 /// `listener` hears everything from the first event on. Without one, events wait (and in the
 /// end the server does) until one is set or [`SocketTask::events`] takes them.
+///
+/// ```
+/// use wxsocket::{ConnectOptions, HeartbeatOptions, Millis, Preset, connect_socket};
+///
+/// let options = ConnectOptions {
+///     preset: Some(Preset::Resilient),
+///     heartbeat: HeartbeatOptions { interval: Some(Millis::from_secs(20)), ..Default::default() },
+///     ..ConnectOptions::new("wss://example.com/live")
+/// };
+/// let task = connect_socket(options, None, None)?;
+/// # Ok::<(), wxsocket::WxError>(())
+/// ```
 ///
 /// Fails with [`WxError::InvalidArgument`] when an option is not valid, and with
 /// [`WxError::Unavailable`] when the operating system refuses the thread or the event queue that
@@ -90,7 +103,7 @@ impl SocketTask {
     }
 
     /// Ends the task: sends what was accepted, then a close frame, waits at most
-    /// `close_timeout_ms` for the server's, and calls `on_close` a last time with this code
+    /// `close_timeout` for the server's, and calls `on_close` a last time with this code
     /// and reason. Legal at any time; cancels a dial or a pending retry. Closing twice changes
     /// nothing.
     ///
@@ -160,10 +173,10 @@ impl SocketTask {
         self.task.handle(Input::Foreground(foreground));
     }
 
-    /// Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+    /// The time from leaving the foreground to closing the connection; none: the task keeps its
     /// connection in the background.
-    pub fn background_grace_ms(&self) -> Option<i64> {
-        self.background_grace.map(|grace| i64::try_from(grace.as_millis()).unwrap_or(i64::MAX))
+    pub fn background_grace(&self) -> Option<Millis> {
+        self.background_grace.map(Millis::from)
     }
 
     /// Tells that the operating system suspends the app soon: a task that is in the background

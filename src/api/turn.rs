@@ -4,6 +4,7 @@ use super::event::{
     CloseEvent, ErrorEvent, OpenEvent, SocketEvent, epoch_number, message_event, saturate,
     socket_event,
 };
+use super::millis::Millis;
 use crate::driver::{News, Notice, Standing, Taken, now, turns};
 use crate::session::{Message, Phase};
 use bytes::Bytes;
@@ -21,8 +22,8 @@ pub enum SocketState {
     Waiting {
         /// The number of the one that follows.
         attempt: i32,
-        /// Milliseconds until it is due.
-        delay_ms: i64,
+        /// The wait until then.
+        delay: Millis,
     },
     /// No attempt is due: offline, paused, in the background, or too many events wait for a
     /// listener.
@@ -42,8 +43,8 @@ impl From<Standing> for SocketState {
             Phase::Idle | Phase::Suspended => Self::Suspended,
             Phase::Connecting => Self::Connecting { attempt },
             Phase::Waiting { due } => {
-                let left = due.saturating_duration_since(now()).as_millis();
-                Self::Waiting { attempt, delay_ms: i64::try_from(left).unwrap_or(i64::MAX) }
+                let delay = due.saturating_duration_since(now()).into();
+                Self::Waiting { attempt, delay }
             }
             Phase::Open { .. } => Self::Open,
             Phase::Closing => Self::Closing,
@@ -218,7 +219,7 @@ mod tests {
                          {"on": {"text": "bye"}, "do": "drop"}]}, {}]"#;
         let server = ScriptedServer::start(Script::parse(script).expect("valid")).expect("starts");
         let mut options = ConnectOptions::new(server.url());
-        options.reconnect.delay = Some(crate::ReconnectDelay::Fixed { delay_ms: 200 });
+        options.reconnect.delay = Some(crate::ReconnectDelay::Fixed { delay: Millis(200) });
         let task = connect_socket(options, None, None).expect("valid");
         let number = task.join_turns();
         assert_eq!(task.join_turns(), number, "joining twice changes nothing");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 /// A WebSocket message: text stays text and bytes stay bytes, empty ones included.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+#[cfg_attr(feature = "testing", derive(serde::Deserialize), serde(rename_all = "camelCase"))]
 pub enum Message {
     /// A text message.
     Text {

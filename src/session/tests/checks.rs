@@ -34,8 +34,12 @@ impl<'a> Ledger<'a> {
         let payload = config.heartbeat.as_ref().map(|heartbeat| &heartbeat.payload);
         config.greeting.as_ref() == Some(message)
             || match (payload, message) {
-                (Some(HeartbeatPayload::Text(beat)), Message::Text { text }) => beat == text,
-                (Some(HeartbeatPayload::Binary(beat)), Message::Binary { bytes }) => beat == bytes,
+                (Some(HeartbeatPayload::Text { text: beat }), Message::Text { text }) => {
+                    beat == text
+                }
+                (Some(HeartbeatPayload::Binary { bytes: beat }), Message::Binary { bytes }) => {
+                    beat == bytes
+                }
                 _ => false,
             }
     }

@@ -20,7 +20,7 @@ pub(super) fn pinging() -> Heartbeat {
 
 fn asking(question: &str, answer: &str) -> Heartbeat {
     Heartbeat {
-        payload: HeartbeatPayload::Text(question.to_owned()),
+        payload: HeartbeatPayload::Text { text: question.to_owned() },
         reply: Some(ReplyMatch::Text { text: answer.to_owned() }),
         ..pinging()
     }
@@ -40,9 +40,9 @@ pub(super) fn open(heartbeat: Heartbeat, server: Connection) -> Sim {
 #[test]
 fn the_question_may_be_text_bytes_or_a_protocol_ping() {
     for (payload, wire) in [
-        (HeartbeatPayload::Text("are you there?".to_owned()), "write are you there?"),
-        (HeartbeatPayload::Binary(Bytes::from_static(&[9, 0])), "write [9, 0]"),
-        (HeartbeatPayload::Text(String::new()), "write "),
+        (HeartbeatPayload::Text { text: "are you there?".to_owned() }, "write are you there?"),
+        (HeartbeatPayload::Binary { bytes: Bytes::from_static(&[9, 0]) }, "write [9, 0]"),
+        (HeartbeatPayload::Text { text: String::new() }, "write "),
         (HeartbeatPayload::Ping, "write Ping 1"),
     ] {
         let mut sim = open(Heartbeat { payload, ..pinging() }, Connection::opens(0));

@@ -205,7 +205,7 @@ fn the_greeting_is_first_at_every_open() {
 #[test]
 fn heartbeats_go_ahead_of_what_waits() {
     let heartbeat = Heartbeat {
-        payload: HeartbeatPayload::Text("ping".to_owned()),
+        payload: HeartbeatPayload::Text { text: "ping".to_owned() },
         interval: ms(1_000),
         timeout: ms(60_000),
         reply: None,

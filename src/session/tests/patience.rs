@@ -6,7 +6,7 @@ use crate::session::{Config, Heartbeat, HeartbeatPayload, Input, Session};
 
 fn beating(reply_needed: bool) -> Config {
     let heartbeat = Heartbeat {
-        payload: HeartbeatPayload::Text("ping".to_owned()),
+        payload: HeartbeatPayload::Text { text: "ping".to_owned() },
         interval: ms(10_000),
         timeout: ms(4_000),
         reply: reply_needed.then(|| crate::session::ReplyMatch::Text { text: "pong".to_owned() }),

@@ -114,7 +114,7 @@ fn heartbeats() -> impl Strategy<Value = Option<Heartbeat>> {
     let one = (any::<bool>(), any::<bool>(), any::<bool>(), 1..500_u64, 1..500_u64);
     prop::option::of(one.prop_map(|(text, strict, idle_driven, interval, timeout)| Heartbeat {
         payload: match text {
-            true => HeartbeatPayload::Text("ping".to_owned()),
+            true => HeartbeatPayload::Text { text: "ping".to_owned() },
             false => HeartbeatPayload::Ping,
         },
         interval: ms(interval),

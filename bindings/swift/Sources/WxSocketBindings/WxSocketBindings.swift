@@ -627,7 +627,7 @@ fileprivate struct FfiConverterData: FfiConverterRustBuffer {
  * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
  * messages in one call.
  *
- * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
+ * Calls come one at a time and in order. `onMessages` and `onEvent` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
  * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
  */
@@ -655,7 +655,7 @@ public protocol BatchListener: AnyObject, Sendable {
  * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
  * messages in one call.
  *
- * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
+ * Calls come one at a time and in order. `onMessages` and `onEvent` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
  * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
  */
@@ -941,7 +941,7 @@ public protocol BeforeConnect: AnyObject, Sendable {
     
     /**
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `last_error` is what ended the previous connection, if it failed. When HTTP
+     * connection; `lastError` is what ended the previous connection, if it failed. When HTTP
      * 401 or 403 would end the task, this is called once more first: for a new token.
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
@@ -1009,7 +1009,7 @@ open class BeforeConnectImpl: BeforeConnect, @unchecked Sendable {
     
     /**
      * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `last_error` is what ended the previous connection, if it failed. When HTTP
+     * connection; `lastError` is what ended the previous connection, if it failed. When HTTP
      * 401 or 403 would end the task, this is called once more first: for a new token.
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
@@ -1868,10 +1868,10 @@ public func FfiConverterTypeSocketListener_lower(_ value: SocketListener) -> UIn
 public protocol SocketTaskProtocol: AnyObject, Sendable {
     
     /**
-     * Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+     * The time from leaving the foreground to closing the connection; none: the task keeps its
      * connection in the background.
      */
-    func backgroundGraceMs()  -> Int64?
+    func backgroundGrace()  -> Millis?
     
     /**
      * Bytes of payload accepted and not yet written to the socket.
@@ -1880,7 +1880,7 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     
     /**
      * Ends the task: sends what was accepted, then a close frame, waits at most
-     * `close_timeout_ms` for the server's, and calls `on_close` a last time with this code
+     * `closeTimeout` for the server's, and calls `onClose` a last time with this code
      * and reason. Legal at any time; cancels a dial or a pending retry. Closing twice changes
      * nothing.
      *
@@ -1902,17 +1902,17 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func events()  -> EventStream
     
     /**
-     * Has its events come out of `next_turn` together with those of other tasks, and gives
+     * Has its events come out of `nextTurn` together with those of other tasks, and gives
      * the number it goes by there. For a language that has its own threads for all tasks;
      * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `end_turn` once the number is known to whoever takes turns. Events come once
+     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
      * `listen` says what is wanted.
      */
     func joinTurns()  -> Int64
     
     /**
      * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
-     * too. For a batch listener and for turns, which serve many listeners; called from `on_wake`
+     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
      * or within a turn, once that listener is in its place.
      *
      * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
@@ -1931,7 +1931,7 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     /**
      * What somebody who begins to listen now hears first: the open if the connection is open;
      * else the last close, and before it the error that led there, if one did. As of the event
-     * that the batch listener or the turn was given last; exact within `on_wake`, within a
+     * that the batch listener or the turn was given last; exact within `onWake`, within a
      * turn, and while a call or a turn is being told to its listeners.
      */
     func presentState()  -> [SocketEvent]
@@ -1960,7 +1960,7 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func resumeDelivery() 
     
     /**
-     * Sends a binary message; otherwise as `send_text`. The bytes are copied before it
+     * Sends a binary message; otherwise as `sendText`. The bytes are copied before it
      * returns.
      */
     func sendBytes(bytes: Data) throws  -> SendOutcome
@@ -1973,14 +1973,14 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func sendText(text: String) throws  -> SendOutcome
     
     /**
-     * As `set_listener`, for a listener that takes many messages in one call and serves others.
+     * As `setListener`, for a listener that takes many messages in one call and serves others.
      * It hears nothing before `listen` says what those others want to hear.
      */
     func setBatchListener(listener: BatchListener) 
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back does what `reconnect_now` does, unless something else holds the task back.
+     * back does what `reconnectNow` does, unless something else holds the task back.
      */
     func setForeground(foreground: Bool) 
     
@@ -2008,7 +2008,7 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func setWatcher(watcher: SocketWatcher) 
     
     /**
-     * Where it is in its life; finer than `ready_state`.
+     * Where it is in its life; finer than `readyState`.
      */
     func state()  -> SocketState
     
@@ -2018,8 +2018,8 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func stats()  -> SocketStats
     
     /**
-     * Has the batch listener's `on_wake` called, between two events. False: it was told the end
-     * and is let go; `present_state` holds for good.
+     * Has the batch listener's `onWake` called, between two events. False: it was told the end
+     * and is let go; `presentState` holds for good.
      */
     func wakeListener()  -> Bool
     
@@ -2084,13 +2084,13 @@ open class SocketTask: SocketTaskProtocol, @unchecked Sendable {
 
     
     /**
-     * Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+     * The time from leaving the foreground to closing the connection; none: the task keeps its
      * connection in the background.
      */
-open func backgroundGraceMs() -> Int64?  {
-    return try!  FfiConverterOptionInt64.lift(try! rustCall() {
+open func backgroundGrace() -> Millis?  {
+    return try!  FfiConverterOptionTypeMillis.lift(try! rustCall() {
         uniffiCallStatus in
-    uniffi_wxsocket_fn_method_sockettask_background_grace_ms(
+    uniffi_wxsocket_fn_method_sockettask_background_grace(
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
@@ -2110,7 +2110,7 @@ open func bufferedAmount() -> Int64  {
     
     /**
      * Ends the task: sends what was accepted, then a close frame, waits at most
-     * `close_timeout_ms` for the server's, and calls `on_close` a last time with this code
+     * `closeTimeout` for the server's, and calls `onClose` a last time with this code
      * and reason. Legal at any time; cancels a dial or a pending retry. Closing twice changes
      * nothing.
      *
@@ -2153,10 +2153,10 @@ open func events() -> EventStream  {
 }
     
     /**
-     * Has its events come out of `next_turn` together with those of other tasks, and gives
+     * Has its events come out of `nextTurn` together with those of other tasks, and gives
      * the number it goes by there. For a language that has its own threads for all tasks;
      * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `end_turn` once the number is known to whoever takes turns. Events come once
+     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
      * `listen` says what is wanted.
      */
 open func joinTurns() -> Int64  {
@@ -2170,7 +2170,7 @@ open func joinTurns() -> Int64  {
     
     /**
      * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
-     * too. For a batch listener and for turns, which serve many listeners; called from `on_wake`
+     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
      * or within a turn, once that listener is in its place.
      *
      * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
@@ -2202,7 +2202,7 @@ open func pause()  {try! rustCall() {
     /**
      * What somebody who begins to listen now hears first: the open if the connection is open;
      * else the last close, and before it the error that led there, if one did. As of the event
-     * that the batch listener or the turn was given last; exact within `on_wake`, within a
+     * that the batch listener or the turn was given last; exact within `onWake`, within a
      * turn, and while a call or a turn is being told to its listeners.
      */
 open func presentState() -> [SocketEvent]  {
@@ -2263,7 +2263,7 @@ open func resumeDelivery()  {try! rustCall() {
 }
     
     /**
-     * Sends a binary message; otherwise as `send_text`. The bytes are copied before it
+     * Sends a binary message; otherwise as `sendText`. The bytes are copied before it
      * returns.
      */
 open func sendBytes(bytes: Data)throws  -> SendOutcome  {
@@ -2294,7 +2294,7 @@ open func sendText(text: String)throws  -> SendOutcome  {
 }
     
     /**
-     * As `set_listener`, for a listener that takes many messages in one call and serves others.
+     * As `setListener`, for a listener that takes many messages in one call and serves others.
      * It hears nothing before `listen` says what those others want to hear.
      */
 open func setBatchListener(listener: BatchListener)  {try! rustCall() {
@@ -2308,7 +2308,7 @@ open func setBatchListener(listener: BatchListener)  {try! rustCall() {
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back does what `reconnect_now` does, unless something else holds the task back.
+     * back does what `reconnectNow` does, unless something else holds the task back.
      */
 open func setForeground(foreground: Bool)  {try! rustCall() {
         uniffiCallStatus in
@@ -2364,7 +2364,7 @@ open func setWatcher(watcher: SocketWatcher)  {try! rustCall() {
 }
     
     /**
-     * Where it is in its life; finer than `ready_state`.
+     * Where it is in its life; finer than `readyState`.
      */
 open func state() -> SocketState  {
     return try!  FfiConverterTypeSocketState_lift(try! rustCall() {
@@ -2388,8 +2388,8 @@ open func stats() -> SocketStats  {
 }
     
     /**
-     * Has the batch listener's `on_wake` called, between two events. False: it was told the end
-     * and is let go; `present_state` holds for good.
+     * Has the batch listener's `onWake` called, between two events. False: it was told the end
+     * and is let go; `presentState` holds for good.
      */
 open func wakeListener() -> Bool  {
     return try!  FfiConverterBool.lift(try! rustCall() {
@@ -2776,153 +2776,149 @@ public func FfiConverterTypeCloseEvent_lower(_ value: CloseEvent) -> RustBuffer 
 
 
 /**
- * The options of [`connect_socket`](crate::connect_socket).
+ * The options of a task. An option that is left out comes from the preset.
  *
- * ```
- * use wxsocket::{ConnectOptions, HeartbeatOptions, Preset};
- *
- * let options = ConnectOptions {
- * preset: Some(Preset::Resilient),
- * heartbeat: HeartbeatOptions { interval_ms: Some(20_000), ..Default::default() },
- * ..ConnectOptions::new("wss://example.com/live")
- * };
- * ```
+ * The engine checks them when the task is made. An option that is out of bounds is an error that
+ * names it, and then nothing is made. Times are whole milliseconds from 1 to 2 147 483 647
+ * (24.8 days) unless an option says otherwise; a fraction is rounded up.
  */
 public struct ConnectOptions: Equatable, Hashable {
     /**
-     * `ws://` or `wss://`, without a fragment. Characters outside ASCII in path and query
-     * are percent-encoded; a host name must be ASCII (use its `xn--` form).
+     * A `ws://` or `wss://` URL without a fragment. Characters outside ASCII in path and query are
+     * percent-encoded. A host name must be ASCII (use its `xn--` form).
      */
-    public let url: String
+    public var url: String
     /**
      * Headers of the upgrade request, sent as written. `Referer`, `Host` and the headers of
-     * the handshake itself cannot be set.
+     * the WebSocket handshake cannot be set.
      */
-    public let header: [Header]
+    public var header: [Header]
     /**
      * Sub-protocols in order of preference. If there are any, the server must choose one.
      */
-    public let protocols: [String]
+    public var protocols: [String]
     /**
-     * Send small packets at once instead of collecting them (TCP_NODELAY). Default: off in
+     * Sends small packets at once instead of collecting them (TCP_NODELAY). Default: off in
      * preset `wx`, as in the wx API; on in all others.
      */
-    public let tcpNoDelay: Bool?
+    public var tcpNoDelay: Bool?
     /**
-     * Time for the whole dial: name, TCP, TLS, upgrade. Default: 60 000, as in the wx API;
-     * 15 000 in preset `resilient`.
+     * The time for a whole dial: name lookup, TCP, TLS and upgrade. Default: 60 s, as in the wx
+     * API; 15 s in preset `resilient`.
      */
-    public let timeoutMs: Int64?
+    public var timeout: Millis?
     /**
-     * Where everything else comes from that is not said. Default: `wx`.
+     * The set of rules that all other options come from when they are left out. Default: `wx`.
      */
-    public let preset: Preset?
+    public var preset: Preset?
     /**
-     * When to come back.
+     * When a lost connection is dialled again.
      */
-    public let reconnect: ReconnectOptions
+    public var reconnect: ReconnectOptions
     /**
-     * How to notice a dead peer.
+     * How a dead connection is noticed.
      */
-    public let heartbeat: HeartbeatOptions
+    public var heartbeat: HeartbeatOptions
     /**
      * What is kept while the connection is not open.
      */
-    public let queue: QueueOptions
+    public var queue: QueueOptions
     /**
-     * Whom to trust.
+     * Which certificates are trusted.
      */
-    public let tls: TlsOptions
+    public var tls: TlsOptions
     /**
-     * The first message of every connection, ahead of queued ones.
+     * The first message of every connection. It is sent before the queued messages.
      */
-    public let greeting: Message?
+    public var greeting: Message?
     /**
-     * The largest message that is accepted from the server, in bytes; a larger one closes
-     * with 1009. Default: 16 MiB; at most 1 GiB.
+     * The largest message that is accepted from the server, in bytes. A larger one closes the
+     * connection with 1009. Default: 16 MiB; at least 1, at most 1 GiB.
      */
-    public let maxMessageBytes: Int64?
+    public var maxMessageBytes: Int64?
     /**
-     * What may wait for an *open* connection that takes messages more slowly than the app sends
-     * them, in bytes. Each message counts its payload and 64 bytes more. A message that finds
-     * nothing buffered is always taken, up to 1 GiB; beyond the bound `send` fails with number
-     * 10001. If the connection is lost, what it has not written waits for the next one. Default:
-     * 16 MiB; at least 1, at most 1 GiB.
+     * The bytes that may wait for an *open* connection which takes messages more slowly than the
+     * app sends them. Each message counts its payload and 64 bytes more. A message of up to 1 GiB
+     * is always taken when nothing waits; beyond the bound `send` fails with number 10001. What a
+     * lost connection has not written waits for the next one. Default: 16 MiB; at least 1, at
+     * most 1 GiB.
      */
-    public let maxBufferedBytes: Int64?
+    public var maxBufferedBytes: Int64?
     /**
-     * How long `close` waits for the server before it aborts. Default: 3000.
+     * How long `close` waits for the server's close frame before it ends the TCP connection.
+     * Default: 3 s.
      */
-    public let closeTimeoutMs: Int64?
+    public var closeTimeout: Millis?
     /**
-     * What to do when the app leaves the foreground. Default: `wx` interrupts after 5 s, as
-     * WeChat does; `resilient` after 30 s; the others keep the connection.
+     * What happens when the app leaves the foreground. Default: preset `wx` interrupts after 5 s,
+     * as WeChat does; `resilient` after 30 s; the others keep the connection.
      */
-    public let background: BackgroundPolicy?
+    public var background: BackgroundPolicy?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
     public init(
         /**
-         * `ws://` or `wss://`, without a fragment. Characters outside ASCII in path and query
-         * are percent-encoded; a host name must be ASCII (use its `xn--` form).
+         * A `ws://` or `wss://` URL without a fragment. Characters outside ASCII in path and query are
+         * percent-encoded. A host name must be ASCII (use its `xn--` form).
          */url: String, 
         /**
          * Headers of the upgrade request, sent as written. `Referer`, `Host` and the headers of
-         * the handshake itself cannot be set.
+         * the WebSocket handshake cannot be set.
          */header: [Header] = [], 
         /**
          * Sub-protocols in order of preference. If there are any, the server must choose one.
          */protocols: [String] = [], 
         /**
-         * Send small packets at once instead of collecting them (TCP_NODELAY). Default: off in
+         * Sends small packets at once instead of collecting them (TCP_NODELAY). Default: off in
          * preset `wx`, as in the wx API; on in all others.
          */tcpNoDelay: Bool? = nil, 
         /**
-         * Time for the whole dial: name, TCP, TLS, upgrade. Default: 60 000, as in the wx API;
-         * 15 000 in preset `resilient`.
-         */timeoutMs: Int64? = nil, 
+         * The time for a whole dial: name lookup, TCP, TLS and upgrade. Default: 60 s, as in the wx
+         * API; 15 s in preset `resilient`.
+         */timeout: Millis? = nil, 
         /**
-         * Where everything else comes from that is not said. Default: `wx`.
+         * The set of rules that all other options come from when they are left out. Default: `wx`.
          */preset: Preset? = nil, 
         /**
-         * When to come back.
+         * When a lost connection is dialled again.
          */reconnect: ReconnectOptions = ReconnectOptions(), 
         /**
-         * How to notice a dead peer.
+         * How a dead connection is noticed.
          */heartbeat: HeartbeatOptions = HeartbeatOptions(), 
         /**
          * What is kept while the connection is not open.
          */queue: QueueOptions = QueueOptions(), 
         /**
-         * Whom to trust.
+         * Which certificates are trusted.
          */tls: TlsOptions = TlsOptions(), 
         /**
-         * The first message of every connection, ahead of queued ones.
+         * The first message of every connection. It is sent before the queued messages.
          */greeting: Message? = nil, 
         /**
-         * The largest message that is accepted from the server, in bytes; a larger one closes
-         * with 1009. Default: 16 MiB; at most 1 GiB.
+         * The largest message that is accepted from the server, in bytes. A larger one closes the
+         * connection with 1009. Default: 16 MiB; at least 1, at most 1 GiB.
          */maxMessageBytes: Int64? = nil, 
         /**
-         * What may wait for an *open* connection that takes messages more slowly than the app sends
-         * them, in bytes. Each message counts its payload and 64 bytes more. A message that finds
-         * nothing buffered is always taken, up to 1 GiB; beyond the bound `send` fails with number
-         * 10001. If the connection is lost, what it has not written waits for the next one. Default:
-         * 16 MiB; at least 1, at most 1 GiB.
+         * The bytes that may wait for an *open* connection which takes messages more slowly than the
+         * app sends them. Each message counts its payload and 64 bytes more. A message of up to 1 GiB
+         * is always taken when nothing waits; beyond the bound `send` fails with number 10001. What a
+         * lost connection has not written waits for the next one. Default: 16 MiB; at least 1, at
+         * most 1 GiB.
          */maxBufferedBytes: Int64? = nil, 
         /**
-         * How long `close` waits for the server before it aborts. Default: 3000.
-         */closeTimeoutMs: Int64? = nil, 
+         * How long `close` waits for the server's close frame before it ends the TCP connection.
+         * Default: 3 s.
+         */closeTimeout: Millis? = nil, 
         /**
-         * What to do when the app leaves the foreground. Default: `wx` interrupts after 5 s, as
-         * WeChat does; `resilient` after 30 s; the others keep the connection.
+         * What happens when the app leaves the foreground. Default: preset `wx` interrupts after 5 s,
+         * as WeChat does; `resilient` after 30 s; the others keep the connection.
          */background: BackgroundPolicy? = nil) {
         self.url = url
         self.header = header
         self.protocols = protocols
         self.tcpNoDelay = tcpNoDelay
-        self.timeoutMs = timeoutMs
+        self.timeout = timeout
         self.preset = preset
         self.reconnect = reconnect
         self.heartbeat = heartbeat
@@ -2931,7 +2927,7 @@ public struct ConnectOptions: Equatable, Hashable {
         self.greeting = greeting
         self.maxMessageBytes = maxMessageBytes
         self.maxBufferedBytes = maxBufferedBytes
-        self.closeTimeoutMs = closeTimeoutMs
+        self.closeTimeout = closeTimeout
         self.background = background
     }
 
@@ -2955,7 +2951,7 @@ public struct FfiConverterTypeConnectOptions: FfiConverterRustBuffer {
                 header: FfiConverterSequenceTypeHeader.read(from: &buf), 
                 protocols: FfiConverterSequenceString.read(from: &buf), 
                 tcpNoDelay: FfiConverterOptionBool.read(from: &buf), 
-                timeoutMs: FfiConverterOptionInt64.read(from: &buf), 
+                timeout: FfiConverterOptionTypeMillis.read(from: &buf), 
                 preset: FfiConverterOptionTypePreset.read(from: &buf), 
                 reconnect: FfiConverterTypeReconnectOptions.read(from: &buf), 
                 heartbeat: FfiConverterTypeHeartbeatOptions.read(from: &buf), 
@@ -2964,7 +2960,7 @@ public struct FfiConverterTypeConnectOptions: FfiConverterRustBuffer {
                 greeting: FfiConverterOptionTypeMessage.read(from: &buf), 
                 maxMessageBytes: FfiConverterOptionInt64.read(from: &buf), 
                 maxBufferedBytes: FfiConverterOptionInt64.read(from: &buf), 
-                closeTimeoutMs: FfiConverterOptionInt64.read(from: &buf), 
+                closeTimeout: FfiConverterOptionTypeMillis.read(from: &buf), 
                 background: FfiConverterOptionTypeBackgroundPolicy.read(from: &buf)
         )
     }
@@ -2974,7 +2970,7 @@ public struct FfiConverterTypeConnectOptions: FfiConverterRustBuffer {
         FfiConverterSequenceTypeHeader.write(value.header, into: &buf)
         FfiConverterSequenceString.write(value.protocols, into: &buf)
         FfiConverterOptionBool.write(value.tcpNoDelay, into: &buf)
-        FfiConverterOptionInt64.write(value.timeoutMs, into: &buf)
+        FfiConverterOptionTypeMillis.write(value.timeout, into: &buf)
         FfiConverterOptionTypePreset.write(value.preset, into: &buf)
         FfiConverterTypeReconnectOptions.write(value.reconnect, into: &buf)
         FfiConverterTypeHeartbeatOptions.write(value.heartbeat, into: &buf)
@@ -2983,7 +2979,7 @@ public struct FfiConverterTypeConnectOptions: FfiConverterRustBuffer {
         FfiConverterOptionTypeMessage.write(value.greeting, into: &buf)
         FfiConverterOptionInt64.write(value.maxMessageBytes, into: &buf)
         FfiConverterOptionInt64.write(value.maxBufferedBytes, into: &buf)
-        FfiConverterOptionInt64.write(value.closeTimeoutMs, into: &buf)
+        FfiConverterOptionTypeMillis.write(value.closeTimeout, into: &buf)
         FfiConverterOptionTypeBackgroundPolicy.write(value.background, into: &buf)
     }
 }
@@ -3203,75 +3199,77 @@ public func FfiConverterTypeHeader_lower(_ value: Header) -> RustBuffer {
 
 
 /**
- * How to notice a dead peer. What is not said comes from the preset.
+ * How a dead connection is noticed. An option that is left out comes from the preset.
  */
 public struct HeartbeatOptions: Equatable, Hashable {
     /**
-     * False: no heartbeat.
+     * False: there is no heartbeat. Default: true, except in preset `browser`.
      */
-    public let enabled: Bool?
+    public var enabled: Bool?
     /**
-     * What to send.
+     * What the heartbeat sends.
      */
-    public let payload: HeartbeatPayload?
+    public var payload: HeartbeatPayload?
     /**
-     * How long after the open, and after each answer, to send it.
+     * The time from the open, and from each answer, to the next heartbeat.
      */
-    public let intervalMs: Int64?
+    public var interval: Millis?
     /**
-     * How long to wait for life after it.
+     * The time that the server has to answer a heartbeat. After it the connection is dead.
      */
-    public let timeoutMs: Int64?
+    public var timeout: Millis?
     /**
-     * Which message is the answer; it is not delivered to the app. A protocol Ping needs
-     * none: its Pong is the answer.
+     * Which message is the answer. The app does not get that message. A protocol Ping needs no
+     * such rule: its answer is a Pong.
      */
-    public let reply: ReplyMatch?
+    public var reply: ReplyMatch?
     /**
-     * Only the answer counts as life, not any frame. Default: no.
+     * True: only the answer shows that the connection is alive. False: any frame does. Default:
+     * false.
      */
-    public let strict: Bool?
+    public var strict: Bool?
     /**
-     * Deliver the answer to the app too. Default: no.
+     * True: the app gets the answer as a message, too. Default: false.
      */
-    public let deliverReply: Bool?
+    public var deliverReply: Bool?
     /**
-     * Every message restarts the interval, not only the answer.
+     * True: every message from the server restarts the interval. False: only the answer does.
      */
-    public let idleDriven: Bool?
+    public var idleDriven: Bool?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
     public init(
         /**
-         * False: no heartbeat.
+         * False: there is no heartbeat. Default: true, except in preset `browser`.
          */enabled: Bool? = nil, 
         /**
-         * What to send.
+         * What the heartbeat sends.
          */payload: HeartbeatPayload? = nil, 
         /**
-         * How long after the open, and after each answer, to send it.
-         */intervalMs: Int64? = nil, 
+         * The time from the open, and from each answer, to the next heartbeat.
+         */interval: Millis? = nil, 
         /**
-         * How long to wait for life after it.
-         */timeoutMs: Int64? = nil, 
+         * The time that the server has to answer a heartbeat. After it the connection is dead.
+         */timeout: Millis? = nil, 
         /**
-         * Which message is the answer; it is not delivered to the app. A protocol Ping needs
-         * none: its Pong is the answer.
+         * Which message is the answer. The app does not get that message. A protocol Ping needs no
+         * such rule: its answer is a Pong.
          */reply: ReplyMatch? = nil, 
         /**
-         * Only the answer counts as life, not any frame. Default: no.
+         * True: only the answer shows that the connection is alive. False: any frame does. Default:
+         * false.
          */strict: Bool? = nil, 
         /**
-         * Deliver the answer to the app too. Default: no.
+         * True: the app gets the answer as a message, too. Default: false.
          */deliverReply: Bool? = nil, 
         /**
-         * Every message restarts the interval, not only the answer.
+         * True: every message from the server restarts the interval. False: only the answer does.
          */idleDriven: Bool? = nil) {
         self.enabled = enabled
         self.payload = payload
-        self.intervalMs = intervalMs
-        self.timeoutMs = timeoutMs
+        self.interval = interval
+        self.timeout = timeout
         self.reply = reply
         self.strict = strict
         self.deliverReply = deliverReply
@@ -3296,8 +3294,8 @@ public struct FfiConverterTypeHeartbeatOptions: FfiConverterRustBuffer {
             try HeartbeatOptions(
                 enabled: FfiConverterOptionBool.read(from: &buf), 
                 payload: FfiConverterOptionTypeHeartbeatPayload.read(from: &buf), 
-                intervalMs: FfiConverterOptionInt64.read(from: &buf), 
-                timeoutMs: FfiConverterOptionInt64.read(from: &buf), 
+                interval: FfiConverterOptionTypeMillis.read(from: &buf), 
+                timeout: FfiConverterOptionTypeMillis.read(from: &buf), 
                 reply: FfiConverterOptionTypeReplyMatch.read(from: &buf), 
                 strict: FfiConverterOptionBool.read(from: &buf), 
                 deliverReply: FfiConverterOptionBool.read(from: &buf), 
@@ -3308,8 +3306,8 @@ public struct FfiConverterTypeHeartbeatOptions: FfiConverterRustBuffer {
     public static func write(_ value: HeartbeatOptions, into buf: inout [UInt8]) {
         FfiConverterOptionBool.write(value.enabled, into: &buf)
         FfiConverterOptionTypeHeartbeatPayload.write(value.payload, into: &buf)
-        FfiConverterOptionInt64.write(value.intervalMs, into: &buf)
-        FfiConverterOptionInt64.write(value.timeoutMs, into: &buf)
+        FfiConverterOptionTypeMillis.write(value.interval, into: &buf)
+        FfiConverterOptionTypeMillis.write(value.timeout, into: &buf)
         FfiConverterOptionTypeReplyMatch.write(value.reply, into: &buf)
         FfiConverterOptionBool.write(value.strict, into: &buf)
         FfiConverterOptionBool.write(value.deliverReply, into: &buf)
@@ -3512,59 +3510,60 @@ public func FfiConverterTypeOpenEvent_lower(_ value: OpenEvent) -> RustBuffer {
 
 
 /**
- * What `send` keeps while the connection is not open. What is not said has the defaults below.
+ * What `send` keeps while the connection is not open.
  *
- * These limits also hold for new messages while messages wait that an *open* connection had
- * accepted and could not write before it was lost (see `max_buffered_bytes`). Those stay for the
- * next connection and count: until there are fewer, a new message is refused, or `overflow`
- * says what gives way.
+ * The limits hold for new messages. What an *open* connection had accepted and could not write
+ * before it was lost (see `maxBufferedBytes`) stays for the next connection and counts: until
+ * there is less of it, a new message is refused, or `overflow` says what is dropped.
  */
 public struct QueueOptions: Equatable, Hashable {
     /**
-     * False: `send` is refused while the connection is not open, as in the wx API.
+     * False: `send` fails while the connection is not open, as in the wx API. Default: true.
      */
-    public let enabled: Bool?
+    public var enabled: Bool?
     /**
-     * Messages. Default: 256; at least 1.
+     * The number of messages. Default: 256; at least 1.
      */
-    public let messages: Int64?
+    public var messages: Int64?
     /**
-     * Bytes of payload. Default: 1 MiB; at least 1, at most 1 GiB.
+     * The bytes of their payloads. Default: 1 MiB; at least 1, at most 1 GiB.
      */
-    public let bytes: Int64?
+    public var bytes: Int64?
     /**
-     * A message older than this is handed back instead of sent. Default: no limit.
+     * A message that has waited longer than this for an open connection is handed back instead of
+     * sent. Default: no limit.
      */
-    public let maxAgeMs: Int64?
+    public var maxAge: Millis?
     /**
-     * What gives way when it is full. Default: the new message is refused. It does not apply
-     * while the connection is open.
+     * What is dropped when the queue is full. Default: the new message is refused. It has no
+     * effect while the connection is open.
      */
-    public let overflow: OverflowPolicy?
+    public var overflow: OverflowPolicy?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
     public init(
         /**
-         * False: `send` is refused while the connection is not open, as in the wx API.
+         * False: `send` fails while the connection is not open, as in the wx API. Default: true.
          */enabled: Bool? = nil, 
         /**
-         * Messages. Default: 256; at least 1.
+         * The number of messages. Default: 256; at least 1.
          */messages: Int64? = nil, 
         /**
-         * Bytes of payload. Default: 1 MiB; at least 1, at most 1 GiB.
+         * The bytes of their payloads. Default: 1 MiB; at least 1, at most 1 GiB.
          */bytes: Int64? = nil, 
         /**
-         * A message older than this is handed back instead of sent. Default: no limit.
-         */maxAgeMs: Int64? = nil, 
+         * A message that has waited longer than this for an open connection is handed back instead of
+         * sent. Default: no limit.
+         */maxAge: Millis? = nil, 
         /**
-         * What gives way when it is full. Default: the new message is refused. It does not apply
-         * while the connection is open.
+         * What is dropped when the queue is full. Default: the new message is refused. It has no
+         * effect while the connection is open.
          */overflow: OverflowPolicy? = nil) {
         self.enabled = enabled
         self.messages = messages
         self.bytes = bytes
-        self.maxAgeMs = maxAgeMs
+        self.maxAge = maxAge
         self.overflow = overflow
     }
 
@@ -3587,7 +3586,7 @@ public struct FfiConverterTypeQueueOptions: FfiConverterRustBuffer {
                 enabled: FfiConverterOptionBool.read(from: &buf), 
                 messages: FfiConverterOptionInt64.read(from: &buf), 
                 bytes: FfiConverterOptionInt64.read(from: &buf), 
-                maxAgeMs: FfiConverterOptionInt64.read(from: &buf), 
+                maxAge: FfiConverterOptionTypeMillis.read(from: &buf), 
                 overflow: FfiConverterOptionTypeOverflowPolicy.read(from: &buf)
         )
     }
@@ -3596,7 +3595,7 @@ public struct FfiConverterTypeQueueOptions: FfiConverterRustBuffer {
         FfiConverterOptionBool.write(value.enabled, into: &buf)
         FfiConverterOptionInt64.write(value.messages, into: &buf)
         FfiConverterOptionInt64.write(value.bytes, into: &buf)
-        FfiConverterOptionInt64.write(value.maxAgeMs, into: &buf)
+        FfiConverterOptionTypeMillis.write(value.maxAge, into: &buf)
         FfiConverterOptionTypeOverflowPolicy.write(value.overflow, into: &buf)
     }
 }
@@ -3618,72 +3617,74 @@ public func FfiConverterTypeQueueOptions_lower(_ value: QueueOptions) -> RustBuf
 
 
 /**
- * When to come back after a connection ended. What is not said comes from the preset.
+ * When a lost connection is dialled again. An option that is left out comes from the preset.
  */
 public struct ReconnectOptions: Equatable, Hashable {
     /**
-     * False: one connection, and the task is over when it is.
+     * False: the task has one connection and ends with it. Default: true.
      */
-    public let enabled: Bool?
+    public var enabled: Bool?
     /**
-     * How long to wait before each attempt.
+     * The wait before each attempt.
      */
-    public let delay: ReconnectDelay?
+    public var delay: ReconnectDelay?
     /**
-     * How many attempts in a row before giving up.
+     * The number of failed attempts in a row after which the task ends.
      */
-    public let maxAttempts: AttemptLimit?
+    public var maxAttempts: AttemptLimit?
     /**
-     * A connection that was open this long sets the counter back to zero. Default: 5000.
+     * A connection that was open for this long sets the counter of attempts to zero. Default: 5 s.
      */
-    public let stableAfterMs: Int64?
+    public var stableAfter: Millis?
     /**
-     * Close codes (1000 to 4999) of the server's after which there is no point in coming back.
+     * The task ends when the server closes with one of these codes (1000 to 4999).
      */
-    public let stopCodes: [Int32]?
+    public var stopCodes: [Int32]?
     /**
-     * HTTP statuses (100 to 599) after which there is no point in coming back. With a
-     * `before_connect`, 401 and 403 lead to one more dial first, as it may have a new token.
+     * The task ends when the server refuses the upgrade with one of these HTTP statuses (100 to
+     * 599). With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
+     * a new token.
      */
-    public let stopStatuses: [Int32]?
+    public var stopStatuses: [Int32]?
     /**
-     * Wait at least as long as the server's `Retry-After` asks, up to an hour (a minute when
-     * the answer did not come over TLS), and a random part longer: a quarter of it, but at
-     * least 5 s and at most 60 s. Default: yes.
+     * True: the task waits at least as long as the server's `Retry-After` asks, up to an hour (a
+     * minute when the answer did not come over TLS), and a random part longer: a quarter of that
+     * time, at least 5 s and at most 60 s. Default: true.
      */
-    public let honourRetryAfter: Bool?
+    public var honourRetryAfter: Bool?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
     public init(
         /**
-         * False: one connection, and the task is over when it is.
+         * False: the task has one connection and ends with it. Default: true.
          */enabled: Bool? = nil, 
         /**
-         * How long to wait before each attempt.
+         * The wait before each attempt.
          */delay: ReconnectDelay? = nil, 
         /**
-         * How many attempts in a row before giving up.
+         * The number of failed attempts in a row after which the task ends.
          */maxAttempts: AttemptLimit? = nil, 
         /**
-         * A connection that was open this long sets the counter back to zero. Default: 5000.
-         */stableAfterMs: Int64? = nil, 
+         * A connection that was open for this long sets the counter of attempts to zero. Default: 5 s.
+         */stableAfter: Millis? = nil, 
         /**
-         * Close codes (1000 to 4999) of the server's after which there is no point in coming back.
+         * The task ends when the server closes with one of these codes (1000 to 4999).
          */stopCodes: [Int32]? = nil, 
         /**
-         * HTTP statuses (100 to 599) after which there is no point in coming back. With a
-         * `before_connect`, 401 and 403 lead to one more dial first, as it may have a new token.
+         * The task ends when the server refuses the upgrade with one of these HTTP statuses (100 to
+         * 599). With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
+         * a new token.
          */stopStatuses: [Int32]? = nil, 
         /**
-         * Wait at least as long as the server's `Retry-After` asks, up to an hour (a minute when
-         * the answer did not come over TLS), and a random part longer: a quarter of it, but at
-         * least 5 s and at most 60 s. Default: yes.
+         * True: the task waits at least as long as the server's `Retry-After` asks, up to an hour (a
+         * minute when the answer did not come over TLS), and a random part longer: a quarter of that
+         * time, at least 5 s and at most 60 s. Default: true.
          */honourRetryAfter: Bool? = nil) {
         self.enabled = enabled
         self.delay = delay
         self.maxAttempts = maxAttempts
-        self.stableAfterMs = stableAfterMs
+        self.stableAfter = stableAfter
         self.stopCodes = stopCodes
         self.stopStatuses = stopStatuses
         self.honourRetryAfter = honourRetryAfter
@@ -3708,7 +3709,7 @@ public struct FfiConverterTypeReconnectOptions: FfiConverterRustBuffer {
                 enabled: FfiConverterOptionBool.read(from: &buf), 
                 delay: FfiConverterOptionTypeReconnectDelay.read(from: &buf), 
                 maxAttempts: FfiConverterOptionTypeAttemptLimit.read(from: &buf), 
-                stableAfterMs: FfiConverterOptionInt64.read(from: &buf), 
+                stableAfter: FfiConverterOptionTypeMillis.read(from: &buf), 
                 stopCodes: FfiConverterOptionSequenceInt32.read(from: &buf), 
                 stopStatuses: FfiConverterOptionSequenceInt32.read(from: &buf), 
                 honourRetryAfter: FfiConverterOptionBool.read(from: &buf)
@@ -3719,7 +3720,7 @@ public struct FfiConverterTypeReconnectOptions: FfiConverterRustBuffer {
         FfiConverterOptionBool.write(value.enabled, into: &buf)
         FfiConverterOptionTypeReconnectDelay.write(value.delay, into: &buf)
         FfiConverterOptionTypeAttemptLimit.write(value.maxAttempts, into: &buf)
-        FfiConverterOptionInt64.write(value.stableAfterMs, into: &buf)
+        FfiConverterOptionTypeMillis.write(value.stableAfter, into: &buf)
         FfiConverterOptionSequenceInt32.write(value.stopCodes, into: &buf)
         FfiConverterOptionSequenceInt32.write(value.stopStatuses, into: &buf)
         FfiConverterOptionBool.write(value.honourRetryAfter, into: &buf)
@@ -3755,10 +3756,10 @@ public struct RetryInfo: Equatable, Hashable {
      */
     public let max: Int32?
     /**
-     * Milliseconds until then; absent while the task is suspended (offline, paused, in the
+     * The wait until then; absent while the task is suspended (offline, paused, in the
      * background).
      */
-    public let delayMs: Int64?
+    public let delay: Millis?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -3770,12 +3771,12 @@ public struct RetryInfo: Equatable, Hashable {
          * The limit, if there is one.
          */max: Int32?, 
         /**
-         * Milliseconds until then; absent while the task is suspended (offline, paused, in the
+         * The wait until then; absent while the task is suspended (offline, paused, in the
          * background).
-         */delayMs: Int64?) {
+         */delay: Millis?) {
         self.attempt = attempt
         self.max = max
-        self.delayMs = delayMs
+        self.delay = delay
     }
 
     
@@ -3796,14 +3797,14 @@ public struct FfiConverterTypeRetryInfo: FfiConverterRustBuffer {
             try RetryInfo(
                 attempt: FfiConverterInt32.read(from: &buf), 
                 max: FfiConverterOptionInt32.read(from: &buf), 
-                delayMs: FfiConverterOptionInt64.read(from: &buf)
+                delay: FfiConverterOptionTypeMillis.read(from: &buf)
         )
     }
 
     public static func write(_ value: RetryInfo, into buf: inout [UInt8]) {
         FfiConverterInt32.write(value.attempt, into: &buf)
         FfiConverterOptionInt32.write(value.max, into: &buf)
-        FfiConverterOptionInt64.write(value.delayMs, into: &buf)
+        FfiConverterOptionTypeMillis.write(value.delay, into: &buf)
     }
 }
 
@@ -3850,15 +3851,15 @@ public struct SocketProfile: Equatable, Hashable {
      */
     public let connectEnd: Double
     /**
-     * `connect_end` − `connect_start`.
+     * `connectEnd` − `connectStart`.
      */
     public let rtt: Double
     /**
-     * The upgrade: from `connect_end` to the server's answer.
+     * The upgrade: from `connectEnd` to the server's answer.
      */
     public let handshakeCost: Double
     /**
-     * Everything: from `fetch_start` to the open connection.
+     * Everything: from `fetchStart` to the open connection.
      */
     public let cost: Double
 
@@ -3881,13 +3882,13 @@ public struct SocketProfile: Equatable, Hashable {
          * TCP, and TLS for `wss`, stood.
          */connectEnd: Double, 
         /**
-         * `connect_end` − `connect_start`.
+         * `connectEnd` − `connectStart`.
          */rtt: Double, 
         /**
-         * The upgrade: from `connect_end` to the server's answer.
+         * The upgrade: from `connectEnd` to the server's answer.
          */handshakeCost: Double, 
         /**
-         * Everything: from `fetch_start` to the open connection.
+         * Everything: from `fetchStart` to the open connection.
          */cost: Double) {
         self.fetchStart = fetchStart
         self.domainLookUpStart = domainLookUpStart
@@ -4206,14 +4207,14 @@ public func FfiConverterTypeTaskNews_lower(_ value: TaskNews) -> RustBuffer {
 
 
 /**
- * Whom to trust on `wss://`. The operating system's authorities always count; on Android they
- * are those that come with the system.
+ * Which certificates are trusted on `wss://`. The operating system's authorities always are; on
+ * Android they are those that come with the system.
  */
 public struct TlsOptions: Equatable, Hashable {
     /**
      * More authorities to trust: one or more certificates in PEM.
      */
-    public let caPem: String?
+    public var caPem: String?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -4270,7 +4271,7 @@ public func FfiConverterTypeTlsOptions_lower(_ value: TlsOptions) -> RustBuffer 
  */
 public struct Turn: Equatable, Hashable {
     /**
-     * The task's number, as `join_turns` gave it; 0: there was nothing in time.
+     * The task's number, as `joinTurns` gave it; 0: there was nothing in time.
      */
     public let task: Int64
     /**
@@ -4296,7 +4297,7 @@ public struct Turn: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * The task's number, as `join_turns` gave it; 0: there was nothing in time.
+         * The task's number, as `joinTurns` gave it; 0: there was nothing in time.
          */task: Int64, 
         /**
          * Of two turns of a task, the state of the one with the larger version is newer.
@@ -4369,22 +4370,22 @@ public func FfiConverterTypeTurn_lower(_ value: Turn) -> RustBuffer {
 
 
 /**
- * How many attempts in a row.
+ * The number of failed attempts in a row after which a task ends.
  */
 
 public enum AttemptLimit: Equatable, Hashable {
     
     /**
-     * Never give up.
+     * The task never ends by itself.
      */
     case unlimited
     /**
-     * Give up after so many.
+     * The task ends after this many.
      */
     case attempts(
         /**
-         * At least 1.
-         */count: Int32
+         * At least 1, at most 2 147 483 647.
+         */count: Int64
     )
 
 
@@ -4409,7 +4410,7 @@ public struct FfiConverterTypeAttemptLimit: FfiConverterRustBuffer {
         
         case 1: return .unlimited
         
-        case 2: return .attempts(count: try FfiConverterInt32.read(from: &buf)
+        case 2: return .attempts(count: try FfiConverterInt64.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -4426,7 +4427,7 @@ public struct FfiConverterTypeAttemptLimit: FfiConverterRustBuffer {
         
         case let .attempts(count):
             writeInt(&buf, Int32(2))
-            FfiConverterInt32.write(count, into: &buf)
+            FfiConverterInt64.write(count, into: &buf)
             
         }
     }
@@ -4450,22 +4451,22 @@ public func FfiConverterTypeAttemptLimit_lower(_ value: AttemptLimit) -> RustBuf
 
 
 /**
- * What to do when the app leaves the foreground.
+ * What happens to a connection when the app leaves the foreground.
  */
 
 public enum BackgroundPolicy: Equatable, Hashable {
     
     /**
-     * Nothing: the connection lives as long as the operating system lets it.
+     * Nothing: the connection lives for as long as the operating system allows.
      */
     case keep
     /**
-     * Close it after a while (1006 "interrupted"), and come back in the foreground.
+     * It is closed (1006 "interrupted") after some time, and dialled again in the foreground.
      */
     case interrupt(
         /**
-         * The while.
-         */graceMs: Int64
+         * The time.
+         */grace: Millis
     )
 
 
@@ -4490,7 +4491,7 @@ public struct FfiConverterTypeBackgroundPolicy: FfiConverterRustBuffer {
         
         case 1: return .keep
         
-        case 2: return .interrupt(graceMs: try FfiConverterInt64.read(from: &buf)
+        case 2: return .interrupt(grace: try FfiConverterTypeMillis.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -4505,9 +4506,9 @@ public struct FfiConverterTypeBackgroundPolicy: FfiConverterRustBuffer {
             writeInt(&buf, Int32(1))
         
         
-        case let .interrupt(graceMs):
+        case let .interrupt(grace):
             writeInt(&buf, Int32(2))
-            FfiConverterInt64.write(graceMs, into: &buf)
+            FfiConverterTypeMillis.write(grace, into: &buf)
             
         }
     }
@@ -4546,13 +4547,13 @@ public enum ConnectDecision: Equatable, Hashable {
     case change(
         /**
          * Another URL.
-         */url: String?, 
+         */url: String? = nil, 
         /**
          * Other headers: all of them.
-         */header: [Header]?, 
+         */header: [Header]? = nil, 
         /**
          * Other sub-protocols: all of them.
-         */protocols: [String]?
+         */protocols: [String]? = nil
     )
     /**
      * Do not dial; the task is over.
@@ -4560,7 +4561,7 @@ public enum ConnectDecision: Equatable, Hashable {
     case stop(
         /**
          * Why; it becomes the error's detail.
-         */reason: String
+         */reason: String = ""
     )
 
 
@@ -4938,7 +4939,8 @@ public enum HeartbeatPayload: Equatable, Hashable {
          */bytes: Data
     )
     /**
-     * A protocol Ping, invisible to the server's application.
+     * A protocol Ping (RFC 6455, 5.5.2). Its Pong is the answer; the server's application sees
+     * neither.
      */
     case ping
 
@@ -5611,42 +5613,44 @@ public func FfiConverterTypeReadyState_lower(_ value: ReadyState) -> RustBuffer 
 
 
 /**
- * How long to wait before an attempt.
+ * The wait before an attempt.
  */
 
 public enum ReconnectDelay: Equatable, Hashable {
     
     /**
-     * Always the same.
+     * The same time before every attempt.
      */
     case fixed(
         /**
-         * 0 is "at once".
-         */delayMs: Int64
+         * The time; 0 dials at once.
+         */delay: Millis
     )
     /**
-     * Random between bounds that grow, so that a thousand clients of a restarting server do
-     * not come back in step. The first attempt waits 0 to `first_ms`; attempt n waits
-     * `min_ms` to min(`max_ms`, `min_ms` × 2ⁿ⁻¹); after `slow_after_ms` of failing each
-     * waits `slow_ms` ± 20 %. Before that, after close codes 1012 and 1013 and HTTP 503, 5 to
+     * A random time between bounds that grow, so that the many clients of a server that restarts
+     * do not come back at the same moment.
+     *
+     * The first attempt waits 0 to `first`; attempt n waits `min` to the smaller of `max` and
+     * `min` × 2ⁿ⁻¹. When the task has failed for `slowAfter`, each attempt waits `slow` ± 20 %.
+     * Before that, after close codes 1012 and 1013 and HTTP status 503, an attempt waits 5 to
      * 20 s.
      */
     case fullJitter(
         /**
-         * Upper bound of the first delay; 0 is "at once".
-         */firstMs: Int64, 
+         * The upper bound of the first wait; 0 dials at once.
+         */first: Millis, 
         /**
-         * Lower bound of the later ones.
-         */minMs: Int64, 
+         * The lower bound of the later waits.
+         */min: Millis, 
         /**
-         * Upper bound.
-         */maxMs: Int64, 
+         * The upper bound of the later waits.
+         */max: Millis, 
         /**
-         * Slow down after failing this long.
-         */slowAfterMs: Int64, 
+         * How long the task must have failed before it slows down.
+         */slowAfter: Millis, 
         /**
-         * The slow pace.
-         */slowMs: Int64
+         * The wait of a task that has slowed down.
+         */slow: Millis
     )
 
 
@@ -5669,10 +5673,10 @@ public struct FfiConverterTypeReconnectDelay: FfiConverterRustBuffer {
         let variant: Int32 = try readInt(&buf)
         switch variant {
         
-        case 1: return .fixed(delayMs: try FfiConverterInt64.read(from: &buf)
+        case 1: return .fixed(delay: try FfiConverterTypeMillis.read(from: &buf)
         )
         
-        case 2: return .fullJitter(firstMs: try FfiConverterInt64.read(from: &buf), minMs: try FfiConverterInt64.read(from: &buf), maxMs: try FfiConverterInt64.read(from: &buf), slowAfterMs: try FfiConverterInt64.read(from: &buf), slowMs: try FfiConverterInt64.read(from: &buf)
+        case 2: return .fullJitter(first: try FfiConverterTypeMillis.read(from: &buf), min: try FfiConverterTypeMillis.read(from: &buf), max: try FfiConverterTypeMillis.read(from: &buf), slowAfter: try FfiConverterTypeMillis.read(from: &buf), slow: try FfiConverterTypeMillis.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -5683,18 +5687,18 @@ public struct FfiConverterTypeReconnectDelay: FfiConverterRustBuffer {
         switch value {
         
         
-        case let .fixed(delayMs):
+        case let .fixed(delay):
             writeInt(&buf, Int32(1))
-            FfiConverterInt64.write(delayMs, into: &buf)
+            FfiConverterTypeMillis.write(delay, into: &buf)
             
         
-        case let .fullJitter(firstMs,minMs,maxMs,slowAfterMs,slowMs):
+        case let .fullJitter(first,min,max,slowAfter,slow):
             writeInt(&buf, Int32(2))
-            FfiConverterInt64.write(firstMs, into: &buf)
-            FfiConverterInt64.write(minMs, into: &buf)
-            FfiConverterInt64.write(maxMs, into: &buf)
-            FfiConverterInt64.write(slowAfterMs, into: &buf)
-            FfiConverterInt64.write(slowMs, into: &buf)
+            FfiConverterTypeMillis.write(first, into: &buf)
+            FfiConverterTypeMillis.write(min, into: &buf)
+            FfiConverterTypeMillis.write(max, into: &buf)
+            FfiConverterTypeMillis.write(slowAfter, into: &buf)
+            FfiConverterTypeMillis.write(slow, into: &buf)
             
         }
     }
@@ -5756,8 +5760,8 @@ public enum ReplyMatch: Equatable, Hashable {
          */name: String, 
         /**
          * What it must be: a string's content or any other value's JSON text;
-         * `None`: anything.
-         */value: String?
+         * absent: any value.
+         */value: String? = nil
     )
 
 
@@ -6073,8 +6077,8 @@ public enum SocketState: Equatable, Hashable {
          * The number of the one that follows.
          */attempt: Int32, 
         /**
-         * Milliseconds until it is due.
-         */delayMs: Int64
+         * The wait until then.
+         */delay: Millis
     )
     /**
      * No attempt is due: offline, paused, in the background, or too many events wait for a
@@ -6117,7 +6121,7 @@ public struct FfiConverterTypeSocketState: FfiConverterRustBuffer {
         case 1: return .connecting(attempt: try FfiConverterInt32.read(from: &buf)
         )
         
-        case 2: return .waiting(attempt: try FfiConverterInt32.read(from: &buf), delayMs: try FfiConverterInt64.read(from: &buf)
+        case 2: return .waiting(attempt: try FfiConverterInt32.read(from: &buf), delay: try FfiConverterTypeMillis.read(from: &buf)
         )
         
         case 3: return .suspended
@@ -6141,10 +6145,10 @@ public struct FfiConverterTypeSocketState: FfiConverterRustBuffer {
             FfiConverterInt32.write(attempt, into: &buf)
             
         
-        case let .waiting(attempt,delayMs):
+        case let .waiting(attempt,delay):
             writeInt(&buf, Int32(2))
             FfiConverterInt32.write(attempt, into: &buf)
-            FfiConverterInt64.write(delayMs, into: &buf)
+            FfiConverterTypeMillis.write(delay, into: &buf)
             
         
         case .suspended:
@@ -6277,7 +6281,7 @@ public func FfiConverterTypeTurnEvent_lower(_ value: TurnEvent) -> RustBuffer {
 /**
  * A call was refused; nothing was sent, nothing was lost, nothing changed.
  *
- * Every variant carries `err_code`, a stable number, and `err_msg`, a fixed text in wx form.
+ * Every variant carries `errCode`, a stable number, and `errMsg`, a fixed text in wx form.
  */
 public 
 enum WxError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
@@ -6998,6 +7002,30 @@ fileprivate struct FfiConverterOptionSequenceTypeHeader: FfiConverterRustBuffer 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeMillis: FfiConverterRustBuffer {
+    typealias SwiftType = Millis?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeMillis.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeMillis.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceInt32: FfiConverterRustBuffer {
     typealias SwiftType = [Int32]
 
@@ -7144,6 +7172,53 @@ fileprivate struct FfiConverterSequenceTypeTurnEvent: FfiConverterRustBuffer {
         return seq
     }
 }
+
+
+
+
+public typealias Millis = Duration
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMillis: FfiConverter {
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Millis {
+        let builtinValue = try FfiConverterInt64.read(from: &buf)
+        return Duration(millis: builtinValue)
+    }
+
+    public static func write(_ value: Millis, into buf: inout [UInt8]) {
+        let builtinValue = value.millis
+        return FfiConverterInt64.write(builtinValue, into: &buf)
+    }
+
+    public static func lift(_ value: Int64) throws -> Millis {
+        let builtinValue = try FfiConverterInt64.lift(value)
+        return Duration(millis: builtinValue)
+    }
+
+    public static func lower(_ value: Millis) -> Int64 {
+        let builtinValue = value.millis
+        return FfiConverterInt64.lower(builtinValue)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMillis_lift(_ value: Int64) throws -> Millis {
+    return try FfiConverterTypeMillis.lift(value)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMillis_lower(_ value: Millis) -> Int64 {
+    return FfiConverterTypeMillis.lower(value)
+}
+
 /**
  * Sends the library's log lines of `level` and worse to `sink`; a later call replaces both.
  *
@@ -7165,6 +7240,18 @@ public func setLogger(level: LogLevel, sink: LogSink) -> Bool  {
  * `listener` hears everything from the first event on. Without one, events wait (and in the
  * end the server does) until one is set or [`SocketTask::events`] takes them.
  *
+ * ```
+ * use wxsocket::{ConnectOptions, HeartbeatOptions, Millis, Preset, connect_socket};
+ *
+ * let options = ConnectOptions {
+ * preset: Some(Preset::Resilient),
+ * heartbeat: HeartbeatOptions { interval: Some(Millis::from_secs(20)), ..Default::default() },
+ * ..ConnectOptions::new("wss://example.com/live")
+ * };
+ * let task = connect_socket(options, None, None)?;
+ * # Ok::<(), wxsocket::WxError>(())
+ * ```
+ *
  * Fails with [`WxError::InvalidArgument`] when an option is not valid, and with
  * [`WxError::Unavailable`] when the operating system refuses the thread or the event queue that
  * the library needs once per process; then nothing is made, and a later call may succeed.
@@ -7185,8 +7272,8 @@ public func connectSocket(options: ConnectOptions, listener: SocketListener? = n
 }
 /**
  * Ends connection `epoch` of the task with this number in the turns, because a message has
- * arrived that the app's language has no memory for: `on_error` with 690032 and this `detail`,
- * then `on_close` with 1009, and a retry as after any other failure. Messages that were read
+ * arrived that the app's language has no memory for: `onError` with 690032 and this `detail`,
+ * then `onClose` with 1009, and a retry as after any other failure. Messages that were read
  * before are still told. Does nothing when that connection is over already.
  */
 public func refuseMessage(task: Int64, epoch: Int64, detail: String)  {try! rustCall() {
@@ -7211,8 +7298,8 @@ public func endTurn(task: Int64, again: Bool)  {try! rustCall() {
 }
 }
 /**
- * Ends the turn of task `done` (0: of none), then waits at most `wait_ms` for the next turn of
- * any task that joined, with at most `max_events` events.
+ * Ends the turn of task `done` (0: of none), then waits at most `waitMs` for the next turn of
+ * any task that joined, with at most `maxEvents` events.
  *
  * A task whose turn has not ended gets no other: its events stay serial, and its socket is
  * not read for much longer. Call it from as many threads as tasks may be busy at once.
@@ -7268,7 +7355,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_func_set_logger() != 8086) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_func_connect_socket() != 24430) {
+    if (uniffi_wxsocket_checksum_func_connect_socket() != 8429) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_func_refuse_message() != 78) {
@@ -7319,13 +7406,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_eventstream_next_events() != 21662) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_background_grace_ms() != 23968) {
+    if (uniffi_wxsocket_checksum_method_sockettask_background_grace() != 28875) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_buffered_amount() != 3516) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_close() != 5887) {
+    if (uniffi_wxsocket_checksum_method_sockettask_close() != 53483) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_end_background_grace() != 37892) {

@@ -513,9 +513,9 @@ uint64_t uniffi_wxsocket_fn_clone_sockettask(uint64_t handle, RustCallStatus *_N
 void uniffi_wxsocket_fn_free_sockettask(uint64_t handle, RustCallStatus *_Nonnull out_status
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BACKGROUND_GRACE_MS
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BACKGROUND_GRACE_MS
-RustBuffer uniffi_wxsocket_fn_method_sockettask_background_grace_ms(uint64_t ptr, RustCallStatus *_Nonnull out_status
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BACKGROUND_GRACE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BACKGROUND_GRACE
+RustBuffer uniffi_wxsocket_fn_method_sockettask_background_grace(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BUFFERED_AMOUNT
@@ -1032,9 +1032,9 @@ uint16_t uniffi_wxsocket_checksum_method_eventstream_next_events(void
     
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BACKGROUND_GRACE_MS
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BACKGROUND_GRACE_MS
-uint16_t uniffi_wxsocket_checksum_method_sockettask_background_grace_ms(void
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BACKGROUND_GRACE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BACKGROUND_GRACE
+uint16_t uniffi_wxsocket_checksum_method_sockettask_background_grace(void
     
 );
 #endif

@@ -1,10 +1,7 @@
 package dev.wxsocket
 
-import com.sun.jna.CallbackThreadInitializer
-import com.sun.jna.Native
 import dev.wxsocket.ffi.ListenerException
 import dev.wxsocket.ffi.takeDropped
-import dev.wxsocket.ffi.uniffiCallbackInterfaceBeforeConnect
 import kotlinx.coroutines.Job
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.StateFlow
@@ -34,21 +31,36 @@ import dev.wxsocket.ffi.SocketTask as FfiTask
  * @throws WxException.InvalidArgument when an option is not valid; then nothing is made.
  */
 @OptIn(ExperimentalContracts::class)
-public fun connectSocket(url: String, block: ConnectOptions.() -> Unit = {}): SocketTask {
+public fun connectSocket(url: String, block: SocketSetup.() -> Unit = {}): SocketTask {
     // So that the block can set a `val`, a flow for instance.
     contract { callsInPlace(block, InvocationKind.EXACTLY_ONCE) }
-    Hook.prepare()
-    val options = ConnectOptions().apply(block)
-    val hook = options.beforeConnect?.let(::Hook)
-    val subscribers = options.subscribers.toList()
+    return connect(SocketSetup(ConnectOptions(url)).apply(block))
+}
+
+/** As the other `connectSocket`, with these options to begin with; they are copied. */
+@OptIn(ExperimentalContracts::class)
+public fun connectSocket(options: ConnectOptions, block: SocketSetup.() -> Unit = {}): SocketTask {
+    contract { callsInPlace(block, InvocationKind.EXACTLY_ONCE) }
+    val copy = options.copy(
+        reconnect = options.reconnect.copy(),
+        heartbeat = options.heartbeat.copy(),
+        queue = options.queue.copy(),
+        tls = options.tls.copy(),
+    )
+    return connect(SocketSetup(copy).apply(block))
+}
+
+private fun connect(setup: SocketSetup): SocketTask {
+    val hook = setup.beforeConnect?.let(::Hook)
+    val subscribers = setup.subscribers.toList()
     val task = try {
-        engine { dev.wxsocket.ffi.connectSocket(options.lower(url), null, hook) }
+        engine { dev.wxsocket.ffi.connectSocket(setup.options, null, hook) }
     } catch (e: Throwable) {
         // Somebody may collect already.
         for (subscriber in subscribers) if (subscriber is Collector) subscriber.fail(e)
         throw e
     }
-    val executor = options.executor ?: defaultExecutor()
+    val executor = setup.executor ?: defaultExecutor()
     val delivery = Turns.join { Delivery(task.joinTurns(), executor, task.state().lift(), subscribers) { hook?.withdraw() } }
     val socket = SocketTask(task, delivery)
     for (subscriber in subscribers) if (subscriber is Collector) subscriber.bind(socket)
@@ -150,7 +162,7 @@ public class SocketTask internal constructor(
      */
     public fun send(text: String): SendOutcome {
         val code = Engine.send(delivery.number, text)
-        return outcome(code) ?: engine { task.sendText(text.scalar()) }.lift()
+        return outcome(code) ?: engine { task.sendText(text) }.lift()
     }
 
     /** Sends a binary message; otherwise as text. The bytes are copied before it returns. */
@@ -182,7 +194,7 @@ public class SocketTask internal constructor(
      * @throws WxException.InvalidArgument when the code is neither 1000 nor 3000 to 4999, or the
      * reason longer than 123 bytes of UTF-8; then nothing happens.
      */
-    public fun close(code: Int = NORMAL, reason: String = ""): Unit = engine { task.close(code, reason.scalar()) }
+    public fun close(code: Int = NORMAL, reason: String = ""): Unit = engine { task.close(code, reason) }
 
     /** `close(1000)`. */
     override fun close(): Unit = close(NORMAL)
@@ -270,7 +282,7 @@ private class Hook(private val hook: BeforeConnect) : FfiBeforeConnect {
             runBlocking(job) { hook(attempt, lastError?.lift()) }.lower()
         } catch (e: Throwable) {
             // UniFFI catches exceptions only; an `Error` would be lost, and the dial with it.
-            throw ListenerException.Failed(e.toString().scalar())
+            throw ListenerException.Failed(e.toString())
         }
     }
 
@@ -278,19 +290,5 @@ private class Hook(private val hook: BeforeConnect) : FfiBeforeConnect {
     fun withdraw() {
         over = true
         asking.get()?.cancel()
-    }
-
-    companion object {
-        init {
-            // A thread that is attached for a call keeps the JVM from ending unless it is a
-            // daemon. JNA takes note of this only if it comes before the callback goes down to
-            // the engine, which happens when the generated code is first used.
-            val daemon = CallbackThreadInitializer(true, true, "wxsocket-before-connect")
-            Native.setCallbackThreadInitializer(uniffiCallbackInterfaceBeforeConnect.beforeConnect, daemon)
-            Native.setCallbackThreadInitializer(uniffiCallbackInterfaceBeforeConnect.uniffiFree, daemon)
-        }
-
-        /** Does the above, the first time. */
-        fun prepare() = Unit
     }
 }

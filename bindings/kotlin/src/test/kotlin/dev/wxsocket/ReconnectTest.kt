@@ -106,7 +106,7 @@ class ReconnectTest {
         val it = record(server.url()) {
             heartbeat {
                 text("""{"hb":1}""")
-                reply = ReplyMatch.JsonField("ok")
+                replyField("ok")
                 interval = 10.milliseconds
                 deliverReply = true
             }

@@ -24,7 +24,7 @@ fun withServer(script: String = "[]", test: (ScriptedServer) -> Unit) {
 }
 
 /** Everything that a task tells, in order, as a test takes it. */
-class Recorder(url: String, block: ConnectOptions.() -> Unit) {
+class Recorder(url: String, block: SocketSetup.() -> Unit) {
     private val events = LinkedBlockingQueue<SocketEvent>()
     val task = connectSocket(url) {
         block()
@@ -51,10 +51,10 @@ class Recorder(url: String, block: ConnectOptions.() -> Unit) {
     val isEmpty: Boolean get() = events.isEmpty()
 }
 
-fun record(url: String, block: ConnectOptions.() -> Unit = {}): Recorder = Recorder(url, block)
+fun record(url: String, block: SocketSetup.() -> Unit = {}): Recorder = Recorder(url, block)
 
 /** Comes back at once, so that a test need not wait. */
-fun ConnectOptions.comeBackFast(attempts: Int? = null) {
+fun SocketSetup.comeBackFast(attempts: Int? = null) {
     reconnect {
         fixedDelay(1.milliseconds)
         if (attempts != null) maxAttempts(attempts)
