@@ -63,8 +63,8 @@ pub mod testing;
 pub use api::*;
 pub use net::SocketProfile;
 pub use session::{
-    ErrorKind, Header, HeartbeatPayload, Message, OverflowPolicy, ReadyState, ReplyMatch,
-    SendOutcome,
+    ErrorKind, Header, HeartbeatPayload, Message, NetworkKind, NetworkStatus, OverflowPolicy,
+    ReadyState, ReplyMatch, SendOutcome,
 };
 
 uniffi::setup_scaffolding!();

@@ -193,7 +193,7 @@ fn it_is_asked_again_when_a_new_network_begins_a_dial_again() {
     let mut client = Client::asking(options, provider);
     // The hook has answered for long: the server has the request.
     until(&server, |seen| seen.connections.first().is_some_and(|first| !first.headers.is_empty()));
-    client.task().set_network(true);
+    client.task().set_network(true.into());
     assert_eq!(client.open().epoch, 1);
     assert_eq!(*asked.lock().unwrap(), [(0, None), (0, None)]);
     assert_eq!(server.connection(2).unwrap().header("Authorization").as_deref(), Some("2"));
@@ -217,7 +217,7 @@ fn it_is_not_asked_again_while_it_is_asked() {
     let mut client = Client::asking(options, provider);
     assert_eq!(asked.recv_timeout(PATIENCE), Ok((0, None)));
     for _ in 0..20 {
-        client.task().set_network(true);
+        client.task().set_network(true.into());
         client.task().reconnect_now();
         client.task().set_foreground(true);
         client.task().resume();

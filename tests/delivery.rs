@@ -211,7 +211,7 @@ fn a_listener_may_do_anything_to_its_own_task() {
         {
             task.send("heard by the first").unwrap();
             task.reconnect_now();
-            task.set_network(true);
+            task.set_network(true.into());
             task.set_foreground(true);
             assert!(task.buffered_amount() >= 0);
             assert_eq!(task.stats().opens, 1);

@@ -198,7 +198,7 @@ fn a_close_while_waiting_cancels_the_retry() {
     assert_eq!((end.epoch, end.code, end.reason.as_str()), (2, 1000, "enough"));
     // Whatever would wake a task that waits.
     client.task().reconnect_now();
-    client.task().set_network(true);
+    client.task().set_network(true.into());
     client.task().set_foreground(true);
     client.task().resume();
     assert_eq!(client.task().ready_state(), ReadyState::Closed);

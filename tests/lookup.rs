@@ -146,6 +146,7 @@ fn without_ipv4(test: &str) {
     }
     let script = "ip link set lo up && ip -4 addr flush dev lo \
         && ip -6 addr add 64:ff9b::192.0.2.1/128 dev lo nodad \
+        && until ip -6 route get 64:ff9b::192.0.2.1 >/dev/null 2>&1; do sleep 0.1; done \
         && exec \"$0\" --ignored --exact --nocapture \"$1\"";
     let binary = std::env::current_exe().unwrap();
     let output = Command::new("unshare")

@@ -62,7 +62,7 @@ fn a_new_network_begins_a_dial_again_that_hangs() {
     let mut client = Client::connect(options);
     for dial in 1..=2 {
         assert!(server.wait_connections(dial, PATIENCE));
-        client.task().set_network(true);
+        client.task().set_network(true.into());
         ended(&server, dial);
     }
     let open = client.open();
@@ -112,7 +112,7 @@ fn a_new_network_finds_out_at_once_that_the_old_connection_is_dead() {
     let mut client = Client::connect(options);
     client.open();
     client.text();
-    client.task().set_network(true);
+    client.task().set_network(true.into());
     let error = client.error();
     assert_eq!((error.kind, error.err_code), (ErrorKind::HeartbeatTimeout, 690_040));
     let close = client.close();
@@ -132,7 +132,7 @@ fn offline_uses_no_attempt_and_online_dials_at_once() {
     for dial in 1..=3 {
         assert!(server.wait_connections(dial, PATIENCE));
         // The radio goes in the middle of a dial, which cannot succeed any more.
-        client.task().set_network(false);
+        client.task().set_network(false.into());
         assert_eq!(client.error().kind, ErrorKind::Interrupted);
         let close = client.close();
         assert_eq!((close.code, close.reason.as_str()), (1006, "interrupted"));
@@ -141,7 +141,7 @@ fn offline_uses_no_attempt_and_online_dials_at_once() {
         assert_eq!(client.task().ready_state(), ReadyState::Connecting);
         // The dial is gone at the server as well.
         ended(&server, dial);
-        client.task().set_network(true);
+        client.task().set_network(true.into());
     }
     assert_eq!(client.open().attempt, 0);
     client.finish();
@@ -154,7 +154,7 @@ fn a_drop_while_offline_waits_for_the_network() {
     let mut client = Client::connect(fast(server.url()));
     client.open();
     // A short gap need not kill an open connection.
-    client.task().set_network(false);
+    client.task().set_network(false.into());
     client.send("drop");
     client.error();
     let close = client.close();
@@ -163,7 +163,7 @@ fn a_drop_while_offline_waits_for_the_network() {
     client.task().set_foreground(true);
     client.task().resume();
     assert_eq!(client.send("kept"), SendOutcome::Queued { dropped: vec![] });
-    client.task().set_network(true);
+    client.task().set_network(true.into());
     assert_eq!(client.open().epoch, 2);
     assert_eq!(client.text(), "kept");
     client.finish();
@@ -177,8 +177,8 @@ fn going_offline_cancels_a_retry_that_was_due() {
     client.open();
     client.send("drop");
     client.lost(ErrorKind::ConnectionLost);
-    client.task().set_network(false);
-    client.task().set_network(true);
+    client.task().set_network(false.into());
+    client.task().set_network(true.into());
     // The delay was ten minutes: the network is what made it dial.
     assert_eq!(client.open().attempt, 0);
     client.finish();
@@ -200,7 +200,7 @@ fn the_background_interrupts_an_open_connection_after_its_grace() {
     let seen = ended(&server, 1);
     assert_eq!(seen.ended, Some(SeenEnd::ClientClosed));
     assert_eq!(seen.frames.last().unwrap().close_code, Some(1001));
-    client.task().set_network(true);
+    client.task().set_network(true.into());
     client.task().set_foreground(true);
     assert_eq!(client.open().epoch, 2, "back at once, and the network alone did not do it");
     client.finish();
@@ -287,7 +287,7 @@ fn pause_hangs_up_until_resume_and_keeps_what_is_queued() {
     assert_eq!(close.retry.unwrap().delay, None);
     assert_eq!(ended(&server, 1).frames.last().unwrap().close_code, Some(1001));
     assert_eq!(client.send("for later"), SendOutcome::Queued { dropped: vec![] });
-    client.task().set_network(true);
+    client.task().set_network(true.into());
     client.task().set_foreground(true);
     client.task().resume();
     assert_eq!(client.open().epoch, 2);
@@ -306,7 +306,7 @@ fn pause_interrupts_a_dial_and_a_wait() {
     client.task().resume();
     client.lost(ErrorKind::HttpStatus);
     client.task().pause();
-    client.task().set_network(true);
+    client.task().set_network(true.into());
     client.task().resume();
     assert_eq!(client.open().epoch, 3);
     client.finish();
@@ -322,8 +322,8 @@ fn changes_of_the_network_that_nobody_hears_of_do_not_pile_up() {
     let task = connect_socket(options, None, None).unwrap();
     let flip = |times: usize| {
         for _ in 0..times {
-            task.set_network(false);
-            task.set_network(true);
+            task.set_network(false.into());
+            task.set_network(true.into());
         }
     };
     eventually("it dials no more", || {

@@ -14,8 +14,8 @@ use crate::driver::{
 };
 use crate::net::DialOptions;
 use crate::session::{
-    CloseRefused, ErrorKind, Failure, Input, MAX_REASON_BYTES, Message, ReadyState, SendOutcome,
-    check_close,
+    CloseRefused, ErrorKind, Failure, Input, MAX_REASON_BYTES, Message, NetworkStatus, ReadyState,
+    SendOutcome, check_close,
 };
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -159,12 +159,12 @@ impl SocketTask {
     }
 
     /// Tells what the operating system knows of the network. Without one nothing is dialled
-    /// and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
-    /// under way again, or asks an open connection for a sign of life and, if it gives none,
-    /// replaces it at once. To be called for each change and not more often: at most 5 dials of
-    /// a connection are begun again.
-    pub fn set_network(&self, available: bool) {
-        self.task.handle(Input::Network(available));
+    /// and no attempt is used up. With a new one the task dials at once, begins a dial under way
+    /// again (at most 5 of a connection), or asks an open connection for a sign of life and, if it
+    /// gives none, replaces it at once. The same network again (the same `id`) changes nothing;
+    /// without an `id` every report counts as a new network.
+    pub fn set_network(&self, network: NetworkStatus) {
+        self.task.handle(Input::Network(network));
     }
 
     /// Tells whether the app is in the foreground; see `background` in the options. Coming

@@ -1,6 +1,7 @@
 //! What goes into the machine and what comes out of it.
 
 use super::failure::Failure;
+use super::network::NetworkStatus;
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -188,8 +189,8 @@ pub enum Input {
     /// So many events wait for the app that no dial may begin (true), or no longer (false). A dial
     /// under way goes on.
     Crowded(bool),
-    /// The operating system has (true) or has not (false) a network.
-    Network(bool),
+    /// What the operating system knows of the network has changed.
+    Network(NetworkStatus),
     /// The app came to the foreground (true) or left it (false).
     Foreground(bool),
     /// The operating system suspends the app soon: the grace in the background, if it is

@@ -122,7 +122,7 @@ impl Run {
             Step::Pause => self.task.pause(),
             Step::Resume => self.task.resume(),
             Step::ReconnectNow => self.task.reconnect_now(),
-            Step::Network(available) => self.task.set_network(*available),
+            Step::Network(available) => self.task.set_network((*available).into()),
             Step::Foreground(foreground) => self.task.set_foreground(*foreground),
             Step::Listen(kind) => self.hub.add(*kind),
             Step::Off(kind) => self.hub.lines.lock().unwrap().kinds.retain(|other| other != kind),

@@ -234,7 +234,7 @@ fn heartbeats_and_greetings_do_not_outlive_their_connection() {
         .connected();
     sim.set_writable(false);
     sim.run_until(5);
-    sim.input(Input::Network(true));
+    sim.input(Input::Network(true.into()));
     sim.run_until(500);
     sim.set_writable(true);
     sim.run_until(1_010);
@@ -418,7 +418,7 @@ fn whatever_ends_the_task_gives_back_what_was_never_sent() {
             let failure = crate::session::Failure::new(ErrorKind::Dns, "");
             sim.input(Input::DialFailed { dial: 1, failure });
         }),
-        ("offline without a policy", |sim| sim.input(Input::Network(false))),
+        ("offline without a policy", |sim| sim.input(Input::Network(false.into()))),
     ];
     for (name, end) in ends {
         let config = Config { reconnect: None, ..plain() };

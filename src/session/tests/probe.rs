@@ -14,7 +14,7 @@ fn a_pong_in_time_counts_although_a_probe_was_asked_meanwhile() {
         let mut sim = open(heartbeat, Connection::opens(0));
         sim.run_until(10_000);
         sim.run_for(timeout - 100);
-        sim.input(Input::Network(true));
+        sim.input(Input::Network(true.into()));
         assert_eq!(sim.times("write Ping").len(), 2);
         assert_eq!(sim.next_timeout(), Some(ms(10_000 + timeout)), "it puts nothing off");
         sim.run_for(50);
@@ -60,7 +60,7 @@ fn a_probe_leaves_a_question_in_line_time_for_its_answer() {
         sim.run_until(9_000);
         sim.set_writable(false);
         sim.run_until(10_000 + timeout - 10);
-        sim.input(Input::Network(true));
+        sim.input(Input::Network(true.into()));
         sim.run_for(5);
         sim.set_writable(true);
         sim.run_for(1_000);
@@ -78,7 +78,7 @@ fn a_probe_that_was_excused_is_asked_again_when_reading_goes_on() {
         let mut sim = Sim::new(plain()).then(server).connected();
         sim.run_until(1_000);
         sim.input(Input::ReadPaused(true));
-        sim.input(Input::Network(true));
+        sim.input(Input::Network(true.into()));
         if answered {
             // What is heard after all is an answer.
             sim.run_until(5_000);

@@ -209,7 +209,7 @@ fn play<M: Machine>(sim: &mut Sim<M>, one: &Move, number: usize) {
         }
         Move::Pass(time) => sim.run_for(*time),
         Move::Sleep(time) => sim.sleep(*time),
-        Move::Network(available) => sim.input(Input::Network(*available)),
+        Move::Network(available) => sim.input(Input::Network((*available).into())),
         Move::Foreground(foreground) => sim.input(Input::Foreground(*foreground)),
         Move::GraceOver => sim.input(Input::GraceOver),
         Move::Crowded(crowded) => sim.input(Input::Crowded(*crowded)),

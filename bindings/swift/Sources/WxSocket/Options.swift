@@ -18,6 +18,8 @@ public typealias BackgroundPolicy = WxSocketBindings.BackgroundPolicy
 public typealias ConnectDecision = WxSocketBindings.ConnectDecision
 public typealias Preset = WxSocketBindings.Preset
 public typealias Header = WxSocketBindings.Header
+public typealias NetworkStatus = WxSocketBindings.NetworkStatus
+public typealias NetworkKind = WxSocketBindings.NetworkKind
 
 /// What the closure of ``connectSocket(_:_:)`` sets: the options of the task, where its closures are called, and who
 /// hears everything. Every property of ``ConnectOptions`` is a property of this.

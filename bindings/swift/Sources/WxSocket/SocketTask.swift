@@ -118,9 +118,13 @@ public final class SocketTask: Sendable {
     /// Undoes ``pause()``: dials at once.
     public func resume() { native.resume() }
 
-    /// Tells what the operating system knows of the network; see `PathMonitor`. Without one nothing is dialled and no
-    /// attempt is used up; with one (or a new one) the task dials at once, or asks an open connection for a sign of life.
-    public func setNetwork(available: Bool) { native.setNetwork(available: available) }
+    /// Tells what the operating system knows of the network; `PathMonitor` does. Without one nothing is dialled and no
+    /// attempt is used up. With a new one the task dials at once, or asks an open connection for a sign of life. The
+    /// same network again (the same `id`) changes nothing.
+    public func setNetwork(_ network: NetworkStatus) { native.setNetwork(network: network) }
+
+    /// Tells whether there is a network of which nothing else is known. Every call counts as a change.
+    public func setNetwork(available: Bool) { setNetwork(NetworkStatus(available: available)) }
 
     /// Tells whether the app is in the foreground; see `AppLifecycle`, and `background` in the options.
     public func setForeground(_ foreground: Bool) { native.setForeground(foreground: foreground) }

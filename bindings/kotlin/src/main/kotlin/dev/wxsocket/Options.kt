@@ -21,6 +21,9 @@ public typealias HeartbeatOptions = dev.wxsocket.ffi.HeartbeatOptions
 public typealias QueueOptions = dev.wxsocket.ffi.QueueOptions
 public typealias TlsOptions = dev.wxsocket.ffi.TlsOptions
 
+public typealias NetworkStatus = dev.wxsocket.ffi.NetworkStatus
+public typealias NetworkKind = dev.wxsocket.ffi.NetworkKind
+
 @DslMarker
 @Target(AnnotationTarget.CLASS, AnnotationTarget.TYPE)
 public annotation class SocketDsl

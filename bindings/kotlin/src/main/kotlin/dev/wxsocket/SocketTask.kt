@@ -213,9 +213,13 @@ public class SocketTask internal constructor(
      *
      * Without one nothing is dialled, no attempt is used up, and a dial that is under way ends. An
      * open connection stays open: what the system says may be wrong, and its heartbeat decides. With
-     * one (or a new one) the task dials at once, or asks an open connection for a sign of life.
+     * a new one the task dials at once, or asks an open connection for a sign of life. The same
+     * network again (the same `id`) changes nothing.
      */
-    public fun setNetwork(available: Boolean): Unit = engine { task.setNetwork(available) }
+    public fun setNetwork(network: NetworkStatus): Unit = engine { task.setNetwork(network) }
+
+    /** Tells whether there is a network of which nothing else is known. Every call counts as a change. */
+    public fun setNetwork(available: Boolean): Unit = setNetwork(NetworkStatus(available))
 
     /** Tells whether the app is in the foreground; on Android `AndroidLifecycle` does. */
     public fun setForeground(foreground: Boolean): Unit = engine { task.setForeground(foreground) }
