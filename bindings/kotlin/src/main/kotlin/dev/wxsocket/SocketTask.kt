@@ -38,16 +38,18 @@ public fun connectSocket(url: String, block: ConnectOptions.() -> Unit = {}): So
     // So that the block can set a `val`, a flow for instance.
     contract { callsInPlace(block, InvocationKind.EXACTLY_ONCE) }
     Hook.prepare()
-    val options = ConnectOptions().apply(block)
-    val hook = options.beforeConnect?.let(::Hook)
-    val subscribers = options.subscribers.toList()
+    val options = ConnectOptions()
+    val hook: Hook?
     val task = try {
+        options.block()
+        hook = options.beforeConnect?.let(::Hook)
         engine { dev.wxsocket.ffi.connectSocket(options.lower(url), null, hook) }
     } catch (e: Throwable) {
-        // Somebody may collect already.
-        for (subscriber in subscribers) if (subscriber is Collector) subscriber.fail(e)
+        // Somebody may collect already, even if it is the block that failed.
+        for (subscriber in options.subscribers) if (subscriber is Collector) subscriber.fail(e)
         throw e
     }
+    val subscribers = options.subscribers.toList()
     val executor = options.executor ?: defaultExecutor()
     val delivery = Turns.join { Delivery(task.joinTurns(), executor, task.state().lift(), subscribers) { hook?.withdraw() } }
     val socket = SocketTask(task, delivery)
