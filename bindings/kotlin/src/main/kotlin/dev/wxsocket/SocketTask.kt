@@ -8,7 +8,6 @@ import dev.wxsocket.ffi.uniffiCallbackInterfaceBeforeConnect
 import kotlinx.coroutines.Job
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.StateFlow
-import kotlinx.coroutines.flow.asStateFlow
 import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.flow.transform
 import kotlinx.coroutines.runBlocking
@@ -89,7 +88,7 @@ public class SocketTask internal constructor(
      * Where the task is in its life. It is set before the events that go with it are told, and never
      * waits for listeners, collectors or the executor.
      */
-    public val state: StateFlow<SocketState> = delivery.news.state.asStateFlow()
+    public val state: StateFlow<SocketState> = delivery.news.state
 
     /** Bytes of payload accepted and not yet written to the socket. */
     public val bufferedAmount: Long get() = engine { task.bufferedAmount() }
