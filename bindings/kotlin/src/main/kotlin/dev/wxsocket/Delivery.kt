@@ -51,8 +51,8 @@ internal class Delivery(
     /** The connection that was ended for a message that did not fit; no more of its are read. */
     @Volatile var refused = 0L
 
-    /** How many times in a row the app's executor did not begin a turn that it was given. */
-    @Volatile var notBegun = 0
+    /** How much time the app's executor has to begin a turn, as [Errands] counts it. */
+    @Volatile var patience = 0
 
     /** Guards who is where and what the turn is at; none of the app's code is called under it. */
     private val lock = Any()
