@@ -102,6 +102,9 @@ public class SocketTask internal constructor(
      * server wait: nothing is dropped, and of the events, which come at most 256 or 1 MiB at a time,
      * no more are fetched while more than 128 KiB wait here. Each collector gets every event.
      *
+     * A collection that begins while events are being told hears those of them that are new to
+     * everybody: no listener was told of them yet, and no collector has taken them.
+     *
      * Each collection begins anew: what comes between one and the next is lost to both. Collect
      * once, and take from that what there is to take.
      */
