@@ -1,5 +1,6 @@
 package dev.wxsocket
 
+import dev.wxsocket.ffi.UniffiLib
 import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.flow.FlowCollector
 import java.lang.ref.WeakReference
@@ -113,5 +114,11 @@ internal class Collector(kinds: Int) : Subscriber(kinds) {
             // Until here the coroutine refers to this object.
             this.inbox.leave()
         }
+    }
+
+    /** Has its inbox leave when nobody refers to the flow any more. */
+    fun leaveWhenUnreachable() {
+        val inbox = inbox
+        UniffiLib.CLEANER.register(this) { inbox.leave() }
     }
 }

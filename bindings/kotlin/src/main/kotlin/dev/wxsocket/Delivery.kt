@@ -2,6 +2,7 @@ package dev.wxsocket
 
 import dev.wxsocket.ffi.endTurn
 import dev.wxsocket.ffi.wakeTask
+import java.lang.ref.WeakReference
 import java.util.concurrent.ConcurrentLinkedQueue
 import java.util.concurrent.Executor
 import java.util.concurrent.atomic.AtomicBoolean
@@ -10,13 +11,21 @@ import java.util.logging.Level
 import dev.wxsocket.ffi.SocketTask as FfiTask
 
 /** Somebody who is not in its place yet. */
-private class Newcomer(val subscriber: Subscriber, private val task: FfiTask) {
+private class Newcomer(val subscriber: Subscriber, task: FfiTask) {
+    /** A task that nobody refers to is freed although somebody waits for its turn to go on. */
+    private val held = WeakReference(task)
+
+    /** Until a turn begins, which is at once, nobody else may refer to it. */
+    private var task: FfiTask? = task
+
     /** What it is told first: the open if the connection is open, else the last close and its error. */
     var present: List<SocketEvent> = emptyList()
         private set
 
     /** Called within a turn. The present state is as of that turn, in which it gets its place. */
     fun meetTurn() {
+        task = null
+        val task = held.get() ?: return
         present = task.presentState().map { it.lift() }.filter { subscriber.kinds and it.kind != 0 }
         // What is not taken yet comes in later turns, and then it is in its place.
         task.listen(subscriber.kinds and MESSAGE != 0)
@@ -84,7 +93,10 @@ internal class Delivery(
     private var isOver = false
 
     init {
-        for (subscriber in first) if (subscriber is Collector) subscriber.inbox.delivery = this
+        for (subscriber in first) if (subscriber is Collector) {
+            subscriber.inbox.delivery = this
+            subscriber.leaveWhenUnreachable()
+        }
         listeners = first.filterIsInstance<Listener>()
         inboxes = first.filterIsInstance<Collector>().map { it.inbox }.filterNot { it.gone }
     }
@@ -260,8 +272,8 @@ internal class Delivery(
         if (isTelling) return false
         progress.end()
         isStalled = true
-        // Whoever makes room after this line sees it.
-        if (!inboxes.all { it.hasRoom }) return false
+        // Whoever makes room after this line sees it. After the last event there is no need for room.
+        if (!isOver && !inboxes.all { it.hasRoom }) return false
         isStalled = false
         isTurn = false
         forgetIfOver()

@@ -18,9 +18,12 @@ import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
 import org.junit.jupiter.api.AfterEach
 import org.junit.jupiter.api.Test
+import java.lang.ref.WeakReference
 import java.util.concurrent.CountDownLatch
+import java.util.concurrent.Executor
 import java.util.concurrent.LinkedBlockingQueue
 import java.util.concurrent.TimeUnit
+import java.util.concurrent.atomic.AtomicBoolean
 import java.util.concurrent.atomic.AtomicReference
 import kotlin.test.assertEquals
 import kotlin.test.assertTrue
@@ -217,5 +220,69 @@ class AdmissionTest {
             assertEquals((1..50).toList(), soon { waiting.await() })
         }
         task.close()
+    }
+
+    @Test
+    fun `a flow of the options that nobody collects is freed with its task`() = withServer(
+        """[{"rules": [{"on": "open", "do": [{"flood": {"count": 400, "bytes": 1024}}, {"close": {"code": 4000}}]}]}]""",
+    ) { server ->
+        fun live(): WeakReference<*> {
+            val task = connectSocket(server.url()) {
+                heartbeat { enabled = false }
+                reconnect { enabled = false }
+                messages()
+                onClose { }
+            }
+            soon { task.awaitClosed() }
+            return WeakReference(task.delivery)
+        }
+        val gone = live()
+        until("end of what was kept") {
+            System.gc()
+            gone.get() == null
+        }
+    }
+
+    @Test
+    fun `a flow of the options that cannot be collected any more holds nobody up`() = withServer(
+        """[{"rules": [{"on": "open", "do": {"flood": {"count": 3000, "bytes": 1024}}}]}]""",
+    ) { server ->
+        val heard = LinkedBlockingQueue<Int>()
+        val task = connectSocket(server.url()) {
+            heartbeat { enabled = false }
+            messages()
+            onMessage { heard += 1 }
+        }
+        until("messages") {
+            System.gc()
+            heard.size == 3000
+        }
+        task.close()
+    }
+
+    @Test
+    fun `a task is freed although a late listener waits to be told`() = withServer { server ->
+        val given = LinkedBlockingQueue<Runnable>()
+        val isFree = AtomicBoolean()
+        fun abandon(): WeakReference<SocketTask> {
+            val task = connectSocket(server.url()) {
+                executor = Executor { if (isFree.get()) it.run() else given += it }
+                onOpen { }
+            }
+            soon { task.awaitOpen() }
+            // The turn does not begin.
+            until("turn") { given.isNotEmpty() }
+            task.onOpen { }
+            task.onMessage { }
+            return WeakReference(task)
+        }
+        val gone = abandon()
+        until("end of the task") {
+            System.gc()
+            gone.get() == null && server.waitEnded(1u, 20u)
+        }
+        assertEquals("ClientClosed", server.seen(0).ended)
+        isFree.set(true)
+        given.forEach(Runnable::run)
     }
 }
