@@ -112,7 +112,7 @@ internal class Delivery(
             // it yet, so this calls nobody.
             if (isTurn && inbox != null) return admit(inbox, newcomer.present) { give(inbox, it) }
             joining += newcomer
-            if (isTelling) return
+            if (isTelling || isStalled && tellAside()) return
             Turns.add(this)
         }
         // Should the turn have begun meanwhile, there is one without events.
@@ -273,11 +273,25 @@ internal class Delivery(
         progress.end()
         isStalled = true
         // Whoever makes room after this line sees it. After the last event there is no need for room.
-        if (!isOver && !inboxes.all { it.hasRoom }) return false
+        if (!isOver && !inboxes.all { it.hasRoom }) {
+            if (hasNewListener()) tellAside()
+            return false
+        }
         isStalled = false
         isTurn = false
         forgetIfOver()
         true
+    }
+
+    /**
+     * Has new listeners told how things are while some collector keeps the turn from its end.
+     * False: there is no thread for that, and they are told when the turn ends.
+     */
+    private fun tellAside(): Boolean {
+        if (!Turns.carryOut(this)) return false
+        isStalled = false
+        isTelling = true
+        return true
     }
 
     /** Somebody who had no room may have some now. */

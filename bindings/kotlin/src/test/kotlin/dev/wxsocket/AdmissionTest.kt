@@ -223,6 +223,38 @@ class AdmissionTest {
     }
 
     @Test
+    fun `a late listener is told the present state although a collector is stuck`() = withServer(
+        """[{"rules": [{"on": "open", "do": {"flood": {"count": 2000, "bytes": 1024}}}]}]""",
+    ) { server ->
+        for (executor in listOf(null, Executor { Thread(it).start() })) {
+            val task = connectSocket(server.url()) {
+                heartbeat { enabled = false }
+                this.executor = executor
+            }
+            val stuck = CountDownLatch(1)
+            val free = CountDownLatch(1)
+            val numbers = scope.async {
+                task.messages.take(2000).collect {
+                    stuck.countDown()
+                    free.await()
+                }
+            }
+            assertTrue(stuck.await(PATIENCE_MS, TimeUnit.MILLISECONDS))
+            // It is given no more: the engine is as full as it gets.
+            until("flood") { task.stats.messagesIn >= 1000 }
+            repeat(2) {
+                val opens = LinkedBlockingQueue<Long>()
+                task.onOpen { opens += it.epoch }
+                assertEquals(1, opens.take1())
+            }
+            free.countDown()
+            soon { numbers.await() }
+            task.close()
+            soon { task.awaitClosed() }
+        }
+    }
+
+    @Test
     fun `a flow of the options that nobody collects is freed with its task`() = withServer(
         """[{"rules": [{"on": "open", "do": [{"flood": {"count": 400, "bytes": 1024}}, {"close": {"code": 4000}}]}]}]""",
     ) { server ->
