@@ -100,7 +100,10 @@ public class SocketTask internal constructor(
      * The events from now on, beginning with what a late listener would get; it completes after
      * the last one. It does not need the executor of the options. A collector that is slow makes the
      * server wait: nothing is dropped, and of the events, which come at most 256 or 1 MiB at a time,
-     * no more are fetched while more than 128 KiB wait here. Each collector gets every event.
+     * no more are fetched while more than 128 KiB wait here. Each event counts 1 KiB and what it
+     * carries: a message's payload (the characters of a text, the bytes of a binary message), the
+     * headers of an open, the headers and the body of an error, the unsent messages. Each collector
+     * gets every event.
      *
      * A collection that begins while events are being told hears those of them that are new to
      * everybody: no listener was told of them yet, and no collector has taken them.

@@ -18,12 +18,21 @@ internal val SocketEvent.kind: Int
 /** The task is over; nothing follows. */
 internal val SocketEvent.isFinal: Boolean get() = this is CloseEvent && retry == null
 
-/** The size of a message's payload; the rest is small. */
+/** How much memory the event takes, in bytes or characters, without what every event takes. */
 internal val SocketEvent.size: Long
-    get() = when (val data = (this as? MessageEvent)?.data) {
-        is Message.Text -> data.text.length.toLong()
-        is Message.Binary -> data.bytes.size.toLong()
-        null -> 0
+    get() = when (this) {
+        is MessageEvent -> data.size
+        is OpenEvent -> header.sumOf { it.size } + unsent.sumOf { it.size }
+        is ErrorEvent -> httpHeader.sumOf { it.size } + httpBody.size
+        is CloseEvent -> unsent.sumOf { it.size }
+    }
+
+private val Header.size: Long get() = name.length.toLong() + value.length
+
+private val Message.size: Long
+    get() = when (this) {
+        is Message.Text -> text.length.toLong()
+        is Message.Binary -> bytes.size.toLong()
     }
 
 /** Somebody who is told events of some [kinds]. */
