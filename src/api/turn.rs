@@ -137,6 +137,10 @@ impl From<Notice> for TurnEvent {
 /// Ends the turn of task `done` (0: of none), then waits at most `wait_ms` for the next turn of
 /// any task that joined, with at most `max_events` events.
 ///
+/// With a `max_events` of 0 it waits for the news of any task and takes no turn. A thread that
+/// calls it so is never blocked by a listener, so it tells whoever waits for an open or a close
+/// although all other threads are busy. Threads that take turns take news too.
+///
 /// A task whose turn has not ended gets no other: its events stay serial, and its socket is
 /// not read for much longer. Call it from as many threads as tasks may be busy at once.
 #[uniffi::export]
@@ -223,10 +227,12 @@ mod tests {
         let task = connect_socket(options, None, None).expect("valid");
         let number = task.join_turns();
         assert_eq!(task.join_turns(), number, "joining twice changes nothing");
-        assert!(next_turn(0, 4, 0).news.is_some(), "where the task stands");
+        assert!(next_turn(0, 0, 0).news.is_some(), "where the task stands");
         assert_eq!(next_turn(0, 4, 0).task, 0, "the first turn is the caller's");
         task.listen(true);
         end_turn(number, true);
+        while next_turn(0, 0, 0).news.is_some() {}
+        assert_eq!(next_turn(0, 0, 0).task, 0, "a turn is ready, and it is not news");
 
         let (mut messages, mut states) = (0, Vec::new());
         follow(number, |turn| {

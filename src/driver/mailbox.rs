@@ -275,7 +275,7 @@ impl Mailbox {
         for (lane, wanted) in [(Lane::News, news), (Lane::Events, events)] {
             match turns {
                 _ if !wanted => {}
-                Some(number) => turns::schedule(number, Some((self.clone(), lane))),
+                Some(number) => turns::schedule(number, self.clone(), lane),
                 None => pool::schedule(self.clone(), lane),
             }
         }

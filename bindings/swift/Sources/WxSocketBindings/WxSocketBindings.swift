@@ -7301,6 +7301,10 @@ public func endTurn(task: Int64, again: Bool)  {try! rustCall() {
  * Ends the turn of task `done` (0: of none), then waits at most `waitMs` for the next turn of
  * any task that joined, with at most `maxEvents` events.
  *
+ * With a `max_events` of 0 it waits for the news of any task and takes no turn. A thread that
+ * calls it so is never blocked by a listener, so it tells whoever waits for an open or a close
+ * although all other threads are busy. Threads that take turns take news too.
+ *
  * A task whose turn has not ended gets no other: its events stay serial, and its socket is
  * not read for much longer. Call it from as many threads as tasks may be busy at once.
  */
@@ -7364,7 +7368,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_func_end_turn() != 50468) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_func_next_turn() != 61505) {
+    if (uniffi_wxsocket_checksum_func_next_turn() != 38324) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_func_take_dropped() != 28022) {

@@ -1174,7 +1174,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_func_end_turn() and 0xFFFF) != 50468) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_func_next_turn() and 0xFFFF) != 61505) {
+    if ((lib.uniffi_wxsocket_checksum_func_next_turn() and 0xFFFF) != 38324) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_func_take_dropped() and 0xFFFF) != 28022) {
@@ -8942,6 +8942,10 @@ public object FfiConverterTypeMillis: FfiConverter<Millis, Long> {
         /**
          * Ends the turn of task `done` (0: of none), then waits at most `waitMs` for the next turn of
          * any task that joined, with at most `maxEvents` events.
+         *
+         * With a `max_events` of 0 it waits for the news of any task and takes no turn. A thread that
+         * calls it so is never blocked by a listener, so it tells whoever waits for an open or a close
+         * although all other threads are busy. Threads that take turns take news too.
          *
          * A task whose turn has not ended gets no other: its events stay serial, and its socket is
          * not read for much longer. Call it from as many threads as tasks may be busy at once.

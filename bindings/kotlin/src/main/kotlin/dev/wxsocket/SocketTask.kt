@@ -5,7 +5,6 @@ import dev.wxsocket.ffi.takeDropped
 import kotlinx.coroutines.Job
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.StateFlow
-import kotlinx.coroutines.flow.asStateFlow
 import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.flow.transform
 import kotlinx.coroutines.runBlocking
@@ -34,7 +33,7 @@ import dev.wxsocket.ffi.SocketTask as FfiTask
 public fun connectSocket(url: String, block: SocketSetup.() -> Unit = {}): SocketTask {
     // So that the block can set a `val`, a flow for instance.
     contract { callsInPlace(block, InvocationKind.EXACTLY_ONCE) }
-    return connect(SocketSetup(ConnectOptions(url)).apply(block))
+    return connect(SocketSetup(ConnectOptions(url)), block)
 }
 
 /** As the other `connectSocket`, with these options to begin with; they are copied. */
@@ -47,19 +46,21 @@ public fun connectSocket(options: ConnectOptions, block: SocketSetup.() -> Unit 
         queue = options.queue.copy(),
         tls = options.tls.copy(),
     )
-    return connect(SocketSetup(copy).apply(block))
+    return connect(SocketSetup(copy), block)
 }
 
-private fun connect(setup: SocketSetup): SocketTask {
-    val hook = setup.beforeConnect?.let(::Hook)
-    val subscribers = setup.subscribers.toList()
+private fun connect(setup: SocketSetup, block: SocketSetup.() -> Unit): SocketTask {
+    val hook: Hook?
     val task = try {
+        setup.block()
+        hook = setup.beforeConnect?.let(::Hook)
         engine { dev.wxsocket.ffi.connectSocket(setup.options, null, hook) }
     } catch (e: Throwable) {
-        // Somebody may collect already.
-        for (subscriber in subscribers) if (subscriber is Collector) subscriber.fail(e)
+        // Somebody may collect already, even if it is the block that failed.
+        for (subscriber in setup.subscribers) if (subscriber is Collector) subscriber.fail(e)
         throw e
     }
+    val subscribers = setup.subscribers.toList()
     val executor = setup.executor ?: defaultExecutor()
     val delivery = Turns.join { Delivery(task.joinTurns(), executor, task.state().lift(), subscribers) { hook?.withdraw() } }
     val socket = SocketTask(task, delivery)
@@ -99,7 +100,7 @@ public class SocketTask internal constructor(
      * Where the task is in its life. It is set before the events that go with it are told, and never
      * waits for listeners, collectors or the executor.
      */
-    public val state: StateFlow<SocketState> = delivery.news.state.asStateFlow()
+    public val state: StateFlow<SocketState> = delivery.news.state
 
     /** Bytes of payload accepted and not yet written to the socket. */
     public val bufferedAmount: Long get() = engine { task.bufferedAmount() }
@@ -111,7 +112,13 @@ public class SocketTask internal constructor(
      * The events from now on, beginning with what a late listener would get; it completes after
      * the last one. It does not need the executor of the options. A collector that is slow makes the
      * server wait: nothing is dropped, and of the events, which come at most 256 or 1 MiB at a time,
-     * no more are fetched while more than 128 KiB wait here. Each collector gets every event.
+     * no more are fetched while more than 128 KiB wait here. Each event counts 1 KiB and what it
+     * carries: a message's payload (the characters of a text, the bytes of a binary message), the
+     * headers of an open, the headers and the body of an error, the unsent messages. Each collector
+     * gets every event.
+     *
+     * A collection that begins while events are being told hears those of them that are new to
+     * everybody: no listener was told of them yet, and no collector has taken them.
      *
      * Each collection begins anew: what comes between one and the next is lost to both. Collect
      * once, and take from that what there is to take.

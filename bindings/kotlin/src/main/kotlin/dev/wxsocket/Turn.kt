@@ -57,11 +57,7 @@ internal open class Turn {
 
     /** Takes it into memory that is kept, for the next turns as large as this. */
     private fun grow() {
-        try {
-            scratch = Scratch.kept(len.takeHighestOneBit() * 2)
-        } catch (_: OutOfMemoryError) {
-            return
-        }
+        scratch = Scratch.keptIfThere(len.takeHighestOneBit() * 2) ?: return
         Engine.wxsocket_take_turn(scratch.address, scratch.room)
     }
 

@@ -7,6 +7,7 @@ import org.junit.jupiter.api.Test
 import java.io.File
 import java.lang.management.BufferPoolMXBean
 import java.lang.management.ManagementFactory
+import java.nio.ByteBuffer
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.TimeUnit
 import java.util.concurrent.atomic.AtomicInteger
@@ -108,6 +109,13 @@ class MemoryTest {
     }
 
     @Test
+    fun `without memory outside the heap messages are sent all the same, and soon`() {
+        val heard = fork("-XX:MaxDirectMemorySize=4m", NothingOutside::class.java.name)
+        val collections = heard.lines().single { it.startsWith("HEARD ") }.removePrefix("HEARD ").toInt()
+        assertTrue(collections <= 20, "$collections collections of garbage for 60 messages\n$heard")
+    }
+
+    @Test
     fun `a turn for which there is no memory at first is told in the end`() {
         val heard = fork("-Xmx20m", FullForAWhile::class.java.name)
         assertEquals(2, heard.lines().count { it == "HEARD 300 messages and the end 4001" }, heard)
@@ -137,6 +145,33 @@ object NoRoom {
         task.onMessage { if (it.text == "echo" || it.text == "after") task.close(4000) }
         closed.await(60, TimeUnit.SECONDS)
         runBlocking { withTimeout(20_000) { say("closed ${task.awaitClosed().code}") } }
+        Runtime.getRuntime().halt(0)
+    }
+}
+
+/** The app takes all memory outside the heap before the first message is sent. */
+object NothingOutside {
+    @JvmStatic
+    fun main(arguments: Array<String>) {
+        val server = ScriptedServer("[]")
+        val echoes = CountDownLatch(60)
+        val task = connectSocket(server.url()) { onMessage { echoes.countDown() } }
+        runBlocking { task.awaitOpen() }
+        val all = ArrayList<ByteBuffer>()
+        for (size in listOf(1 shl 20, 1 shl 16, 1 shl 10)) {
+            try {
+                while (true) all += ByteBuffer.allocateDirect(size)
+            } catch (_: OutOfMemoryError) {
+                // As it is meant to be.
+            }
+        }
+        fun collections() = ManagementFactory.getGarbageCollectorMXBeans().sumOf { it.collectionCount }
+        val before = collections()
+        repeat(60) { task.send("x") }
+        val after = collections()
+        check(echoes.await(60, TimeUnit.SECONDS)) { "not sent" }
+        println("HEARD ${after - before}")
+        check(all.isNotEmpty())
         Runtime.getRuntime().halt(0)
     }
 }

@@ -70,6 +70,13 @@ fun until(what: String, isSo: () -> Boolean) {
     }
 }
 
+/** Waits until the library has given back the threads that blocked listeners and coroutines made it add. */
+fun untilFewThreads(): Unit =
+    until("end of the threads") {
+        val names = Thread.getAllStackTraces().keys.groupingBy { it.name }.eachCount()
+        names.getOrDefault("wxsocket-events", 0) <= 2 && names.getOrDefault("wxsocket-news", 0) <= 1
+    }
+
 fun <T> LinkedBlockingQueue<T>.take1(): T = assertNotNull(poll(PATIENCE_MS, TimeUnit.MILLISECONDS), "nothing in time")
 
 fun ScriptedServer.seen(index: Int): SeenByServer = connections()[index]
