@@ -946,7 +946,11 @@ public protocol BeforeConnect: AnyObject, Sendable {
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
      * as it has after an error, and what comes later is not heard. It is called on a thread of
-     * its own; with four calls that have not returned the task asks no more until one does.
+     * its own. While a call is under way for a dial that was given up (the network was lost, the
+     * task was paused), the next dial waits for it to return and then asks again, so that calls
+     * of one task do not overlap. A call that has lasted 2 s, or the dial's `timeout` if that is
+     * shorter, is not waited for: the next one may begin beside it. With four calls that have
+     * not returned the task asks no more until one does, and its attempts fail meanwhile.
      */
     func beforeConnect(attempt: Int32, lastError: ErrorEvent?) throws  -> ConnectDecision
     
@@ -1014,7 +1018,11 @@ open class BeforeConnectImpl: BeforeConnect, @unchecked Sendable {
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
      * as it has after an error, and what comes later is not heard. It is called on a thread of
-     * its own; with four calls that have not returned the task asks no more until one does.
+     * its own. While a call is under way for a dial that was given up (the network was lost, the
+     * task was paused), the next dial waits for it to return and then asks again, so that calls
+     * of one task do not overlap. A call that has lasted 2 s, or the dial's `timeout` if that is
+     * shorter, is not waited for: the next one may begin beside it. With four calls that have
+     * not returned the task asks no more until one does, and its attempts fail meanwhile.
      */
 open func beforeConnect(attempt: Int32, lastError: ErrorEvent?)throws  -> ConnectDecision  {
     return try  FfiConverterTypeConnectDecision_lift(try rustCallWithError(FfiConverterTypeListenerError_lift) {
@@ -7298,7 +7306,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_socketwatcher_on_news() != 14875) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 18532) {
+    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 62692) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_socketlistener_on_open() != 40747) {

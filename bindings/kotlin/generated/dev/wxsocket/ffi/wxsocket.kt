@@ -1194,7 +1194,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_socketwatcher_on_news() and 0xFFFF) != 14875) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 18532) {
+    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 62692) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_open() and 0xFFFF) != 40747) {
@@ -2196,7 +2196,11 @@ public interface BeforeConnect {
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
      * as it has after an error, and what comes later is not heard. It is called on a thread of
-     * its own; with four calls that have not returned the task asks no more until one does.
+     * its own. While a call is under way for a dial that was given up (the network was lost, the
+     * task was paused), the next dial waits for it to return and then asks again, so that calls
+     * of one task do not overlap. A call that has lasted 2 s, or the dial's `timeout` if that is
+     * shorter, is not waited for: the next one may begin beside it. With four calls that have
+     * not returned the task asks no more until one does, and its attempts fail meanwhile.
      */
     fun `beforeConnect`(`attempt`: kotlin.Int, `lastError`: ErrorEvent?): ConnectDecision
     
@@ -2315,7 +2319,11 @@ open class BeforeConnectImpl: Disposable, AutoCloseable, BeforeConnect
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
      * as it has after an error, and what comes later is not heard. It is called on a thread of
-     * its own; with four calls that have not returned the task asks no more until one does.
+     * its own. While a call is under way for a dial that was given up (the network was lost, the
+     * task was paused), the next dial waits for it to return and then asks again, so that calls
+     * of one task do not overlap. A call that has lasted 2 s, or the dial's `timeout` if that is
+     * shorter, is not waited for: the next one may begin beside it. With four calls that have
+     * not returned the task asks no more until one does, and its attempts fail meanwhile.
      */
     @Throws(ListenerException::class)override fun `beforeConnect`(`attempt`: kotlin.Int, `lastError`: ErrorEvent?): ConnectDecision {
             return FfiConverterTypeConnectDecision.lift(
