@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 /// One turn of a delivery thread; then other tasks have theirs. It begins with few events and
 /// doubles as long as a turn takes less than [`LONG_TURN`]: a fast listener hears many at a
-/// time, and a slow one does not look like one that is stuck.
+/// time, and behind a slow one nobody waits for long.
 const MIN_BATCH: usize = 16;
 const MAX_BATCH: usize = 256;
 const LONG_TURN: Duration = Duration::from_millis(2);
