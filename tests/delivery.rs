@@ -360,3 +360,50 @@ fn a_listener_that_is_replaced_is_not_called_again() {
     // The open and the one message that was under way.
     assert_eq!(heard_first.iter().count(), 2);
 }
+
+/// Answers each call with "not yet", and tells the test of it.
+struct Busy(Mutex<std::sync::mpsc::Sender<()>>);
+
+impl BatchListener for Busy {
+    fn on_messages(&self, _: i64, _: bytes::Bytes) -> Result<bool, ListenerError> {
+        self.0.lock().unwrap().send(()).unwrap();
+        Ok(false)
+    }
+    fn on_event(&self, _: SocketEvent) -> Result<bool, ListenerError> {
+        self.on_messages(0, bytes::Bytes::new())
+    }
+    fn on_wake(&self) -> Result<(), ListenerError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_replaced_batch_listener_cannot_resume_the_next_ones_delivery() {
+    let server = echo();
+    let mut other = Client::connect(fast(server.url()));
+    other.open();
+    let task = connect_socket(fast(server.url()), None, None).unwrap();
+    let [(first, one), (second, two)] = [(); 2].map(|()| {
+        let (told, calls) = channel();
+        (task.set_batch_listener(Arc::new(Busy(Mutex::new(told)))), calls)
+    });
+    assert_ne!(first, second);
+    task.listen(true);
+    two.recv_timeout(PATIENCE).expect("the open");
+    task.send("x").unwrap();
+    eventually("the echo waits", || task.stats().messages_in == 1);
+    // Late, as a thread of the app may be; it has the place no more.
+    for stale in [first, 0, -1] {
+        task.resume_delivery(stale);
+    }
+    for _ in 0..100 {
+        other.send("x");
+        other.text();
+    }
+    assert!(two.try_recv().is_err(), "it is still busy with the open");
+    task.resume_delivery(second);
+    two.recv_timeout(PATIENCE).expect("the echo");
+    assert!(one.try_recv().is_err(), "it was replaced before anybody listened");
+    task.resume_delivery(second);
+    other.finish();
+}

@@ -629,7 +629,7 @@ fileprivate struct FfiConverterData: FfiConverterRustBuffer {
  *
  * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
+ * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of the library waits.
  */
 public protocol BatchListener: AnyObject, Sendable {
     
@@ -657,7 +657,7 @@ public protocol BatchListener: AnyObject, Sendable {
  *
  * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
+ * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of the library waits.
  */
 open class BatchListenerImpl: BatchListener, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1963,9 +1963,10 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func resume() 
     
     /**
-     * The batch listener, which answered false, has told everybody: the next call may come.
+     * The batch listener with this number, which answered false, has told everybody: the next
+     * call may come. Does nothing when another listener has taken its place.
      */
-    func resumeDelivery() 
+    func resumeDelivery(listener: Int64) 
     
     /**
      * Sends a binary message; otherwise as `send_text`. The bytes are copied before it
@@ -1982,9 +1983,10 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     
     /**
      * As `set_listener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear.
+     * It hears nothing before `listen` says what those others want to hear. Returns the number
+     * of this listener for `resume_delivery`.
      */
-    func setBatchListener(listener: BatchListener) 
+    func setBatchListener(listener: BatchListener)  -> Int64
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
@@ -2260,12 +2262,14 @@ open func resume()  {try! rustCall() {
 }
     
     /**
-     * The batch listener, which answered false, has told everybody: the next call may come.
+     * The batch listener with this number, which answered false, has told everybody: the next
+     * call may come. Does nothing when another listener has taken its place.
      */
-open func resumeDelivery()  {try! rustCall() {
+open func resumeDelivery(listener: Int64)  {try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_sockettask_resume_delivery(
-            self.uniffiCloneHandle(),uniffiCallStatus
+            self.uniffiCloneHandle(),
+        FfiConverterInt64.lower(listener),uniffiCallStatus
     )
 }
 }
@@ -2303,15 +2307,17 @@ open func sendText(text: String)throws  -> SendOutcome  {
     
     /**
      * As `set_listener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear.
+     * It hears nothing before `listen` says what those others want to hear. Returns the number
+     * of this listener for `resume_delivery`.
      */
-open func setBatchListener(listener: BatchListener)  {try! rustCall() {
+open func setBatchListener(listener: BatchListener) -> Int64  {
+    return try!  FfiConverterInt64.lift(try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_sockettask_set_batch_listener(
             self.uniffiCloneHandle(),
         FfiConverterTypeBatchListener_lower(listener),uniffiCallStatus
     )
-}
+})
 }
     
     /**
@@ -7363,7 +7369,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_resume() != 43863) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_resume_delivery() != 6653) {
+    if (uniffi_wxsocket_checksum_method_sockettask_resume_delivery() != 35170) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_send_bytes() != 248) {
@@ -7372,7 +7378,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_send_text() != 63819) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() != 64847) {
+    if (uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() != 30808) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_set_foreground() != 2499) {

@@ -1006,14 +1006,14 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_resume(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
-    external fun uniffi_wxsocket_fn_method_sockettask_resume_delivery(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_wxsocket_fn_method_sockettask_resume_delivery(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_send_bytes(`ptr`: Long,`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_send_text(`ptr`: Long,`text`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_set_batch_listener(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): Unit
+    ): Long
     external fun uniffi_wxsocket_fn_method_sockettask_set_foreground(`ptr`: Long,`foreground`: Byte,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_set_listener(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1251,7 +1251,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume() and 0xFFFF) != 43863) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume_delivery() and 0xFFFF) != 6653) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume_delivery() and 0xFFFF) != 35170) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_send_bytes() and 0xFFFF) != 248) {
@@ -1260,7 +1260,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_send_text() and 0xFFFF) != 63819) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() and 0xFFFF) != 64847) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() and 0xFFFF) != 30808) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_foreground() and 0xFFFF) != 2499) {
@@ -1765,7 +1765,7 @@ public object FfiConverterByteArray: FfiConverterRustBuffer<ByteArray> {
  *
  * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
+ * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of the library waits.
  */
 public interface BatchListener {
     
@@ -1795,7 +1795,7 @@ public interface BatchListener {
  *
  * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
+ * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of the library waits.
  */
 open class BatchListenerImpl: Disposable, AutoCloseable, BatchListener
 {
@@ -3692,9 +3692,10 @@ public interface SocketTaskInterface {
     fun `resume`()
     
     /**
-     * The batch listener, which answered false, has told everybody: the next call may come.
+     * The batch listener with this number, which answered false, has told everybody: the next
+     * call may come. Does nothing when another listener has taken its place.
      */
-    fun `resumeDelivery`()
+    fun `resumeDelivery`(`listener`: kotlin.Long)
     
     /**
      * Sends a binary message; otherwise as `send_text`. The bytes are copied before it
@@ -3711,9 +3712,10 @@ public interface SocketTaskInterface {
     
     /**
      * As `set_listener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear.
+     * It hears nothing before `listen` says what those others want to hear. Returns the number
+     * of this listener for `resume_delivery`.
      */
-    fun `setBatchListener`(`listener`: BatchListener)
+    fun `setBatchListener`(`listener`: BatchListener): kotlin.Long
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
@@ -4089,14 +4091,16 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * The batch listener, which answered false, has told everybody: the next call may come.
-     */override fun `resumeDelivery`()
+     * The batch listener with this number, which answered false, has told everybody: the next
+     * call may come. Does nothing when another listener has taken its place.
+     */override fun `resumeDelivery`(`listener`: kotlin.Long)
         = 
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_wxsocket_fn_method_sockettask_resume_delivery(
         it,
-        _status)
+        
+        FfiConverterLong.lower(`listener`),_status)
 }
     }
     
@@ -4144,9 +4148,10 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     
     /**
      * As `set_listener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear.
-     */override fun `setBatchListener`(`listener`: BatchListener)
-        = 
+     * It hears nothing before `listen` says what those others want to hear. Returns the number
+     * of this listener for `resume_delivery`.
+     */override fun `setBatchListener`(`listener`: BatchListener): kotlin.Long {
+            return FfiConverterLong.lift(
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_wxsocket_fn_method_sockettask_set_batch_listener(
@@ -4155,7 +4160,8 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
         FfiConverterTypeBatchListener.lower(`listener`),_status)
 }
     }
-    
+    )
+    }
     
 
     
