@@ -6,6 +6,7 @@ mod support;
 
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use support::*;
 use wxsocket::*;
 
@@ -227,6 +228,70 @@ fn it_is_not_asked_again_while_it_is_asked() {
     assert_eq!((open.epoch, open.attempt), (1, 0));
     assert!(asked.try_recv().is_err(), "asked once");
     client.finish();
+}
+
+/// Each flip of the network gives up a dial and begins another one, while the app still thinks
+/// about the first.
+#[test]
+fn flips_of_the_network_do_not_ask_in_parallel() {
+    let server = echo();
+    let (door, calls) = (Arc::new(Door::default()), Arc::new(Mutex::new(0)));
+    let provider = ask({
+        let (door, calls) = (door.clone(), calls.clone());
+        move |_, _| {
+            *calls.lock().unwrap() += 1;
+            door.pass();
+            Ok(ConnectDecision::Proceed)
+        }
+    });
+    let mut other = Client::connect(fast(server.url()));
+    other.open();
+    let begun = Instant::now();
+    let mut client = Client::asking(fast(server.url()), provider);
+    for _ in 0..20 {
+        // A round trip on the one thread that does the I/O: the dial has come to its question.
+        other.send("x");
+        assert_eq!(other.text(), "x");
+        client.task().set_network(false);
+        client.lost(ErrorKind::Interrupted);
+        client.task().set_network(true);
+    }
+    // One that has lasted for two seconds holds up the next one no longer.
+    let slow = begun.elapsed().as_secs() / 2;
+    door.open();
+    assert_eq!(client.open().epoch, 21);
+    let calls = *calls.lock().unwrap();
+    assert!((2..=2 + slow).contains(&calls), "{calls} calls");
+    client.finish();
+    other.finish();
+}
+
+#[test]
+fn a_call_that_hangs_does_not_hold_up_the_dial_on_the_next_network() {
+    let server = echo();
+    let door = Arc::new(Door::default());
+    let (told, asked) = channel();
+    let provider = ask({
+        let door = door.clone();
+        move |_, last| {
+            let is_first = last.is_none();
+            told.send(()).unwrap();
+            if is_first {
+                door.pass();
+            }
+            Ok(ConnectDecision::Proceed)
+        }
+    });
+    let options = ConnectOptions { timeout_ms: Some(NEVER_MS), ..fast(server.url()) };
+    let mut client = Client::asking(options, provider);
+    asked.recv_timeout(PATIENCE).unwrap();
+    client.task().set_network(false);
+    client.lost(ErrorKind::Interrupted);
+    client.task().set_network(true);
+    // The first call never returns.
+    assert_eq!(client.open().epoch, 2);
+    client.finish();
+    door.open();
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use support::*;
@@ -176,6 +177,51 @@ fn listeners_that_block_all_at_once_delay_no_other_task() {
         assert_eq!(client.text(), "block");
         client.finish();
     }
+    innocent.finish();
+    eventually("the threads are given back", || threads()["wxsocket-events"] <= 2);
+}
+
+/// Their turns are short, so that none of them looks as if it were stuck; but there are many.
+#[test]
+fn listeners_that_are_slow_delay_no_other_task() {
+    let _alone = alone();
+    // An answer to each message after a while, which keeps the machine from being busy otherwise.
+    let server = serve(
+        r#"[{"rules": [{"on": {"text": "again"}, "do": [{"wait": {"ms": 50}}, {"send": "again"}]}]}]"#,
+    );
+    let done = Arc::new(AtomicBool::new(false));
+    let mut slow: Vec<_> = (0..250)
+        .map(|_| {
+            let done = done.clone();
+            Client::hooked(fast(server.url()), move |task, event| {
+                if let SocketEvent::Message { .. } = event
+                    && !done.load(Ordering::Relaxed)
+                {
+                    std::thread::sleep(Duration::from_millis(3));
+                    // It may be closing by now.
+                    let _ = task.send("again");
+                }
+            })
+        })
+        .collect();
+    let mut innocent = Client::connect(fast(server.url()));
+    innocent.open();
+    slow.iter_mut().for_each(|client| drop(client.open()));
+
+    slow.iter().for_each(|client| drop(client.send("again")));
+    let all_talk = || slow.iter().all(|client| client.task().stats().messages_in >= 3);
+    eventually("each has had its turns", all_talk);
+    let start = Instant::now();
+    for _ in 0..10 {
+        innocent.send("x");
+        assert_eq!(innocent.text(), "x");
+    }
+    // Behind 250 turns of 3 ms on two threads it would be 3 s.
+    let waited = start.elapsed();
+    assert!(waited < Duration::from_secs(1), "{waited:?} for ten round trips");
+
+    done.store(true, Ordering::Relaxed);
+    slow.into_iter().for_each(|client| drop(client.finish()));
     innocent.finish();
     eventually("the threads are given back", || threads()["wxsocket-events"] <= 2);
 }

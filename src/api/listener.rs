@@ -36,7 +36,11 @@ pub trait BeforeConnect: Send + Sync {
     ///
     /// It may block, though no longer than the dial's `timeout`: then the attempt has failed,
     /// as it has after an error, and what comes later is not heard. It is called on a thread of
-    /// its own; with four calls that have not returned the task asks no more until one does.
+    /// its own. While a call is under way for a dial that was given up (the network was lost, the
+    /// task was paused), the next dial waits for it to return and then asks again, so that calls
+    /// of one task do not overlap. A call that has lasted 2 s, or the dial's `timeout` if that is
+    /// shorter, is not waited for: the next one may begin beside it. With four calls that have
+    /// not returned the task asks no more until one does, and its attempts fail meanwhile.
     fn before_connect(
         &self,
         attempt: i32,

@@ -220,9 +220,11 @@ impl SocketTask {
     }
 
     /// As `set_listener`, for a listener that takes many messages in one call and serves others.
-    /// It hears nothing before `listen` says what those others want to hear.
-    pub fn set_batch_listener(&self, listener: Arc<dyn BatchListener>) {
-        self.task.mailbox().set_receiver(Arc::new(ToBatchListener(listener)), false);
+    /// It hears nothing before `listen` says what those others want to hear. Returns the number
+    /// of this listener for `resume_delivery`.
+    pub fn set_batch_listener(&self, listener: Arc<dyn BatchListener>) -> i64 {
+        let listener = Arc::new(ToBatchListener(listener));
+        epoch_number(self.task.mailbox().set_receiver(listener, false))
     }
 
     /// Sets who hears where the task is in its life, beginning with how things are now.
@@ -266,9 +268,10 @@ impl SocketTask {
         self.task.mailbox().wake()
     }
 
-    /// The batch listener, which answered false, has told everybody: the next call may come.
-    pub fn resume_delivery(&self) {
-        self.task.mailbox().resume();
+    /// The batch listener with this number, which answered false, has told everybody: the next
+    /// call may come. Does nothing when another listener has taken its place.
+    pub fn resume_delivery(&self, listener: i64) {
+        self.task.mailbox().resume(u64::try_from(listener).unwrap_or(0));
     }
 
     /// The events, for a thread that takes them itself instead of a listener.

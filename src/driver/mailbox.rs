@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 /// One turn of a delivery thread; then other tasks have theirs. It begins with few events and
 /// doubles as long as a turn takes less than [`LONG_TURN`]: a fast listener hears many at a
-/// time, and a slow one does not look like one that is stuck.
+/// time, and behind a slow one nobody waits for long.
 const MIN_BATCH: usize = 16;
 const MAX_BATCH: usize = 256;
 const LONG_TURN: Duration = Duration::from_millis(2);
@@ -189,10 +189,11 @@ impl Mailbox {
 
     /// Whom to tell the events from now on. The first one hears them from the beginning; a
     /// later one hears the present state, and then what has not been told yet. After this
-    /// returns the one before is not called again, but for a call that is under way.
-    pub(crate) fn set_receiver(self: &Arc<Self>, receiver: Arc<dyn Receiver>, all: bool) {
+    /// returns the one before is not called again, but for a call that is under way. Its number
+    /// for [`resume`](Self::resume), never 0.
+    pub(crate) fn set_receiver(self: &Arc<Self>, receiver: Arc<dyn Receiver>, all: bool) -> u64 {
         let mut state = self.state();
-        self.outlets.fetch_add(1, Ordering::SeqCst);
+        let number = self.outlets.fetch_add(1, Ordering::SeqCst) + 1;
         state.replays = all && state.backlog.is_told();
         if all {
             state.backlog.listen(Interest::Everything);
@@ -208,6 +209,7 @@ impl Mailbox {
         self.schedule(state);
         // Outside the lock: its destructor is the app's code.
         drop(before);
+        number
     }
 
     /// Has the threads of [`turns`] empty it from now on, and gives its number there. Its first
@@ -425,9 +427,13 @@ impl Mailbox {
         more
     }
 
-    /// The receiver, which was busy, can take more.
-    pub(crate) fn resume(self: &Arc<Self>) {
+    /// The receiver with this number, which was busy, can take more. Nothing happens if another
+    /// one has its place.
+    pub(crate) fn resume(self: &Arc<Self>, number: u64) {
         let mut state = self.state();
+        if self.outlets.load(Ordering::SeqCst) != number {
+            return;
+        }
         if !std::mem::take(&mut state.parked) {
             state.resumed = true;
             return;

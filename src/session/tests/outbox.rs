@@ -170,6 +170,26 @@ fn what_grows_too_old_makes_room() {
     }
 }
 
+/// Only a send or an open can tell the app what is dropped. Until one of them comes, a message
+/// that waits behind an open connection is kept, and is written when the peer reads again.
+#[test]
+fn what_grows_too_old_while_open_is_given_back_by_the_next_send_or_written() {
+    for sends in [false, true] {
+        let queue = QueueLimits { max_age: Some(ms(100)), ..small(OverflowPolicy::Reject) };
+        let mut sim = Sim::new(with(queue)).always(Connection::opens(0)).connected();
+        sim.run_until(0);
+        sim.set_writable(false);
+        assert_eq!(sim.send(text("old")), Ok(SendOutcome::Sent));
+        sim.run_until(1_000);
+        if sends {
+            assert_eq!(sim.send(text("new")), queued(&["old"]));
+        }
+        sim.set_writable(true);
+        sim.run_until(1_000);
+        assert_eq!(sim.written(), [if sends { "new" } else { "old" }]);
+    }
+}
+
 /// A refusal changes nothing: what would have had to go is still there.
 #[test]
 fn a_refused_message_drives_nothing_out() {

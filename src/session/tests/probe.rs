@@ -2,8 +2,8 @@
 
 use super::heartbeat::{open, pinging};
 use super::script::{Connection, ms};
-use super::sim::{Sim, plain};
-use crate::session::{Heartbeat, Input};
+use super::sim::{Sim, fixed, plain};
+use crate::session::{Config, Heartbeat, Input, Phase, Session};
 
 /// The answer that was on its way when a probe was put in line is an answer, and in time.
 #[test]
@@ -95,4 +95,21 @@ fn a_probe_that_was_excused_is_asked_again_when_reading_goes_on() {
             assert_eq!(sim.times("error 1 HeartbeatTimeout"), [22_500]);
         }
     }
+}
+
+/// The network changes at the very moment at which an answer was due: the probe is what counts.
+#[test]
+fn a_deadline_that_is_over_does_not_bound_a_probe() {
+    let now = std::time::Instant::now();
+    let config = Config { heartbeat: Some(pinging()), ..plain() };
+    let mut machine = Session::new(config, fixed(0.5));
+    machine.handle(Input::Connect, now);
+    machine.handle(Input::Opened { dial: 1 }, now);
+    let beat = machine.next_timeout().expect("a heartbeat");
+    machine.handle_timeout(beat);
+    let due = machine.next_timeout().expect("an answer is awaited");
+    machine.handle(Input::Network(true.into()), due);
+    assert!(machine.next_timeout() > Some(due), "the probe has time of its own");
+    machine.handle_timeout(due);
+    assert!(matches!(machine.phase(), Phase::Open { .. }));
 }

@@ -46,7 +46,7 @@ public final class SocketTask: Sendable {
         watch = Watch(SocketState(native.state()), hub, hook: hook)
         // First: whoever waits is to hear of everything, whatever becomes of the listeners.
         native.setWatcher(watcher: watch)
-        native.setBatchListener(listener: hub)
+        hub.attach()
         if let events { hub.attachFirst(events) }
     }
 

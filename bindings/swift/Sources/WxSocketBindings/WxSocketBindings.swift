@@ -629,7 +629,8 @@ fileprivate struct FfiConverterData: FfiConverterRustBuffer {
  *
  * Calls come one at a time and in order. `onMessages` and `onEvent` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
+ * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
+ * the library waits.
  */
 public protocol BatchListener: AnyObject, Sendable {
     
@@ -657,7 +658,8 @@ public protocol BatchListener: AnyObject, Sendable {
  *
  * Calls come one at a time and in order. `onMessages` and `onEvent` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
+ * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
+ * the library waits.
  */
 open class BatchListenerImpl: BatchListener, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -946,7 +948,11 @@ public protocol BeforeConnect: AnyObject, Sendable {
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
      * as it has after an error, and what comes later is not heard. It is called on a thread of
-     * its own; with four calls that have not returned the task asks no more until one does.
+     * its own. While a call is under way for a dial that was given up (the network was lost, the
+     * task was paused), the next dial waits for it to return and then asks again, so that calls
+     * of one task do not overlap. A call that has lasted 2 s, or the dial's `timeout` if that is
+     * shorter, is not waited for: the next one may begin beside it. With four calls that have
+     * not returned the task asks no more until one does, and its attempts fail meanwhile.
      */
     func beforeConnect(attempt: Int32, lastError: ErrorEvent?) throws  -> ConnectDecision
     
@@ -1014,7 +1020,11 @@ open class BeforeConnectImpl: BeforeConnect, @unchecked Sendable {
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
      * as it has after an error, and what comes later is not heard. It is called on a thread of
-     * its own; with four calls that have not returned the task asks no more until one does.
+     * its own. While a call is under way for a dial that was given up (the network was lost, the
+     * task was paused), the next dial waits for it to return and then asks again, so that calls
+     * of one task do not overlap. A call that has lasted 2 s, or the dial's `timeout` if that is
+     * shorter, is not waited for: the next one may begin beside it. With four calls that have
+     * not returned the task asks no more until one does, and its attempts fail meanwhile.
      */
 open func beforeConnect(attempt: Int32, lastError: ErrorEvent?)throws  -> ConnectDecision  {
     return try  FfiConverterTypeConnectDecision_lift(try rustCallWithError(FfiConverterTypeListenerError_lift) {
@@ -1955,9 +1965,10 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func resume() 
     
     /**
-     * The batch listener, which answered false, has told everybody: the next call may come.
+     * The batch listener with this number, which answered false, has told everybody: the next
+     * call may come. Does nothing when another listener has taken its place.
      */
-    func resumeDelivery() 
+    func resumeDelivery(listener: Int64) 
     
     /**
      * Sends a binary message; otherwise as `sendText`. The bytes are copied before it
@@ -1974,9 +1985,10 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     
     /**
      * As `setListener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear.
+     * It hears nothing before `listen` says what those others want to hear. Returns the number
+     * of this listener for `resumeDelivery`.
      */
-    func setBatchListener(listener: BatchListener) 
+    func setBatchListener(listener: BatchListener)  -> Int64
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
@@ -1995,12 +2007,12 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     
     /**
      * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
-     * under way again, or asks an open connection for a sign of life and, if it gives none,
-     * replaces it at once. To be called for each change and not more often: at most 5 dials of
-     * a connection are begun again.
+     * and no attempt is used up. With a new one the task dials at once, begins a dial under way
+     * again (at most 5 of a connection), or asks an open connection for a sign of life and, if it
+     * gives none, replaces it at once. The same network again (the same `id`) changes nothing;
+     * without an `id` every report counts as a new network.
      */
-    func setNetwork(available: Bool) 
+    func setNetwork(network: NetworkStatus) 
     
     /**
      * Sets who hears where the task is in its life, beginning with how things are now.
@@ -2252,12 +2264,14 @@ open func resume()  {try! rustCall() {
 }
     
     /**
-     * The batch listener, which answered false, has told everybody: the next call may come.
+     * The batch listener with this number, which answered false, has told everybody: the next
+     * call may come. Does nothing when another listener has taken its place.
      */
-open func resumeDelivery()  {try! rustCall() {
+open func resumeDelivery(listener: Int64)  {try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_sockettask_resume_delivery(
-            self.uniffiCloneHandle(),uniffiCallStatus
+            self.uniffiCloneHandle(),
+        FfiConverterInt64.lower(listener),uniffiCallStatus
     )
 }
 }
@@ -2295,15 +2309,17 @@ open func sendText(text: String)throws  -> SendOutcome  {
     
     /**
      * As `setListener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear.
+     * It hears nothing before `listen` says what those others want to hear. Returns the number
+     * of this listener for `resumeDelivery`.
      */
-open func setBatchListener(listener: BatchListener)  {try! rustCall() {
+open func setBatchListener(listener: BatchListener) -> Int64  {
+    return try!  FfiConverterInt64.lift(try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_sockettask_set_batch_listener(
             self.uniffiCloneHandle(),
         FfiConverterTypeBatchListener_lower(listener),uniffiCallStatus
     )
-}
+})
 }
     
     /**
@@ -2337,16 +2353,16 @@ open func setListener(listener: SocketListener)  {try! rustCall() {
     
     /**
      * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
-     * under way again, or asks an open connection for a sign of life and, if it gives none,
-     * replaces it at once. To be called for each change and not more often: at most 5 dials of
-     * a connection are begun again.
+     * and no attempt is used up. With a new one the task dials at once, begins a dial under way
+     * again (at most 5 of a connection), or asks an open connection for a sign of life and, if it
+     * gives none, replaces it at once. The same network again (the same `id`) changes nothing;
+     * without an `id` every report counts as a new network.
      */
-open func setNetwork(available: Bool)  {try! rustCall() {
+open func setNetwork(network: NetworkStatus)  {try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_sockettask_set_network(
             self.uniffiCloneHandle(),
-        FfiConverterBool.lower(available),uniffiCallStatus
+        FfiConverterTypeNetworkStatus_lower(network),uniffiCallStatus
     )
 }
 }
@@ -3397,6 +3413,112 @@ public func FfiConverterTypeMessageEvent_lift(_ buf: RustBuffer) throws -> Messa
 #endif
 public func FfiConverterTypeMessageEvent_lower(_ value: MessageEvent) -> RustBuffer {
     return FfiConverterTypeMessageEvent.lower(value)
+}
+
+
+/**
+ * What the operating system knows of the network that new connections would use.
+ *
+ * Only the first two fields change what the engine does today. The others are kept for each
+ * network, and are free to be left out.
+ */
+public struct NetworkStatus: Equatable, Hashable {
+    /**
+     * False: there is no network.
+     */
+    public let available: Bool
+    /**
+     * The network's name of the system's choice: two names are two networks. The same name again
+     * is no change, and nothing is dialled or asked. Absent: every report of a network counts as
+     * a change.
+     */
+    public let id: String?
+    /**
+     * What kind of network it is.
+     */
+    public let kind: NetworkKind?
+    /**
+     * True: its traffic costs money (Android: metered; Apple: expensive).
+     */
+    public let metered: Bool
+    /**
+     * True: the user asked apps to save traffic (Android: data saver; Apple: Low Data Mode).
+     */
+    public let constrained: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * False: there is no network.
+         */available: Bool, 
+        /**
+         * The network's name of the system's choice: two names are two networks. The same name again
+         * is no change, and nothing is dialled or asked. Absent: every report of a network counts as
+         * a change.
+         */id: String? = nil, 
+        /**
+         * What kind of network it is.
+         */kind: NetworkKind? = nil, 
+        /**
+         * True: its traffic costs money (Android: metered; Apple: expensive).
+         */metered: Bool = false, 
+        /**
+         * True: the user asked apps to save traffic (Android: data saver; Apple: Low Data Mode).
+         */constrained: Bool = false) {
+        self.available = available
+        self.id = id
+        self.kind = kind
+        self.metered = metered
+        self.constrained = constrained
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension NetworkStatus: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeNetworkStatus: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NetworkStatus {
+        return
+            try NetworkStatus(
+                available: FfiConverterBool.read(from: &buf), 
+                id: FfiConverterOptionString.read(from: &buf), 
+                kind: FfiConverterOptionTypeNetworkKind.read(from: &buf), 
+                metered: FfiConverterBool.read(from: &buf), 
+                constrained: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: NetworkStatus, into buf: inout [UInt8]) {
+        FfiConverterBool.write(value.available, into: &buf)
+        FfiConverterOptionString.write(value.id, into: &buf)
+        FfiConverterOptionTypeNetworkKind.write(value.kind, into: &buf)
+        FfiConverterBool.write(value.metered, into: &buf)
+        FfiConverterBool.write(value.constrained, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNetworkStatus_lift(_ buf: RustBuffer) throws -> NetworkStatus {
+    return try FfiConverterTypeNetworkStatus.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNetworkStatus_lower(_ value: NetworkStatus) -> RustBuffer {
+    return FfiConverterTypeNetworkStatus.lower(value)
 }
 
 
@@ -5301,6 +5423,111 @@ public func FfiConverterTypeMessage_lower(_ value: Message) -> RustBuffer {
 
 
 /**
+ * A kind of network.
+ */
+
+public enum NetworkKind: Equatable, Hashable {
+    
+    /**
+     * Wi-Fi.
+     */
+    case wifi
+    /**
+     * A mobile network.
+     */
+    case cellular
+    /**
+     * A cable.
+     */
+    case ethernet
+    /**
+     * A virtual private network, over whatever carries it.
+     */
+    case vpn
+    /**
+     * Anything else.
+     */
+    case other
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension NetworkKind: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeNetworkKind: FfiConverterRustBuffer {
+    typealias SwiftType = NetworkKind
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NetworkKind {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .wifi
+        
+        case 2: return .cellular
+        
+        case 3: return .ethernet
+        
+        case 4: return .vpn
+        
+        case 5: return .other
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: NetworkKind, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case .wifi:
+            writeInt(&buf, Int32(1))
+        
+        
+        case .cellular:
+            writeInt(&buf, Int32(2))
+        
+        
+        case .ethernet:
+            writeInt(&buf, Int32(3))
+        
+        
+        case .vpn:
+            writeInt(&buf, Int32(4))
+        
+        
+        case .other:
+            writeInt(&buf, Int32(5))
+        
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNetworkKind_lift(_ buf: RustBuffer) throws -> NetworkKind {
+    return try FfiConverterTypeNetworkKind.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNetworkKind_lower(_ value: NetworkKind) -> RustBuffer {
+    return FfiConverterTypeNetworkKind.lower(value)
+}
+
+
+
+/**
  * What gives way when the queue is full. Nothing is dropped silently.
  */
 
@@ -6834,6 +7061,30 @@ fileprivate struct FfiConverterOptionTypeMessage: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeNetworkKind: FfiConverterRustBuffer {
+    typealias SwiftType = NetworkKind?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeNetworkKind.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeNetworkKind.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeOverflowPolicy: FfiConverterRustBuffer {
     typealias SwiftType = OverflowPolicy?
 
@@ -7301,7 +7552,7 @@ public func endTurn(task: Int64, again: Bool)  {try! rustCall() {
  * Ends the turn of task `done` (0: of none), then waits at most `waitMs` for the next turn of
  * any task that joined, with at most `maxEvents` events.
  *
- * With a `max_events` of 0 it waits for the news of any task and takes no turn. A thread that
+ * With a `maxEvents` of 0 it waits for the news of any task and takes no turn. A thread that
  * calls it so is never blocked by a listener, so it tells whoever waits for an open or a close
  * although all other threads are busy. Threads that take turns take news too.
  *
@@ -7389,7 +7640,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_socketwatcher_on_news() != 14875) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 18532) {
+    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 62692) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_socketlistener_on_open() != 40747) {
@@ -7446,7 +7697,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_resume() != 43863) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_resume_delivery() != 6653) {
+    if (uniffi_wxsocket_checksum_method_sockettask_resume_delivery() != 35170) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_send_bytes() != 248) {
@@ -7455,7 +7706,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_send_text() != 63819) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() != 64847) {
+    if (uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() != 30808) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_set_foreground() != 2499) {
@@ -7464,7 +7715,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_set_listener() != 47551) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_network() != 20469) {
+    if (uniffi_wxsocket_checksum_method_sockettask_set_network() != 45946) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_set_watcher() != 44461) {

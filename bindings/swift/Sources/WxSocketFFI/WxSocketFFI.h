@@ -575,7 +575,7 @@ void uniffi_wxsocket_fn_method_sockettask_resume(uint64_t ptr, RustCallStatus *_
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_RESUME_DELIVERY
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_RESUME_DELIVERY
-void uniffi_wxsocket_fn_method_sockettask_resume_delivery(uint64_t ptr, RustCallStatus *_Nonnull out_status
+void uniffi_wxsocket_fn_method_sockettask_resume_delivery(uint64_t ptr, int64_t listener, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SEND_BYTES
@@ -590,7 +590,7 @@ RustBuffer uniffi_wxsocket_fn_method_sockettask_send_text(uint64_t ptr, RustBuff
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_BATCH_LISTENER
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_BATCH_LISTENER
-void uniffi_wxsocket_fn_method_sockettask_set_batch_listener(uint64_t ptr, uint64_t listener, RustCallStatus *_Nonnull out_status
+int64_t uniffi_wxsocket_fn_method_sockettask_set_batch_listener(uint64_t ptr, uint64_t listener, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_FOREGROUND
@@ -605,7 +605,7 @@ void uniffi_wxsocket_fn_method_sockettask_set_listener(uint64_t ptr, uint64_t li
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_NETWORK
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_NETWORK
-void uniffi_wxsocket_fn_method_sockettask_set_network(uint64_t ptr, int8_t available, RustCallStatus *_Nonnull out_status
+void uniffi_wxsocket_fn_method_sockettask_set_network(uint64_t ptr, RustBuffer network, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_WATCHER

@@ -1007,19 +1007,19 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_resume(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
-    external fun uniffi_wxsocket_fn_method_sockettask_resume_delivery(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_wxsocket_fn_method_sockettask_resume_delivery(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_send_bytes(`ptr`: Long,`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_send_text(`ptr`: Long,`text`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_set_batch_listener(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): Unit
+    ): Long
     external fun uniffi_wxsocket_fn_method_sockettask_set_foreground(`ptr`: Long,`foreground`: Byte,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_set_listener(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
-    external fun uniffi_wxsocket_fn_method_sockettask_set_network(`ptr`: Long,`available`: Byte,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_wxsocket_fn_method_sockettask_set_network(`ptr`: Long,`network`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_set_watcher(`ptr`: Long,`watcher`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
@@ -1195,7 +1195,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_socketwatcher_on_news() and 0xFFFF) != 14875) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 18532) {
+    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 62692) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_open() and 0xFFFF) != 40747) {
@@ -1252,7 +1252,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume() and 0xFFFF) != 43863) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume_delivery() and 0xFFFF) != 6653) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume_delivery() and 0xFFFF) != 35170) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_send_bytes() and 0xFFFF) != 248) {
@@ -1261,7 +1261,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_send_text() and 0xFFFF) != 63819) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() and 0xFFFF) != 64847) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() and 0xFFFF) != 30808) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_foreground() and 0xFFFF) != 2499) {
@@ -1270,7 +1270,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_listener() and 0xFFFF) != 47551) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_network() and 0xFFFF) != 20469) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_network() and 0xFFFF) != 45946) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_watcher() and 0xFFFF) != 44461) {
@@ -1767,7 +1767,8 @@ public object FfiConverterByteArray: FfiConverterRustBuffer<ByteArray> {
  *
  * Calls come one at a time and in order. `onMessages` and `onEvent` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
+ * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
+ * the library waits.
  */
 public interface BatchListener {
     
@@ -1797,7 +1798,8 @@ public interface BatchListener {
  *
  * Calls come one at a time and in order. `onMessages` and `onEvent` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
+ * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
+ * the library waits.
  */
 open class BatchListenerImpl: Disposable, AutoCloseable, BatchListener
 {
@@ -2198,7 +2200,11 @@ public interface BeforeConnect {
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
      * as it has after an error, and what comes later is not heard. It is called on a thread of
-     * its own; with four calls that have not returned the task asks no more until one does.
+     * its own. While a call is under way for a dial that was given up (the network was lost, the
+     * task was paused), the next dial waits for it to return and then asks again, so that calls
+     * of one task do not overlap. A call that has lasted 2 s, or the dial's `timeout` if that is
+     * shorter, is not waited for: the next one may begin beside it. With four calls that have
+     * not returned the task asks no more until one does, and its attempts fail meanwhile.
      */
     fun `beforeConnect`(`attempt`: kotlin.Int, `lastError`: ErrorEvent?): ConnectDecision
     
@@ -2317,7 +2323,11 @@ open class BeforeConnectImpl: Disposable, AutoCloseable, BeforeConnect
      *
      * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
      * as it has after an error, and what comes later is not heard. It is called on a thread of
-     * its own; with four calls that have not returned the task asks no more until one does.
+     * its own. While a call is under way for a dial that was given up (the network was lost, the
+     * task was paused), the next dial waits for it to return and then asks again, so that calls
+     * of one task do not overlap. A call that has lasted 2 s, or the dial's `timeout` if that is
+     * shorter, is not waited for: the next one may begin beside it. With four calls that have
+     * not returned the task asks no more until one does, and its attempts fail meanwhile.
      */
     @Throws(ListenerException::class)override fun `beforeConnect`(`attempt`: kotlin.Int, `lastError`: ErrorEvent?): ConnectDecision {
             return FfiConverterTypeConnectDecision.lift(
@@ -3686,9 +3696,10 @@ public interface SocketTaskInterface {
     fun `resume`()
     
     /**
-     * The batch listener, which answered false, has told everybody: the next call may come.
+     * The batch listener with this number, which answered false, has told everybody: the next
+     * call may come. Does nothing when another listener has taken its place.
      */
-    fun `resumeDelivery`()
+    fun `resumeDelivery`(`listener`: kotlin.Long)
     
     /**
      * Sends a binary message; otherwise as `sendText`. The bytes are copied before it
@@ -3705,9 +3716,10 @@ public interface SocketTaskInterface {
     
     /**
      * As `setListener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear.
+     * It hears nothing before `listen` says what those others want to hear. Returns the number
+     * of this listener for `resumeDelivery`.
      */
-    fun `setBatchListener`(`listener`: BatchListener)
+    fun `setBatchListener`(`listener`: BatchListener): kotlin.Long
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
@@ -3726,12 +3738,12 @@ public interface SocketTaskInterface {
     
     /**
      * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
-     * under way again, or asks an open connection for a sign of life and, if it gives none,
-     * replaces it at once. To be called for each change and not more often: at most 5 dials of
-     * a connection are begun again.
+     * and no attempt is used up. With a new one the task dials at once, begins a dial under way
+     * again (at most 5 of a connection), or asks an open connection for a sign of life and, if it
+     * gives none, replaces it at once. The same network again (the same `id`) changes nothing;
+     * without an `id` every report counts as a new network.
      */
-    fun `setNetwork`(`available`: kotlin.Boolean)
+    fun `setNetwork`(`network`: NetworkStatus)
     
     /**
      * Sets who hears where the task is in its life, beginning with how things are now.
@@ -4083,14 +4095,16 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * The batch listener, which answered false, has told everybody: the next call may come.
-     */override fun `resumeDelivery`()
+     * The batch listener with this number, which answered false, has told everybody: the next
+     * call may come. Does nothing when another listener has taken its place.
+     */override fun `resumeDelivery`(`listener`: kotlin.Long)
         = 
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_wxsocket_fn_method_sockettask_resume_delivery(
         it,
-        _status)
+        
+        FfiConverterLong.lower(`listener`),_status)
 }
     }
     
@@ -4138,9 +4152,10 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     
     /**
      * As `setListener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear.
-     */override fun `setBatchListener`(`listener`: BatchListener)
-        = 
+     * It hears nothing before `listen` says what those others want to hear. Returns the number
+     * of this listener for `resumeDelivery`.
+     */override fun `setBatchListener`(`listener`: BatchListener): kotlin.Long {
+            return FfiConverterLong.lift(
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_wxsocket_fn_method_sockettask_set_batch_listener(
@@ -4149,7 +4164,8 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
         FfiConverterTypeBatchListener.lower(`listener`),_status)
 }
     }
-    
+    )
+    }
     
 
     
@@ -4192,18 +4208,18 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     
     /**
      * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
-     * under way again, or asks an open connection for a sign of life and, if it gives none,
-     * replaces it at once. To be called for each change and not more often: at most 5 dials of
-     * a connection are begun again.
-     */override fun `setNetwork`(`available`: kotlin.Boolean)
+     * and no attempt is used up. With a new one the task dials at once, begins a dial under way
+     * again (at most 5 of a connection), or asks an open connection for a sign of life and, if it
+     * gives none, replaces it at once. The same network again (the same `id`) changes nothing;
+     * without an `id` every report counts as a new network.
+     */override fun `setNetwork`(`network`: NetworkStatus)
         = 
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_wxsocket_fn_method_sockettask_set_network(
         it,
         
-        FfiConverterBoolean.lower(`available`),_status)
+        FfiConverterTypeNetworkStatus.lower(`network`),_status)
 }
     }
     
@@ -5174,6 +5190,82 @@ public object FfiConverterTypeMessageEvent: FfiConverterRustBuffer<MessageEvent>
     override fun write(value: MessageEvent, buf: ByteBuffer) {
             FfiConverterLong.write(value.`epoch`, buf)
             FfiConverterTypeMessage.write(value.`data`, buf)
+    }
+}
+
+
+
+/**
+ * What the operating system knows of the network that new connections would use.
+ *
+ * Only the first two fields change what the engine does today. The others are kept for each
+ * network, and are free to be left out.
+ */
+data class NetworkStatus (
+    /**
+     * False: there is no network.
+     */
+    val `available`: kotlin.Boolean
+    , 
+    /**
+     * The network's name of the system's choice: two names are two networks. The same name again
+     * is no change, and nothing is dialled or asked. Absent: every report of a network counts as
+     * a change.
+     */
+    val `id`: kotlin.String? = null 
+    , 
+    /**
+     * What kind of network it is.
+     */
+    val `kind`: NetworkKind? = null 
+    , 
+    /**
+     * True: its traffic costs money (Android: metered; Apple: expensive).
+     */
+    val `metered`: kotlin.Boolean = false 
+    , 
+    /**
+     * True: the user asked apps to save traffic (Android: data saver; Apple: Low Data Mode).
+     */
+    val `constrained`: kotlin.Boolean = false 
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeNetworkStatus: FfiConverterRustBuffer<NetworkStatus> {
+    override fun read(buf: ByteBuffer): NetworkStatus {
+        return NetworkStatus(
+            FfiConverterBoolean.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalTypeNetworkKind.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: NetworkStatus) = (
+            FfiConverterBoolean.allocationSize(value.`available`) +
+            FfiConverterOptionalString.allocationSize(value.`id`) +
+            FfiConverterOptionalTypeNetworkKind.allocationSize(value.`kind`) +
+            FfiConverterBoolean.allocationSize(value.`metered`) +
+            FfiConverterBoolean.allocationSize(value.`constrained`)
+    )
+
+    override fun write(value: NetworkStatus, buf: ByteBuffer) {
+            FfiConverterBoolean.write(value.`available`, buf)
+            FfiConverterOptionalString.write(value.`id`, buf)
+            FfiConverterOptionalTypeNetworkKind.write(value.`kind`, buf)
+            FfiConverterBoolean.write(value.`metered`, buf)
+            FfiConverterBoolean.write(value.`constrained`, buf)
     }
 }
 
@@ -6644,6 +6736,63 @@ public object FfiConverterTypeMessage : FfiConverterRustBuffer<Message>{
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+/**
+ * A kind of network.
+ */
+
+enum class NetworkKind {
+    
+    /**
+     * Wi-Fi.
+     */
+    WIFI,
+    /**
+     * A mobile network.
+     */
+    CELLULAR,
+    /**
+     * A cable.
+     */
+    ETHERNET,
+    /**
+     * A virtual private network, over whatever carries it.
+     */
+    VPN,
+    /**
+     * Anything else.
+     */
+    OTHER;
+
+    
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeNetworkKind: FfiConverterRustBuffer<NetworkKind> {
+    override fun read(buf: ByteBuffer) = try {
+        
+        NetworkKind.entries[buf.getInt() - 1]
+        
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: NetworkKind) = 4UL
+
+    override fun write(value: NetworkKind, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
     }
 }
 
@@ -8395,6 +8544,38 @@ public object FfiConverterOptionalTypeMessage: FfiConverterRustBuffer<Message?> 
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeNetworkKind: FfiConverterRustBuffer<NetworkKind?> {
+    override fun read(buf: ByteBuffer): NetworkKind? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeNetworkKind.read(buf)
+    }
+
+    override fun allocationSize(value: NetworkKind?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeNetworkKind.allocationSize(value)
+        }
+    }
+
+    override fun write(value: NetworkKind?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeNetworkKind.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeOverflowPolicy: FfiConverterRustBuffer<OverflowPolicy?> {
     override fun read(buf: ByteBuffer): OverflowPolicy? {
         if (buf.get().toInt() == 0) {
@@ -8943,7 +9124,7 @@ public object FfiConverterTypeMillis: FfiConverter<Millis, Long> {
          * Ends the turn of task `done` (0: of none), then waits at most `waitMs` for the next turn of
          * any task that joined, with at most `maxEvents` events.
          *
-         * With a `max_events` of 0 it waits for the news of any task and takes no turn. A thread that
+         * With a `maxEvents` of 0 it waits for the news of any task and takes no turn. A thread that
          * calls it so is never blocked by a listener, so it tells whoever waits for an open or a close
          * although all other threads are busy. Threads that take turns take news too.
          *

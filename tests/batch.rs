@@ -1,0 +1,123 @@
+//! Batch listeners: many messages in one call, which may go on after the call has returned.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use support::*;
+use wxsocket::*;
+
+/// Tells the test of each call. `done` is what it answers.
+struct Batch {
+    told: Mutex<Sender<&'static str>>,
+    done: bool,
+}
+
+impl Batch {
+    fn new(done: bool) -> (Arc<Self>, Receiver<&'static str>) {
+        let (told, calls) = channel();
+        (Arc::new(Self { told: Mutex::new(told), done }), calls)
+    }
+
+    fn tell(&self, call: &'static str) -> Result<bool, ListenerError> {
+        self.told.lock().unwrap().send(call).unwrap();
+        Ok(self.done)
+    }
+}
+
+impl BatchListener for Batch {
+    fn on_messages(&self, _: i64, _: bytes::Bytes) -> Result<bool, ListenerError> {
+        self.tell("messages")
+    }
+    fn on_event(&self, event: SocketEvent) -> Result<bool, ListenerError> {
+        self.tell(match event {
+            SocketEvent::Open { .. } => "open",
+            SocketEvent::Message { .. } => "message",
+            SocketEvent::Error { .. } => "error",
+            SocketEvent::Close { .. } => "close",
+        })
+    }
+    fn on_wake(&self) -> Result<(), ListenerError> {
+        self.tell("wake")?;
+        Err(ListenerError::Failed { reason: "on purpose".to_owned() })
+    }
+}
+
+fn connect(url: String) -> Arc<SocketTask> {
+    connect_socket(fast(url), None, None).unwrap()
+}
+
+#[test]
+fn one_that_was_replaced_cannot_resume_the_next_ones_delivery() {
+    let server = echo();
+    let mut other = Client::connect(fast(server.url()));
+    other.open();
+    let task = connect(server.url());
+    let ((one, before), (two, calls)) = (Batch::new(false), Batch::new(false));
+    let (first, second) = (task.set_batch_listener(one), task.set_batch_listener(two));
+    assert_ne!(first, second);
+    task.listen(true);
+    assert_eq!(calls.recv_timeout(PATIENCE), Ok("open"));
+    task.send("x").unwrap();
+    eventually("the echo waits", || task.stats().messages_in == 1);
+    // Late, as a thread of the app may be: it has the place no more.
+    for stale in [first, 0, -1] {
+        task.resume_delivery(stale);
+    }
+    for _ in 0..100 {
+        other.send("x");
+        other.text();
+    }
+    assert!(calls.try_recv().is_err(), "it is still busy with the open");
+    task.resume_delivery(second);
+    assert_eq!(calls.recv_timeout(PATIENCE), Ok("messages"));
+    assert!(before.try_recv().is_err(), "it was replaced before anybody listened");
+    task.resume_delivery(second);
+    other.finish();
+}
+
+/// It serves listeners of its own, and asks for the present state on their behalf.
+#[test]
+fn one_that_comes_late_hears_only_what_comes() {
+    let server = echo();
+    let task = connect(server.url());
+    let (one, before) = Batch::new(true);
+    task.set_batch_listener(one);
+    task.listen(true);
+    assert_eq!(before.recv_timeout(PATIENCE), Ok("open"));
+    let (two, calls) = Batch::new(true);
+    task.set_batch_listener(two);
+    task.send("x").unwrap();
+    assert_eq!(calls.recv_timeout(PATIENCE), Ok("messages"));
+    assert!(before.try_recv().is_err());
+}
+
+#[test]
+fn a_wake_that_fails_is_counted() {
+    let server = echo();
+    let task = connect(server.url());
+    let (listener, calls) = Batch::new(true);
+    task.set_batch_listener(listener);
+    assert!(task.wake_listener());
+    assert_eq!(calls.recv_timeout(PATIENCE), Ok("wake"));
+    eventually("it is counted", || task.stats().listener_failures == 1);
+}
+
+#[test]
+fn one_that_is_busy_with_the_end_is_let_go_when_it_is_done() {
+    let server = echo();
+    let task = connect(server.url());
+    let (listener, calls) = Batch::new(false);
+    let number = task.set_batch_listener(listener.clone());
+    task.listen(true);
+    assert_eq!(calls.recv_timeout(PATIENCE), Ok("open"));
+    task.close(1000, String::new()).unwrap();
+    task.resume_delivery(number);
+    assert_eq!(calls.recv_timeout(PATIENCE), Ok("close"));
+    assert!(Arc::strong_count(&listener) > 1, "it may still be told to wake");
+    task.resume_delivery(number);
+    eventually("it is let go", || Arc::strong_count(&listener) == 1);
+    assert!(!task.wake_listener(), "there is none any more");
+}
