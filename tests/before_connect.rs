@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use support::*;
@@ -17,12 +17,12 @@ impl<F> BeforeConnect for Ask<F>
 where
     F: Fn(i32, Option<ErrorEvent>) -> Result<ConnectDecision, ListenerError> + Send + Sync,
 {
-    fn before_connect(
-        &self,
-        attempt: i32,
-        last_error: Option<ErrorEvent>,
-    ) -> Result<ConnectDecision, ListenerError> {
-        (self.0)(attempt, last_error)
+    fn before_connect(&self, request: ConnectRequest) -> Result<ConnectDecision, ListenerError> {
+        (self.0)(request.attempt, request.last_error)
+    }
+
+    fn withdraw(&self, _: i64) -> Result<(), ListenerError> {
+        Ok(())
     }
 }
 
@@ -252,9 +252,9 @@ fn flips_of_the_network_do_not_ask_in_parallel() {
         // A round trip on the one thread that does the I/O: the dial has come to its question.
         other.send("x");
         assert_eq!(other.text(), "x");
-        client.task().set_network(false);
+        client.task().set_network(false.into());
         client.lost(ErrorKind::Interrupted);
-        client.task().set_network(true);
+        client.task().set_network(true.into());
     }
     // One that has lasted for two seconds holds up the next one no longer.
     let slow = begun.elapsed().as_secs() / 2;
@@ -282,12 +282,12 @@ fn a_call_that_hangs_does_not_hold_up_the_dial_on_the_next_network() {
             Ok(ConnectDecision::Proceed)
         }
     });
-    let options = ConnectOptions { timeout_ms: Some(NEVER_MS), ..fast(server.url()) };
+    let options = ConnectOptions { timeout: Some(NEVER), ..fast(server.url()) };
     let mut client = Client::asking(options, provider);
     asked.recv_timeout(PATIENCE).unwrap();
-    client.task().set_network(false);
+    client.task().set_network(false.into());
     client.lost(ErrorKind::Interrupted);
-    client.task().set_network(true);
+    client.task().set_network(true.into());
     // The first call never returns.
     assert_eq!(client.open().epoch, 2);
     client.finish();
@@ -483,4 +483,67 @@ fn apps_that_do_not_answer_keep_nobody_elses_lookups_waiting() {
         client.open();
         client.finish();
     }
+}
+
+/// Answers when it is told that nobody wants the answer any more.
+struct Patient {
+    asked: Sender<ConnectRequest>,
+    told: Sender<i64>,
+    withdrawn: Mutex<Receiver<i64>>,
+    answered: Sender<i64>,
+}
+
+impl BeforeConnect for Patient {
+    fn before_connect(&self, request: ConnectRequest) -> Result<ConnectDecision, ListenerError> {
+        let number = request.number;
+        self.asked.send(request).unwrap();
+        while self.withdrawn.lock().unwrap().recv_timeout(PATIENCE).unwrap() < number {}
+        self.answered.send(number).unwrap();
+        Ok(ConnectDecision::Proceed)
+    }
+
+    fn withdraw(&self, number: i64) -> Result<(), ListenerError> {
+        self.told.send(number).unwrap();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_request_is_withdrawn_when_its_dial_is_given_up_late_or_over() {
+    let server = echo();
+    let ((asked, requests), (told, withdrawn)) = (channel(), channel());
+    let (answered, answers) = channel();
+    let provider = Arc::new(Patient { asked, told, withdrawn: Mutex::new(withdrawn), answered });
+    let mut options = fast(server.url());
+    options.timeout = Some(NEVER);
+    let mut client = Client::asking(options.clone(), provider.clone());
+    let next = || {
+        let request = requests.recv_timeout(PATIENCE).unwrap();
+        (request.number, request.epoch, request.attempt)
+    };
+    let answered = || answers.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(next(), (1, 1, 0));
+    // Given up: the network is gone.
+    client.task().set_network(false.into());
+    client.lost(ErrorKind::Interrupted);
+    assert_eq!(answered(), 1);
+    client.task().set_network(true.into());
+    assert_eq!(next(), (2, 2, 0));
+    client.task().pause();
+    client.lost(ErrorKind::Interrupted);
+    assert_eq!(answered(), 2);
+    client.task().resume();
+    assert_eq!(next(), (3, 3, 0));
+    // The end of the task.
+    client.task().close(1000, String::new()).unwrap();
+    client.end();
+    assert_eq!(answered(), 3);
+    // Late.
+    options.timeout = Some(Millis(20));
+    options.reconnect.enabled = Some(false);
+    let mut late = Client::asking(options, provider);
+    assert_eq!(next(), (1, 1, 0));
+    assert_eq!(late.error().kind, ErrorKind::BeforeConnect);
+    assert_eq!(answered(), 1);
+    late.end();
 }

@@ -168,14 +168,17 @@ fn bad_provider() {
     impl BeforeConnect for Leaky {
         fn before_connect(
             &self,
-            attempt: i32,
-            _: Option<ErrorEvent>,
+            request: ConnectRequest,
         ) -> Result<ConnectDecision, ListenerError> {
             Ok(ConnectDecision::Change {
-                url: (attempt == 0).then(|| "ws://host:x/?token=s3cret-query".to_owned()),
+                url: (request.attempt == 0).then(|| "ws://host:x/?token=s3cret-query".to_owned()),
                 header: Some(vec![Header::new("Authorization", "s3cret-header\n")]),
                 protocols: None,
             })
+        }
+
+        fn withdraw(&self, _: i64) -> Result<(), ListenerError> {
+            Ok(())
         }
     }
     let mut client = Client::asking(limited("ws://127.0.0.1:9/", 1), Arc::new(Leaky));

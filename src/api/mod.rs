@@ -15,7 +15,7 @@ mod turn;
 pub use batch::{BatchListener, SocketWatcher};
 pub use error::{ListenerError, WxError};
 pub use event::{CloseEvent, ErrorEvent, MessageEvent, OpenEvent, RetryInfo, SocketEvent};
-pub use listener::{BeforeConnect, ConnectDecision, SocketListener};
+pub use listener::{BeforeConnect, ConnectDecision, ConnectRequest, SocketListener};
 pub use logging::{LogLevel, LogSink, set_logger};
 pub use millis::Millis;
 pub use options::{

@@ -3,13 +3,13 @@
 use super::batch::{BatchListener, SocketWatcher, ToBatchListener, ToWatcher};
 use super::error::{ListenerError, WxError};
 use super::event::{ErrorEvent, SocketEvent, epoch_number, message_event, saturate, socket_event};
-use super::listener::{BeforeConnect, ConnectDecision, SocketListener};
+use super::listener::{BeforeConnect, ConnectDecision, ConnectRequest, SocketListener};
 use super::millis::Millis;
 use super::options::ConnectOptions;
 use super::resolve;
 use super::turn::SocketState;
 use crate::driver::{
-    BeforeDial, DialRefused, Interest, Mailbox, Notice, Received, Receiver, Task, guarded,
+    BeforeDial, DialError, Interest, Mailbox, Notice, Question, Received, Receiver, Task, guarded,
     is_forked, turns,
 };
 use crate::net::DialOptions;
@@ -421,21 +421,24 @@ struct Hook(Arc<dyn BeforeConnect>);
 impl BeforeDial for Hook {
     fn before_dial(
         &self,
-        epoch: u64,
-        attempt: u32,
-        last_failure: Option<Failure>,
+        question: Question,
         options: &DialOptions,
-    ) -> Result<DialOptions, DialRefused> {
+    ) -> Result<DialOptions, DialError> {
         let failed =
-            |detail: String| DialRefused::Failed(Failure::new(ErrorKind::BeforeConnect, detail));
-        let last_epoch = epoch.saturating_sub(1);
-        let last = last_failure.map(|failure| ErrorEvent::new(last_epoch, failure));
-        let decision = self.0.before_connect(saturate(attempt), last);
+            |detail: String| DialError::Failed(Failure::new(ErrorKind::BeforeConnect, detail));
+        let Question { number, epoch, attempt, last_failure } = question;
+        let decision = self.0.before_connect(ConnectRequest {
+            number: i64::try_from(number).unwrap_or(i64::MAX),
+            epoch: epoch_number(epoch),
+            attempt: saturate(attempt),
+            last_error: last_failure
+                .map(|failure| ErrorEvent::new(epoch.saturating_sub(1), failure)),
+        });
         let mut options = options.clone();
         match decision.map_err(|ListenerError::Failed { reason }| failed(reason))? {
             ConnectDecision::Proceed => {}
             ConnectDecision::Stop { reason } => {
-                return Err(DialRefused::GiveUp(Failure::new(ErrorKind::Stopped, reason)));
+                return Err(DialError::GiveUp(Failure::new(ErrorKind::Stopped, reason)));
             }
             ConnectDecision::Change { url, header, protocols } => {
                 let invalid = |error: WxError| failed(error.to_string());
@@ -451,5 +454,10 @@ impl BeforeDial for Hook {
             }
         }
         Ok(options)
+    }
+
+    fn withdraw(&self, number: u64) {
+        let tell = || self.0.withdraw(i64::try_from(number).unwrap_or(i64::MAX));
+        guarded(|| tell().map_err(|ListenerError::Failed { reason }| reason));
     }
 }

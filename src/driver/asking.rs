@@ -1,10 +1,10 @@
 //! Asks the app before a dial, on a thread that the app may hold for as long as it likes.
 
-use super::{BeforeDial, DialRefused};
+use super::{BeforeDial, DialError, Question};
 use crate::net::DialOptions;
 use crate::session::{ErrorKind, Failure};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -30,6 +30,8 @@ pub(super) struct Asking {
     calls: Arc<AtomicUsize>,
     /// The newest call. Locked by the dial that is about to ask.
     newest: Arc<Mutex<Option<Newest>>>,
+    /// How many questions there were.
+    count: Arc<AtomicU64>,
 }
 
 /// The call that began last.
@@ -42,7 +44,7 @@ struct Newest {
 
 impl Asking {
     pub(super) fn new(hook: Arc<dyn BeforeDial>) -> Self {
-        Self { hook, calls: Arc::default(), newest: Arc::default() }
+        Self { hook, calls: Arc::default(), newest: Arc::default(), count: Arc::default() }
     }
 
     /// The app's answer, within the time of a dial. The call for a dial that was given up comes
@@ -54,7 +56,7 @@ impl Asking {
         attempt: u32,
         last_failure: Option<Failure>,
         options: DialOptions,
-    ) -> Result<DialOptions, DialRefused> {
+    ) -> Result<DialOptions, DialError> {
         let patience = options.timeout;
         let mut newest = self.newest.lock().await;
         if let Some(Newest { until, returned }) = newest.as_mut() {
@@ -67,25 +69,47 @@ impl Asking {
         };
         *newest = Some(Newest { until: Instant::now() + LONG.min(patience), returned });
         drop(newest);
+        let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        let question = Question { number, epoch, attempt, last_failure };
+        let hook = self.hook;
+        // From here on until there is an answer, whoever drops this future withdraws the question.
+        let mut wanted = Wanted { number, hook: Some(hook.clone()) };
         let (told, answer) = oneshot::channel();
         let thread = std::thread::Builder::new().name("wxsocket-ask".to_owned()).spawn(move || {
             let _call = call;
             // A panic drops the sender, which is an answer too. Whoever asked may be gone.
-            let _ = told.send(self.hook.before_dial(epoch, attempt, last_failure, &options));
+            let _ = told.send(hook.before_dial(question, &options));
         });
         if let Err(error) = thread {
+            wanted.hook = None;
             return Err(failed(format!("no thread: {error}")));
         }
-        match timeout(patience, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(failed("it panicked".to_owned())),
-            Err(_) => Err(failed(format!("no answer within {patience:?}"))),
-        }
+        let Ok(answer) = timeout(patience, answer).await else {
+            return Err(failed(format!("no answer within {patience:?}")));
+        };
+        wanted.hook = None;
+        answer.unwrap_or_else(|_| Err(failed("it panicked".to_owned())))
     }
 }
 
-fn failed(detail: String) -> DialRefused {
-    DialRefused::Failed(Failure::new(ErrorKind::BeforeConnect, detail))
+fn failed(detail: String) -> DialError {
+    DialError::Failed(Failure::new(ErrorKind::BeforeConnect, detail))
+}
+
+/// A question that is open: dropping this withdraws it.
+struct Wanted {
+    number: u64,
+    /// `None`: it was answered.
+    hook: Option<Arc<dyn BeforeDial>>,
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        let (number, Some(hook)) = (self.number, self.hook.take()) else { return };
+        let withdraw = std::thread::Builder::new().name("wxsocket-ask".to_owned());
+        // Without a thread the answer comes later, and is not used.
+        let _ = withdraw.spawn(move || hook.withdraw(number));
+    }
 }
 
 /// Counts a call for as long as it lives.

@@ -28,9 +28,10 @@ public struct SocketSetup: Sendable {
     /// All options as one value.
     public var options: ConnectOptions
     /// Asked before every dial: for a fresh token, another address, or an end. An error, or no answer within `timeout`,
-    /// counts as a failed attempt. A call whose answer is no longer wanted is cancelled: after `timeout`, or when the
-    /// task is closed or paused. While four answers are awaited, the task asks no more.
-    public var beforeConnect: (@Sendable (_ attempt: Int, _ lastError: ErrorEvent?) async throws -> ConnectDecision)?
+    /// counts as a failed attempt. A call whose answer is no longer wanted is cancelled: its dial was given up, it took
+    /// too long, or the task is over. While four answers are awaited, the task asks no more.
+    public var beforeConnect:
+        (@Sendable (_ epoch: Int, _ attempt: Int, _ lastError: ErrorEvent?) async throws -> ConnectDecision)?
     /// Where the closures of `onOpen` and the others are called. nil: on the thread that delivers, which is the
     /// fastest. Default: the main queue where there is an interface (UIKit, AppKit, WatchKit), else nil.
     public var callbackQueue: DispatchQueue? = .socketDefault

@@ -43,7 +43,7 @@ public final class SocketTask: Sendable {
         }
         self.native = native
         hub = EventHub(native, queue: setup.callbackQueue)
-        watch = Watch(SocketState(native.state()), hub, hook: hook)
+        watch = Watch(SocketState(native.state()), hub)
         // First: whoever waits is to hear of everything, whatever becomes of the listeners.
         native.setWatcher(watcher: watch)
         hub.attach()

@@ -942,19 +942,23 @@ public func FfiConverterTypeBatchListener_lower(_ value: BatchListener) -> UInt6
 public protocol BeforeConnect: AnyObject, Sendable {
     
     /**
-     * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `lastError` is what ended the previous connection, if it failed. When HTTP
-     * 401 or 403 would end the task, this is called once more first: for a new token.
+     * Answers what to do for this attempt. When HTTP 401 or 403 would end the task, it is asked
+     * once more first: for a new token.
      *
-     * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-     * as it has after an error, and what comes later is not heard. It is called on a thread of
-     * its own. While a call is under way for a dial that was given up (the network was lost, the
-     * task was paused), the next dial waits for it to return and then asks again, so that calls
-     * of one task do not overlap. A call that has lasted 2 s, or the dial's `timeout` if that is
-     * shorter, is not waited for: the next one may begin beside it. With four calls that have
-     * not returned the task asks no more until one does, and its attempts fail meanwhile.
+     * It may block for as long as the dial's `timeout`. After that, and after an error or a
+     * panic, the attempt has failed. It is called on a thread of its own; calls for one task do
+     * not overlap, except that a call which has not returned 2 s after it began and is no longer
+     * wanted does not hold up the next one. With four calls that have not returned the task asks
+     * no more until one does.
      */
-    func beforeConnect(attempt: Int32, lastError: ErrorEvent?) throws  -> ConnectDecision
+    func beforeConnect(request: ConnectRequest) throws  -> ConnectDecision
+    
+    /**
+     * Tells that no answer is wanted any more to the requests up to this number: their dial was
+     * given up, they took too long, or the task is over. It is called on a thread of its own,
+     * perhaps before `beforeConnect` is called with that number.
+     */
+    func withdraw(number: Int64) throws 
     
 }
 /**
@@ -1014,27 +1018,37 @@ open class BeforeConnectImpl: BeforeConnect, @unchecked Sendable {
 
     
     /**
-     * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `lastError` is what ended the previous connection, if it failed. When HTTP
-     * 401 or 403 would end the task, this is called once more first: for a new token.
+     * Answers what to do for this attempt. When HTTP 401 or 403 would end the task, it is asked
+     * once more first: for a new token.
      *
-     * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-     * as it has after an error, and what comes later is not heard. It is called on a thread of
-     * its own. While a call is under way for a dial that was given up (the network was lost, the
-     * task was paused), the next dial waits for it to return and then asks again, so that calls
-     * of one task do not overlap. A call that has lasted 2 s, or the dial's `timeout` if that is
-     * shorter, is not waited for: the next one may begin beside it. With four calls that have
-     * not returned the task asks no more until one does, and its attempts fail meanwhile.
+     * It may block for as long as the dial's `timeout`. After that, and after an error or a
+     * panic, the attempt has failed. It is called on a thread of its own; calls for one task do
+     * not overlap, except that a call which has not returned 2 s after it began and is no longer
+     * wanted does not hold up the next one. With four calls that have not returned the task asks
+     * no more until one does.
      */
-open func beforeConnect(attempt: Int32, lastError: ErrorEvent?)throws  -> ConnectDecision  {
+open func beforeConnect(request: ConnectRequest)throws  -> ConnectDecision  {
     return try  FfiConverterTypeConnectDecision_lift(try rustCallWithError(FfiConverterTypeListenerError_lift) {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_beforeconnect_before_connect(
             self.uniffiCloneHandle(),
-        FfiConverterInt32.lower(attempt),
-        FfiConverterOptionTypeErrorEvent.lower(lastError),uniffiCallStatus
+        FfiConverterTypeConnectRequest_lower(request),uniffiCallStatus
     )
 })
+}
+    
+    /**
+     * Tells that no answer is wanted any more to the requests up to this number: their dial was
+     * given up, they took too long, or the task is over. It is called on a thread of its own,
+     * perhaps before `beforeConnect` is called with that number.
+     */
+open func withdraw(number: Int64)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_beforeconnect_withdraw(
+            self.uniffiCloneHandle(),
+        FfiConverterInt64.lower(number),uniffiCallStatus
+    )
+}
 }
     
 
@@ -1067,8 +1081,7 @@ fileprivate struct UniffiCallbackInterfaceBeforeConnect {
         },
         beforeConnect: { (
             uniffiHandle: UInt64,
-            attempt: Int32,
-            lastError: RustBuffer,
+            request: RustBuffer,
             uniffiOutReturn: UnsafeMutablePointer<RustBuffer>,
             uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
         ) in
@@ -1078,13 +1091,37 @@ fileprivate struct UniffiCallbackInterfaceBeforeConnect {
                     throw UniffiInternalError.unexpectedStaleHandle
                 }
                 return try uniffiObj.beforeConnect(
-                     attempt: try FfiConverterInt32.lift(attempt),
-                     lastError: try FfiConverterOptionTypeErrorEvent.lift(lastError)
+                     request: try FfiConverterTypeConnectRequest_lift(request)
                 )
             }
 
             
             let writeReturn = { uniffiOutReturn.pointee = FfiConverterTypeConnectDecision_lower($0) }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeListenerError_lower
+            )
+        },
+        withdraw: { (
+            uniffiHandle: UInt64,
+            number: Int64,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeBeforeConnect.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.withdraw(
+                     number: try FfiConverterInt64.lift(number)
+                )
+            }
+
+            
+            let writeReturn = { () }
             uniffiTraitInterfaceCallWithError(
                 callStatus: uniffiCallStatus,
                 makeCall: makeCall,
@@ -3013,6 +3050,95 @@ public func FfiConverterTypeConnectOptions_lift(_ buf: RustBuffer) throws -> Con
 #endif
 public func FfiConverterTypeConnectOptions_lower(_ value: ConnectOptions) -> RustBuffer {
     return FfiConverterTypeConnectOptions.lower(value)
+}
+
+
+/**
+ * What [`BeforeConnect`] is asked.
+ */
+public struct ConnectRequest: Equatable, Hashable {
+    /**
+     * The request's number in its task, from 1.
+     */
+    public let number: Int64
+    /**
+     * The connection that the dial is for. A dial that is begun again asks again.
+     */
+    public let epoch: Int64
+    /**
+     * Attempts used since the last stable connection; 0 for the first dial.
+     */
+    public let attempt: Int32
+    /**
+     * What ended the previous connection, if it failed.
+     */
+    public let lastError: ErrorEvent?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The request's number in its task, from 1.
+         */number: Int64, 
+        /**
+         * The connection that the dial is for. A dial that is begun again asks again.
+         */epoch: Int64, 
+        /**
+         * Attempts used since the last stable connection; 0 for the first dial.
+         */attempt: Int32, 
+        /**
+         * What ended the previous connection, if it failed.
+         */lastError: ErrorEvent?) {
+        self.number = number
+        self.epoch = epoch
+        self.attempt = attempt
+        self.lastError = lastError
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension ConnectRequest: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeConnectRequest: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ConnectRequest {
+        return
+            try ConnectRequest(
+                number: FfiConverterInt64.read(from: &buf), 
+                epoch: FfiConverterInt64.read(from: &buf), 
+                attempt: FfiConverterInt32.read(from: &buf), 
+                lastError: FfiConverterOptionTypeErrorEvent.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ConnectRequest, into buf: inout [UInt8]) {
+        FfiConverterInt64.write(value.number, into: &buf)
+        FfiConverterInt64.write(value.epoch, into: &buf)
+        FfiConverterInt32.write(value.attempt, into: &buf)
+        FfiConverterOptionTypeErrorEvent.write(value.lastError, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeConnectRequest_lift(_ buf: RustBuffer) throws -> ConnectRequest {
+    return try FfiConverterTypeConnectRequest.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeConnectRequest_lower(_ value: ConnectRequest) -> RustBuffer {
+    return FfiConverterTypeConnectRequest.lower(value)
 }
 
 
@@ -7640,7 +7766,10 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_socketwatcher_on_news() != 14875) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 62692) {
+    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 13294) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_beforeconnect_withdraw() != 49291) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_socketlistener_on_open() != 40747) {

@@ -273,7 +273,14 @@ typedef void (*UniffiCallbackInterfaceSocketWatcherMethod0)(uint64_t, RustBuffer
 #endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BEFORE_CONNECT_METHOD0
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BEFORE_CONNECT_METHOD0
-typedef void (*UniffiCallbackInterfaceBeforeConnectMethod0)(uint64_t, int32_t, RustBuffer, RustBuffer* _Nonnull, 
+typedef void (*UniffiCallbackInterfaceBeforeConnectMethod0)(uint64_t, RustBuffer, RustBuffer* _Nonnull, 
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BEFORE_CONNECT_METHOD1
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BEFORE_CONNECT_METHOD1
+typedef void (*UniffiCallbackInterfaceBeforeConnectMethod1)(uint64_t, int64_t, void* _Nonnull, 
         RustCallStatus *_Nonnull uniffiCallStatus
     );
 
@@ -339,6 +346,7 @@ typedef struct UniffiVTableCallbackInterfaceBeforeConnect {
     UniffiCallbackInterfaceFree _Nonnull uniffiFree;
     UniffiCallbackInterfaceClone _Nonnull uniffiClone;
     UniffiCallbackInterfaceBeforeConnectMethod0 _Nonnull beforeConnect;
+    UniffiCallbackInterfaceBeforeConnectMethod1 _Nonnull withdraw;
 } UniffiVTableCallbackInterfaceBeforeConnect;
 
 #endif
@@ -430,7 +438,12 @@ void uniffi_wxsocket_fn_init_callback_vtable_beforeconnect(const UniffiVTableCal
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BEFORECONNECT_BEFORE_CONNECT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BEFORECONNECT_BEFORE_CONNECT
-RustBuffer uniffi_wxsocket_fn_method_beforeconnect_before_connect(uint64_t ptr, int32_t attempt, RustBuffer last_error, RustCallStatus *_Nonnull out_status
+RustBuffer uniffi_wxsocket_fn_method_beforeconnect_before_connect(uint64_t ptr, RustBuffer request, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BEFORECONNECT_WITHDRAW
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BEFORECONNECT_WITHDRAW
+void uniffi_wxsocket_fn_method_beforeconnect_withdraw(uint64_t ptr, int64_t number, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_CLONE_SOCKETLISTENER
@@ -993,6 +1006,12 @@ uint16_t uniffi_wxsocket_checksum_method_socketwatcher_on_news(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BEFORECONNECT_BEFORE_CONNECT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BEFORECONNECT_BEFORE_CONNECT
 uint16_t uniffi_wxsocket_checksum_method_beforeconnect_before_connect(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BEFORECONNECT_WITHDRAW
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BEFORECONNECT_WITHDRAW
+uint16_t uniffi_wxsocket_checksum_method_beforeconnect_withdraw(void
     
 );
 #endif

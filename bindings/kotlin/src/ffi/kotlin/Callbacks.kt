@@ -11,5 +11,6 @@ import com.sun.jna.Native
 internal fun attachAsDaemons() {
     val daemon = CallbackThreadInitializer(true, true, "wxsocket-before-connect")
     Native.setCallbackThreadInitializer(uniffiCallbackInterfaceBeforeConnect.beforeConnect, daemon)
+    Native.setCallbackThreadInitializer(uniffiCallbackInterfaceBeforeConnect.withdraw, daemon)
     Native.setCallbackThreadInitializer(uniffiCallbackInterfaceBeforeConnect.uniffiFree, daemon)
 }

@@ -663,7 +663,10 @@ internal interface UniffiCallbackInterfaceSocketWatcherMethod0 : com.sun.jna.Cal
     fun callback(`uniffiHandle`: Long,`state`: RustBuffer.ByValue,`news`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
 internal interface UniffiCallbackInterfaceBeforeConnectMethod0 : com.sun.jna.Callback {
-    fun callback(`uniffiHandle`: Long,`attempt`: Int,`lastError`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
+    fun callback(`uniffiHandle`: Long,`request`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceBeforeConnectMethod1 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`number`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
 internal interface UniffiCallbackInterfaceSocketListenerMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`event`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
@@ -724,22 +727,25 @@ internal open class UniffiVTableCallbackInterfaceSocketWatcher(
     }
 
 }
-@Structure.FieldOrder("uniffiFree", "uniffiClone", "beforeConnect")
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "beforeConnect", "withdraw")
 internal open class UniffiVTableCallbackInterfaceBeforeConnect(
     @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
     @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
     @JvmField internal var `beforeConnect`: UniffiCallbackInterfaceBeforeConnectMethod0? = null,
+    @JvmField internal var `withdraw`: UniffiCallbackInterfaceBeforeConnectMethod1? = null,
 ) : Structure() {
     class UniffiByValue(
         `uniffiFree`: UniffiCallbackInterfaceFree? = null,
         `uniffiClone`: UniffiCallbackInterfaceClone? = null,
         `beforeConnect`: UniffiCallbackInterfaceBeforeConnectMethod0? = null,
-    ): UniffiVTableCallbackInterfaceBeforeConnect(`uniffiFree`,`uniffiClone`,`beforeConnect`,), Structure.ByValue
+        `withdraw`: UniffiCallbackInterfaceBeforeConnectMethod1? = null,
+    ): UniffiVTableCallbackInterfaceBeforeConnect(`uniffiFree`,`uniffiClone`,`beforeConnect`,`withdraw`,), Structure.ByValue
 
    internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceBeforeConnect) {
         `uniffiFree` = other.`uniffiFree`
         `uniffiClone` = other.`uniffiClone`
         `beforeConnect` = other.`beforeConnect`
+        `withdraw` = other.`withdraw`
     }
 
 }
@@ -838,6 +844,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_wxsocket_checksum_method_socketwatcher_on_news(
     ): Int
     external fun uniffi_wxsocket_checksum_method_beforeconnect_before_connect(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_beforeconnect_withdraw(
     ): Int
     external fun uniffi_wxsocket_checksum_method_socketlistener_on_open(
     ): Int
@@ -949,8 +957,10 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_wxsocket_fn_init_callback_vtable_beforeconnect(`vtable`: UniffiVTableCallbackInterfaceBeforeConnect,
     ): Unit
-    external fun uniffi_wxsocket_fn_method_beforeconnect_before_connect(`ptr`: Long,`attempt`: Int,`lastError`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_wxsocket_fn_method_beforeconnect_before_connect(`ptr`: Long,`request`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_wxsocket_fn_method_beforeconnect_withdraw(`ptr`: Long,`number`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_wxsocket_fn_clone_socketlistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
     external fun uniffi_wxsocket_fn_free_socketlistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1195,7 +1205,10 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_socketwatcher_on_news() and 0xFFFF) != 14875) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 62692) {
+    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 13294) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_withdraw() and 0xFFFF) != 49291) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_open() and 0xFFFF) != 40747) {
@@ -2194,19 +2207,23 @@ public object FfiConverterTypeBatchListener: FfiConverter<BatchListener, Long> {
 public interface BeforeConnect {
     
     /**
-     * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `lastError` is what ended the previous connection, if it failed. When HTTP
-     * 401 or 403 would end the task, this is called once more first: for a new token.
+     * Answers what to do for this attempt. When HTTP 401 or 403 would end the task, it is asked
+     * once more first: for a new token.
      *
-     * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-     * as it has after an error, and what comes later is not heard. It is called on a thread of
-     * its own. While a call is under way for a dial that was given up (the network was lost, the
-     * task was paused), the next dial waits for it to return and then asks again, so that calls
-     * of one task do not overlap. A call that has lasted 2 s, or the dial's `timeout` if that is
-     * shorter, is not waited for: the next one may begin beside it. With four calls that have
-     * not returned the task asks no more until one does, and its attempts fail meanwhile.
+     * It may block for as long as the dial's `timeout`. After that, and after an error or a
+     * panic, the attempt has failed. It is called on a thread of its own; calls for one task do
+     * not overlap, except that a call which has not returned 2 s after it began and is no longer
+     * wanted does not hold up the next one. With four calls that have not returned the task asks
+     * no more until one does.
      */
-    fun `beforeConnect`(`attempt`: kotlin.Int, `lastError`: ErrorEvent?): ConnectDecision
+    fun `beforeConnect`(`request`: ConnectRequest): ConnectDecision
+    
+    /**
+     * Tells that no answer is wanted any more to the requests up to this number: their dial was
+     * given up, they took too long, or the task is over. It is called on a thread of its own,
+     * perhaps before `beforeConnect` is called with that number.
+     */
+    fun `withdraw`(`number`: kotlin.Long)
     
     companion object
 }
@@ -2317,31 +2334,46 @@ open class BeforeConnectImpl: Disposable, AutoCloseable, BeforeConnect
 
     
     /**
-     * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `lastError` is what ended the previous connection, if it failed. When HTTP
-     * 401 or 403 would end the task, this is called once more first: for a new token.
+     * Answers what to do for this attempt. When HTTP 401 or 403 would end the task, it is asked
+     * once more first: for a new token.
      *
-     * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-     * as it has after an error, and what comes later is not heard. It is called on a thread of
-     * its own. While a call is under way for a dial that was given up (the network was lost, the
-     * task was paused), the next dial waits for it to return and then asks again, so that calls
-     * of one task do not overlap. A call that has lasted 2 s, or the dial's `timeout` if that is
-     * shorter, is not waited for: the next one may begin beside it. With four calls that have
-     * not returned the task asks no more until one does, and its attempts fail meanwhile.
+     * It may block for as long as the dial's `timeout`. After that, and after an error or a
+     * panic, the attempt has failed. It is called on a thread of its own; calls for one task do
+     * not overlap, except that a call which has not returned 2 s after it began and is no longer
+     * wanted does not hold up the next one. With four calls that have not returned the task asks
+     * no more until one does.
      */
-    @Throws(ListenerException::class)override fun `beforeConnect`(`attempt`: kotlin.Int, `lastError`: ErrorEvent?): ConnectDecision {
+    @Throws(ListenerException::class)override fun `beforeConnect`(`request`: ConnectRequest): ConnectDecision {
             return FfiConverterTypeConnectDecision.lift(
     callWithHandle {
     uniffiRustCallWithError(ListenerException) { _status ->
     UniffiLib.uniffi_wxsocket_fn_method_beforeconnect_before_connect(
         it,
         
-        FfiConverterInt.lower(`attempt`),
-        FfiConverterOptionalTypeErrorEvent.lower(`lastError`),_status)
+        FfiConverterTypeConnectRequest.lower(`request`),_status)
 }
     }
     )
     }
+    
+
+    
+    /**
+     * Tells that no answer is wanted any more to the requests up to this number: their dial was
+     * given up, they took too long, or the task is over. It is called on a thread of its own,
+     * perhaps before `beforeConnect` is called with that number.
+     */
+    @Throws(ListenerException::class)override fun `withdraw`(`number`: kotlin.Long)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(ListenerException) { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_beforeconnect_withdraw(
+        it,
+        
+        FfiConverterLong.lower(`number`),_status)
+}
+    }
+    
     
 
     
@@ -2363,15 +2395,31 @@ open class BeforeConnectImpl: Disposable, AutoCloseable, BeforeConnect
 // Put the implementation in an object so we don't pollute the top-level namespace
 internal object uniffiCallbackInterfaceBeforeConnect {
     internal object `beforeConnect`: UniffiCallbackInterfaceBeforeConnectMethod0 {
-        override fun callback(`uniffiHandle`: Long,`attempt`: Int,`lastError`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,) {
+        override fun callback(`uniffiHandle`: Long,`request`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,) {
             val uniffiObj = FfiConverterTypeBeforeConnect.handleMap.get(uniffiHandle)
             val makeCall = { ->
                 uniffiObj.`beforeConnect`(
-                    FfiConverterInt.lift(`attempt`),
-                    FfiConverterOptionalTypeErrorEvent.lift(`lastError`),
+                    FfiConverterTypeConnectRequest.lift(`request`),
                 )
             }
             val writeReturn = { value: ConnectDecision -> uniffiOutReturn.setValue(FfiConverterTypeConnectDecision.lower(value)) }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ListenerException -> FfiConverterTypeListenerError.lower(e) }
+            )
+        }
+    }
+    internal object `withdraw`: UniffiCallbackInterfaceBeforeConnectMethod1 {
+        override fun callback(`uniffiHandle`: Long,`number`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeBeforeConnect.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`withdraw`(
+                    FfiConverterLong.lift(`number`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
             uniffiTraitInterfaceCallWithError(
                 uniffiCallStatus,
                 makeCall,
@@ -2397,6 +2445,7 @@ internal object uniffiCallbackInterfaceBeforeConnect {
         uniffiFree,
         uniffiClone,
         `beforeConnect`,
+        `withdraw`,
     )
 
     // Registers the foreign callback with the Rust side.
@@ -4904,6 +4953,69 @@ public object FfiConverterTypeConnectOptions: FfiConverterRustBuffer<ConnectOpti
             FfiConverterOptionalLong.write(value.`maxBufferedBytes`, buf)
             FfiConverterOptionalTypeMillis.write(value.`closeTimeout`, buf)
             FfiConverterOptionalTypeBackgroundPolicy.write(value.`background`, buf)
+    }
+}
+
+
+
+/**
+ * What [`BeforeConnect`] is asked.
+ */
+data class ConnectRequest (
+    /**
+     * The request's number in its task, from 1.
+     */
+    val `number`: kotlin.Long
+    , 
+    /**
+     * The connection that the dial is for. A dial that is begun again asks again.
+     */
+    val `epoch`: kotlin.Long
+    , 
+    /**
+     * Attempts used since the last stable connection; 0 for the first dial.
+     */
+    val `attempt`: kotlin.Int
+    , 
+    /**
+     * What ended the previous connection, if it failed.
+     */
+    val `lastError`: ErrorEvent?
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeConnectRequest: FfiConverterRustBuffer<ConnectRequest> {
+    override fun read(buf: ByteBuffer): ConnectRequest {
+        return ConnectRequest(
+            FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterInt.read(buf),
+            FfiConverterOptionalTypeErrorEvent.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ConnectRequest) = (
+            FfiConverterLong.allocationSize(value.`number`) +
+            FfiConverterLong.allocationSize(value.`epoch`) +
+            FfiConverterInt.allocationSize(value.`attempt`) +
+            FfiConverterOptionalTypeErrorEvent.allocationSize(value.`lastError`)
+    )
+
+    override fun write(value: ConnectRequest, buf: ByteBuffer) {
+            FfiConverterLong.write(value.`number`, buf)
+            FfiConverterLong.write(value.`epoch`, buf)
+            FfiConverterInt.write(value.`attempt`, buf)
+            FfiConverterOptionalTypeErrorEvent.write(value.`lastError`, buf)
     }
 }
 

@@ -53,11 +53,8 @@ internal class Delivery(
     state: SocketState,
     /** Those who are there from the first event on. */
     first: List<Subscriber>,
-    /** Called when the task is over, perhaps more than once. */
-    onEnd: () -> Unit = {},
 ) {
     val news = News(state) {
-        onEnd()
         synchronized(lock) { forgetIfOver() }
     }
     val failures = AtomicLong()

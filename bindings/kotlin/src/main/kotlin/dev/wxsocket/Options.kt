@@ -28,8 +28,11 @@ public typealias NetworkKind = dev.wxsocket.ffi.NetworkKind
 @Target(AnnotationTarget.CLASS, AnnotationTarget.TYPE)
 public annotation class SocketDsl
 
-/** Asked before every dial: the attempt (0: the first, or after a stable connection) and what failed last. */
-public typealias BeforeConnect = suspend (attempt: Int, lastError: ErrorEvent?) -> ConnectDecision
+/**
+ * Answers how to dial: for which connection, with how many attempts since the last stable connection (0: the first),
+ * and after what failure.
+ */
+public typealias BeforeConnect = suspend (epoch: Long, attempt: Int, lastError: ErrorEvent?) -> ConnectDecision
 
 /**
  * What the block of [connectSocket] sets: the options of the task, and its first listeners. An option that is
@@ -170,8 +173,8 @@ public class SocketSetup internal constructor(
 
     /**
      * Asks [hook] before every dial, for a fresh token or another address. It may block or
-     * suspend, at most for [timeout]. An exception counts as a failed attempt. A hook that suspends
-     * for longer is cancelled when it is asked again, or when the task is over. It must not
+     * suspend, at most for [timeout]. An exception counts as a failed attempt. A call whose answer is no
+     * longer wanted is cancelled: its dial was given up, it took too long, or the task is over. It must not
      * refer to the task, which would then never be freed without `close`.
      */
     public fun beforeConnect(hook: BeforeConnect) {

@@ -1,22 +1,15 @@
 package dev.wxsocket
 
-import dev.wxsocket.ffi.ListenerException
 import dev.wxsocket.ffi.takeDropped
-import kotlinx.coroutines.Job
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.flow.transform
-import kotlinx.coroutines.runBlocking
 import java.nio.Buffer
 import java.nio.ByteBuffer
-import java.util.concurrent.atomic.AtomicReference
 import kotlin.contracts.ExperimentalContracts
 import kotlin.contracts.InvocationKind
 import kotlin.contracts.contract
-import dev.wxsocket.ffi.BeforeConnect as FfiBeforeConnect
-import dev.wxsocket.ffi.ConnectDecision as FfiDecision
-import dev.wxsocket.ffi.ErrorEvent as FfiError
 import dev.wxsocket.ffi.SocketTask as FfiTask
 
 /**
@@ -49,11 +42,12 @@ public fun connectSocket(options: ConnectOptions, block: SocketSetup.() -> Unit 
     return connect(SocketSetup(copy), block)
 }
 
-private fun connect(setup: SocketSetup, block: SocketSetup.() -> Unit): SocketTask {
-    val hook: Hook?
+@OptIn(ExperimentalContracts::class)
+private inline fun connect(setup: SocketSetup, block: SocketSetup.() -> Unit): SocketTask {
+    contract { callsInPlace(block, InvocationKind.EXACTLY_ONCE) }
     val task = try {
         setup.block()
-        hook = setup.beforeConnect?.let(::Hook)
+        val hook = setup.beforeConnect?.let(::Hook)
         engine { dev.wxsocket.ffi.connectSocket(setup.options, null, hook) }
     } catch (e: Throwable) {
         // Somebody may collect already, even if it is the block that failed.
@@ -62,7 +56,7 @@ private fun connect(setup: SocketSetup, block: SocketSetup.() -> Unit): SocketTa
     }
     val subscribers = setup.subscribers.toList()
     val executor = setup.executor ?: defaultExecutor()
-    val delivery = Turns.join { Delivery(task.joinTurns(), executor, task.state().lift(), subscribers) { hook?.withdraw() } }
+    val delivery = Turns.join { Delivery(task.joinTurns(), executor, task.state().lift(), subscribers) }
     val socket = SocketTask(task, delivery)
     for (subscriber in subscribers) if (subscriber is Collector) subscriber.bind(socket)
     if (subscribers.isNotEmpty()) task.listen(subscribers.any { it.kinds and MESSAGE != 0 })
@@ -276,30 +270,3 @@ private fun outcome(code: Int): SendOutcome? =
 
 /** The messages of these events. */
 internal fun Flow<SocketEvent>.messages(): Flow<Message> = transform { if (it is MessageEvent) emit(it.data) }
-
-/** The app's hook as the engine calls it, on a thread of the engine's that may block. */
-private class Hook(private val hook: BeforeConnect) : FfiBeforeConnect {
-    private val asking = AtomicReference<Job?>()
-
-    @Volatile private var over = false
-
-    override fun beforeConnect(attempt: Int, lastError: FfiError?): FfiDecision {
-        val job = Job()
-        // Whoever is asked again has not answered in time.
-        asking.getAndSet(job)?.cancel()
-        // A call may get here after the end of its task; one of the two sees the other.
-        if (over) job.cancel()
-        return try {
-            runBlocking(job) { hook(attempt, lastError?.lift()) }.lower()
-        } catch (e: Throwable) {
-            // UniFFI catches exceptions only; an `Error` would be lost, and the dial with it.
-            throw ListenerException.Failed(e.toString())
-        }
-    }
-
-    /** The task is over: nobody waits for an answer any more. */
-    fun withdraw() {
-        over = true
-        asking.get()?.cancel()
-    }
-}

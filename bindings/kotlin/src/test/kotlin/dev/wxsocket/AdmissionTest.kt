@@ -82,7 +82,7 @@ class AdmissionTest {
                     free.await()
                 }
             }
-            beforeConnect { _, _ ->
+            beforeConnect { _, _, _ ->
                 begin.await()
                 ConnectDecision.Proceed
             }

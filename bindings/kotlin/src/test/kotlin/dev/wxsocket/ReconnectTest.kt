@@ -183,7 +183,7 @@ class ReconnectTest {
         val it = record(server.url()) {
             timeout = 50.milliseconds
             reconnect { fixedDelay(Duration.ZERO) }
-            beforeConnect { attempt, _ ->
+            beforeConnect { _, attempt, _ ->
                 running.incrementAndGet()
                 try {
                     awaitCancellation()
@@ -210,7 +210,7 @@ class ReconnectTest {
         val threads = LinkedBlockingQueue<Thread>()
         val it = record(server.url()) {
             comeBackFast()
-            beforeConnect { attempt, lastError ->
+            beforeConnect { _, attempt, lastError ->
                 threads += Thread.currentThread()
                 asked += attempt to lastError?.errCode
                 when (attempt) {

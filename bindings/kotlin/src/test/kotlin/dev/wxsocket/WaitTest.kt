@@ -151,7 +151,7 @@ class WaitTest {
         val waits = CountDownLatch(1)
         val task = connectSocket(server.url()) {
             comeBackFast(2)
-            beforeConnect { _, _ ->
+            beforeConnect { _, _, _ ->
                 waits.await()
                 ConnectDecision.Proceed
             }
@@ -173,7 +173,7 @@ class WaitTest {
         val task = connectSocket(server.url()) {
             executor = busy
             onClose {}
-            beforeConnect { _, _ ->
+            beforeConnect { _, _, _ ->
                 asked.countDown()
                 try {
                     awaitCancellation()
@@ -230,7 +230,7 @@ class WaitTest {
             val tasks = List(20) { n ->
                 // Nobody is open before somebody waits: it would be this thread that blocks.
                 val task = connectSocket(server.url()) {
-                    beforeConnect { _, _ ->
+                    beforeConnect { _, _, _ ->
                         begin.await()
                         ConnectDecision.Proceed
                     }
