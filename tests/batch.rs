@@ -1,4 +1,5 @@
-//! Batch listeners: many messages in one call, which may go on after the call has returned.
+//! Those who hear of events otherwise than through four methods: batch listeners (many messages in
+//! one call, which may go on after the call has returned), watchers, and threads that take turns.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,6 +7,7 @@ mod support;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use support::gate::*;
 use support::*;
 use wxsocket::*;
 
@@ -22,7 +24,8 @@ impl Batch {
     }
 
     fn tell(&self, call: &'static str) -> Result<bool, ListenerError> {
-        self.told.lock().unwrap().send(call).unwrap();
+        // A test that has seen enough is gone.
+        let _ = self.told.lock().unwrap().send(call);
         Ok(self.done)
     }
 }
@@ -120,4 +123,74 @@ fn one_that_is_busy_with_the_end_is_let_go_when_it_is_done() {
     task.resume_delivery(number);
     eventually("it is let go", || Arc::strong_count(&listener) == 1);
     assert!(!task.wake_listener(), "there is none any more");
+}
+
+struct Watching(Mutex<Sender<SocketState>>);
+
+impl SocketWatcher for Watching {
+    fn on_news(&self, state: SocketState, _: TaskNews) -> Result<(), ListenerError> {
+        self.0.lock().unwrap().send(state).unwrap();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_watcher_hears_of_each_state_once_and_nothing_of_messages() {
+    let server = echo();
+    let mut client = Client::connect(fast(server.url()));
+    client.open();
+    let (told, states) = channel();
+    client.task().set_watcher(Arc::new(Watching(Mutex::new(told))));
+    assert_eq!(states.recv_timeout(PATIENCE), Ok(SocketState::Open));
+    for _ in 0..100 {
+        client.send("x");
+        client.text();
+    }
+    client.finish();
+    let mut rest: Vec<_> = states.iter().collect();
+    // A state that is over by the time it would be told is left out.
+    rest.retain(|state| *state != SocketState::Closing);
+    assert_eq!(rest, [SocketState::Closed]);
+}
+
+/// The only test here that takes turns: they are those of the whole process.
+#[test]
+fn a_call_under_way_does_not_end_the_first_turn_of_who_takes_the_listeners_place() {
+    let server = echo();
+    let mut other = Client::connect(fast(server.url()));
+    other.open();
+    let task = connect(server.url());
+    let gate = Arc::new(Gate::default());
+    let _opened = Opened(gate.clone());
+    let inside = gate.clone();
+    let (listener, events) = telling(move |_| {
+        inside.pass();
+        Ok(())
+    });
+    task.set_listener(listener);
+    gate.wait_for(1);
+    task.send("x").unwrap();
+    eventually("the echo waits", || task.stats().messages_in == 1);
+    let number = task.join_turns();
+    gate.open();
+    // The listener is let go once its call has returned.
+    let heard: Vec<_> = events.iter().collect();
+    assert!(matches!(heard[..], [SocketEvent::Open { .. }]), "{heard:?}");
+    for _ in 0..100 {
+        other.send("x");
+        other.text();
+    }
+    loop {
+        let turn = next_turn(0, 4, 0);
+        if turn.task == 0 {
+            break;
+        }
+        assert!(turn.news.is_some(), "the first turn has not ended: {turn:?}");
+    }
+    end_turn(number, false);
+    let turn = next_turn(0, 4, PATIENCE.as_millis() as i64);
+    assert_eq!(turn.task, number);
+    assert!(matches!(turn.events[..], [TurnEvent::Messages { .. }]), "{turn:?}");
+    end_turn(number, false);
+    other.finish();
 }

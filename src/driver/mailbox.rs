@@ -224,6 +224,7 @@ impl Mailbox {
         let before = state.outlet.replace(Outlet::Turns(number));
         self.arrived.notify_all();
         state.scheduled = true;
+        state.parked = false;
         // It is told where the task stands, too.
         state.is_news = true;
         self.schedule(state);
@@ -418,13 +419,12 @@ impl Mailbox {
     /// Ends a turn. True: not yet, there is more.
     fn rest(self: &Arc<Self>) -> bool {
         let mut state = self.state();
-        let more = state.has_work() && matches!(state.outlet, Some(Outlet::Receiver(_)));
-        state.scheduled = more;
-        if !more {
-            // The outlet may have been replaced meanwhile.
-            self.schedule(state);
+        if let Some(Outlet::Turns(_)) = state.outlet {
+            // It has taken the receiver's place, and its first turn is under way.
+            return false;
         }
-        more
+        state.scheduled = state.has_work();
+        state.scheduled
     }
 
     /// The receiver with this number, which was busy, can take more. Nothing happens if another
