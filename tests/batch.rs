@@ -153,6 +153,26 @@ fn a_watcher_hears_of_each_state_once_and_nothing_of_messages() {
     assert_eq!(rest, [SocketState::Closed]);
 }
 
+struct Failing;
+
+impl SocketWatcher for Failing {
+    fn on_news(&self, _: SocketState, _: TaskNews) -> Result<(), ListenerError> {
+        Err(ListenerError::Failed { reason: "on purpose".to_owned() })
+    }
+}
+
+#[test]
+fn a_watcher_that_fails_is_counted_and_hears_on() {
+    let server = serve(r#"[{"handshake": "hang"}]"#);
+    let task = connect(server.url());
+    task.set_watcher(Arc::new(Failing));
+    let failures = || task.stats().listener_failures;
+    eventually("it is counted", || failures() > 0);
+    let before = failures();
+    task.close(1000, String::new()).unwrap();
+    eventually("it heard of the end", || failures() > before);
+}
+
 /// The only test here that takes turns: they are those of the whole process.
 #[test]
 fn a_call_under_way_does_not_end_the_first_turn_of_who_takes_the_listeners_place() {
