@@ -629,7 +629,8 @@ fileprivate struct FfiConverterData: FfiConverterRustBuffer {
  *
  * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of the library waits.
+ * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
+ * the library waits.
  */
 public protocol BatchListener: AnyObject, Sendable {
     
@@ -657,7 +658,8 @@ public protocol BatchListener: AnyObject, Sendable {
  *
  * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of the library waits.
+ * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
+ * the library waits.
  */
 open class BatchListenerImpl: BatchListener, @unchecked Sendable {
     fileprivate let handle: UInt64

@@ -1765,7 +1765,8 @@ public object FfiConverterByteArray: FfiConverterRustBuffer<ByteArray> {
  *
  * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of the library waits.
+ * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
+ * the library waits.
  */
 public interface BatchListener {
     
@@ -1795,7 +1796,8 @@ public interface BatchListener {
  *
  * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of the library waits.
+ * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
+ * the library waits.
  */
 open class BatchListenerImpl: Disposable, AutoCloseable, BatchListener
 {
