@@ -6,7 +6,7 @@
 mod support;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use support::gate::*;
 use support::*;
 use wxsocket::*;
@@ -173,9 +173,63 @@ fn a_watcher_that_fails_is_counted_and_hears_on() {
     eventually("it heard of the end", || failures() > before);
 }
 
-/// The only test here that takes turns: they are those of the whole process.
+/// Turns are those of the whole process: one test at a time takes them.
+static TURNS: Mutex<()> = Mutex::new(());
+
+/// The next turn of this task that brings events; it is the caller's to end.
+fn turn_of(number: i64) -> Turn {
+    loop {
+        let turn = next_turn(0, 4, PATIENCE.as_millis() as i64);
+        assert_ne!(turn.task, 0, "no turn in time");
+        match turn {
+            // There is nothing to end.
+            Turn { news: Some(_), .. } => {}
+            Turn { task, ref events, .. } if task == number && !events.is_empty() => return turn,
+            // Of the task of another test, which is over.
+            Turn { task, .. } => end_turn(task, false),
+        }
+    }
+}
+
+/// Whether this task has a turn to give away now.
+fn has_turn(number: i64) -> bool {
+    loop {
+        match next_turn(0, 4, 0) {
+            Turn { task: 0, .. } => return false,
+            Turn { news: Some(_), .. } => {}
+            Turn { task, .. } if task == number => return true,
+            Turn { task, .. } => end_turn(task, false),
+        }
+    }
+}
+
+#[test]
+fn a_listener_that_takes_the_place_of_turns_hears_everything_else() {
+    let _alone = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = echo();
+    let task = connect(server.url());
+    let number = task.join_turns();
+    task.listen(true);
+    end_turn(number, false);
+    let turn = turn_of(number);
+    assert!(matches!(turn.events[..], [TurnEvent::Event { event: SocketEvent::Open { .. } }]));
+    // That turn lasts, and an event waits for the next one.
+    task.send("x").unwrap();
+    eventually("the echo waits", || task.stats().messages_in == 1);
+    let (listener, events) = telling(|_| Ok(()));
+    task.set_listener(listener);
+    assert!(events.try_recv().is_err(), "a turn is under way");
+    end_turn(number, false);
+    let heard = [events.recv_timeout(PATIENCE).unwrap(), events.recv_timeout(PATIENCE).unwrap()];
+    // The present state first.
+    assert!(matches!(heard[0], SocketEvent::Open { .. }), "{heard:?}");
+    assert_eq!(text_of(&heard[1]), "x");
+    assert!(!has_turn(number), "it has left the turns");
+}
+
 #[test]
 fn a_call_under_way_does_not_end_the_first_turn_of_who_takes_the_listeners_place() {
+    let _alone = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
     let server = echo();
     let mut other = Client::connect(fast(server.url()));
     other.open();
@@ -200,16 +254,9 @@ fn a_call_under_way_does_not_end_the_first_turn_of_who_takes_the_listeners_place
         other.send("x");
         other.text();
     }
-    loop {
-        let turn = next_turn(0, 4, 0);
-        if turn.task == 0 {
-            break;
-        }
-        assert!(turn.news.is_some(), "the first turn has not ended: {turn:?}");
-    }
+    assert!(!has_turn(number), "the first turn has not ended");
     end_turn(number, false);
-    let turn = next_turn(0, 4, PATIENCE.as_millis() as i64);
-    assert_eq!(turn.task, number);
+    let turn = turn_of(number);
     assert!(matches!(turn.events[..], [TurnEvent::Messages { .. }]), "{turn:?}");
     end_turn(number, false);
     other.finish();

@@ -48,7 +48,7 @@ pub(super) enum TurnEnd {
     Ready,
     /// Nothing for now.
     Quiet,
-    /// Nothing ever: everything is told.
+    /// Nothing ever: everything is told, or a receiver hears the rest.
     Over,
 }
 
@@ -320,17 +320,26 @@ impl Mailbox {
 
     // ---- turns --------------------------------------------------------------------------
 
-    /// Begins a turn of a thread of [`turns`].
+    /// Begins a turn of a thread of [`turns`]. It is empty if a receiver has their place by now.
     pub(super) fn begin_turn(&self, max: usize) -> Turn {
         let mut state = self.state();
-        state.again = false;
         let (version, standing) = (state.version, state.standing);
+        if !matches!(state.outlet, Some(Outlet::Turns(_))) {
+            return Turn { version, standing, notices: VecDeque::new() };
+        }
+        state.again = false;
         Turn { version, standing, notices: self.remove(state, max) }
     }
 
     /// Ends that turn; whoever ends it puts the mailbox back in line if it wants another one.
-    pub(super) fn end_turn(&self, again: bool) -> TurnEnd {
+    pub(super) fn end_turn(self: &Arc<Self>, again: bool) -> TurnEnd {
         let mut state = self.state();
+        if !matches!(state.outlet, Some(Outlet::Turns(_))) {
+            // A receiver has their place, and was kept waiting for this.
+            state.scheduled = false;
+            self.schedule(state);
+            return TurnEnd::Over;
+        }
         state.again |= again;
         let more = state.has_work();
         state.scheduled = more;
