@@ -48,7 +48,7 @@ pub(super) enum TurnEnd {
     Ready,
     /// Nothing for now.
     Quiet,
-    /// Nothing ever: everything is told.
+    /// Nothing ever: everything is told, or a receiver hears the rest.
     Over,
 }
 
@@ -224,6 +224,7 @@ impl Mailbox {
         let before = state.outlet.replace(Outlet::Turns(number));
         self.arrived.notify_all();
         state.scheduled = true;
+        state.parked = false;
         // It is told where the task stands, too.
         state.is_news = true;
         self.schedule(state);
@@ -319,17 +320,26 @@ impl Mailbox {
 
     // ---- turns --------------------------------------------------------------------------
 
-    /// Begins a turn of a thread of [`turns`].
+    /// Begins a turn of a thread of [`turns`]. It is empty if a receiver has their place by now.
     pub(super) fn begin_turn(&self, max: usize) -> Turn {
         let mut state = self.state();
-        state.again = false;
         let (version, standing) = (state.version, state.standing);
+        if !matches!(state.outlet, Some(Outlet::Turns(_))) {
+            return Turn { version, standing, notices: VecDeque::new() };
+        }
+        state.again = false;
         Turn { version, standing, notices: self.remove(state, max) }
     }
 
     /// Ends that turn; whoever ends it puts the mailbox back in line if it wants another one.
-    pub(super) fn end_turn(&self, again: bool) -> TurnEnd {
+    pub(super) fn end_turn(self: &Arc<Self>, again: bool) -> TurnEnd {
         let mut state = self.state();
+        if !matches!(state.outlet, Some(Outlet::Turns(_))) {
+            // A receiver has their place, and was kept waiting for this.
+            state.scheduled = false;
+            self.schedule(state);
+            return TurnEnd::Over;
+        }
         state.again |= again;
         let more = state.has_work();
         state.scheduled = more;
@@ -418,13 +428,12 @@ impl Mailbox {
     /// Ends a turn. True: not yet, there is more.
     fn rest(self: &Arc<Self>) -> bool {
         let mut state = self.state();
-        let more = state.has_work() && matches!(state.outlet, Some(Outlet::Receiver(_)));
-        state.scheduled = more;
-        if !more {
-            // The outlet may have been replaced meanwhile.
-            self.schedule(state);
+        if let Some(Outlet::Turns(_)) = state.outlet {
+            // It has taken the receiver's place, and its first turn is under way.
+            return false;
         }
-        more
+        state.scheduled = state.has_work();
+        state.scheduled
     }
 
     /// The receiver with this number, which was busy, can take more. Nothing happens if another
