@@ -181,7 +181,7 @@ internal class Delivery(
         return synchronized(lock) {
             // Of a task that is over there may be two at once.
             if (isTelling) return false
-            isTelling = !joining.isEmpty() || isWanted()
+            isTelling = !joining.isEmpty() || patiently { isWanted() }
             if (!isTelling) progress.told = progress.events.size
             isTelling
         }

@@ -59,6 +59,16 @@ internal object Errands {
 
     private fun now() = System.nanoTime() - zero
 
+    /** True: it was shut down, and begins nothing any more. */
+    private fun isOver(executor: Executor): Boolean =
+        try {
+            (executor as? ExecutorService)?.isTerminated == true
+        } catch (_: Exception) {
+            // It is the app's own code, and those that are looked at next must not suffer from it.
+            false
+        }
+
+    /** How long a turn waits at this level, in nanoseconds, before it is given again. */
     private fun timeAt(level: Int) = minOf(FIRST_NS shl level, LONGEST_NS)
 
     /** False: [executor] did not take the turn, which is to be carried out here. */
@@ -66,7 +76,7 @@ internal object Errands {
         var errand: Errand? = null
         try {
             // One that discards what comes too late does not say so.
-            if ((executor as? ExecutorService)?.isTerminated == true) return false
+            if (isOver(executor)) return false
             errand = Errand(delivery, executor)
             waiting += errand
             val watch = watch
@@ -139,7 +149,7 @@ internal object Errands {
         /** Looks if it is time to. When the next look is due. */
         fun look(now: Long): Long {
             if (now < due) return due
-            if ((executor as? ExecutorService)?.isTerminated == true) {
+            if (isOver(executor)) {
                 if (claim()) {
                     // Its events are still there, and the next turn finds nobody to give them to.
                     delivery.putBack()

@@ -41,12 +41,13 @@ internal class Progress {
         if (fresh.isEmpty()) return
         val old = if (isTold) emptyList() else events.subList(told, events.size)
         val all = old + fresh
+        val steps = all.indexOfLast { it !is MessageEvent } + 1
         // From here on no memory is needed: what fails before may be done again.
         for (i in inboxes.indices) if (old.isEmpty()) put(inboxes[i], 0, 0) else moveBack(inboxes[i])
         left = if (old.isEmpty()) 0 else maxOf(left - told, 0)
         events = all
         told = 0
-        settled = all.indexOfLast { it !is MessageEvent } + 1
+        settled = steps
     }
 
     /** Begins with the first event that listeners were not told: the index 0 will be there. */

@@ -122,8 +122,8 @@ public class SocketTask internal constructor(
     /**
      * The messages of [events] by themselves.
      *
-     * As there, `messages.first()` twice may lose what comes in between; collect once instead, into
-     * a channel (`produceIn`) if they are to be taken one by one.
+     * As there, `messages.first()` twice may lose what comes in between (it never gives the same message
+     * twice); collect once instead, into a channel (`produceIn`) if they are to be taken one by one.
      */
     public val messages: Flow<Message> = events(MESSAGE or CLOSE).messages()
 

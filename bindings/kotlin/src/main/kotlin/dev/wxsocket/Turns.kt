@@ -85,8 +85,11 @@ internal object Turns {
     /** Ends the turn that a task joined with: now there is somebody for the next ones. */
     fun begin(delivery: Delivery): Unit = endTurn(delivery.number, false)
 
-    /** News may come before those who joined have added their delivery. */
-    private fun find(number: Long): Delivery? = deliveries[number] ?: synchronized(joins) { deliveries[number] }
+    /**
+     * Finds the delivery of a task. News may come before those who joined have added it. Made once: a turn that
+     * was taken must not be lost for want of memory before anybody knows whose it is.
+     */
+    private val find = { number: Long -> deliveries[number] ?: synchronized(joins) { deliveries[number] } }
 
     fun add(delivery: Delivery) {
         deliveries[delivery.number] = delivery
@@ -137,6 +140,17 @@ internal object Turns {
 
         private fun serve(turn: Turn, first: Delivery?) {
             if (first != null) turn.owed = run(first)
+            while (true) {
+                try {
+                    serveAll(turn)
+                    return
+                } catch (_: Throwable) {
+                    // Without memory even the handling of a failure may fail. The thread lives on.
+                }
+            }
+        }
+
+        private fun serveAll(turn: Turn) {
             while (true) {
                 try {
                     if (!serveOnce(turn)) return
@@ -197,9 +211,9 @@ internal object Turns {
          * is left to wait for the next one, should this be one that takes long.
          */
         private fun carry(turn: Turn, isLast: Boolean) {
-            val delivery = turn.read(::find) ?: return
+            val delivery = turn.read(find) ?: return
             val news = turn.news
-            val mayBlock = !isLast || news != null && !delivery.news.isFollowed(news) || addSpare()
+            val mayBlock = !isLast || news != null && !patiently { delivery.news.isFollowed(news) } || addSpare()
             if (news != null) {
                 patiently { delivery.news.tell(turn.version, news) }
                 return turn.forget()
@@ -215,6 +229,8 @@ internal object Turns {
     private fun again(turn: Turn) {
         if (turn.owed == 0L) return
         try {
+            // Its listeners may not have heard it all; on an executor they still may.
+            find(turn.owed)?.let { if (it.executor == null) it.putBack() }
             endTurn(turn.owed, true)
             turn.owed = 0
         } catch (_: Throwable) {
