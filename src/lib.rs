@@ -60,11 +60,28 @@ pub mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use api::*;
+pub use api::{
+    AttemptLimit, BackgroundPolicy, BeforeConnect, CloseEvent, ConnectDecision, ConnectOptions,
+    ConnectRequest, ErrorEvent, EventStream, HeartbeatOptions, ListenerError, LogLevel, LogSink,
+    MessageEvent, Millis, OpenEvent, Preset, QueueOptions, ReconnectDelay, ReconnectOptions,
+    RetryInfo, SocketEvent, SocketListener, SocketState, SocketStats, SocketTask, TlsOptions,
+    WxError, connect_socket, set_logger,
+};
 pub use net::SocketProfile;
 pub use session::{
     ErrorKind, Header, HeartbeatPayload, Message, NetworkKind, NetworkStatus, OverflowPolicy,
     ReadyState, ReplyMatch, SendOutcome,
 };
+
+/// What the layers of other languages are built on: the events of many tasks on a few threads,
+/// messages many at a time, listeners that come and go. A Rust app needs none of it.
+///
+/// [`SocketTask`] has methods for the same purpose, which its docs leave out.
+pub mod layers {
+    pub use crate::api::{
+        BatchListener, SocketWatcher, TaskNews, Turn, TurnEvent, end_turn, next_turn,
+        refuse_message, take_dropped, wake_task,
+    };
+}
 
 uniffi::setup_scaffolding!();

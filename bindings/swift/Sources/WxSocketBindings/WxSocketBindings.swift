@@ -1915,6 +1915,59 @@ public func FfiConverterTypeSocketListener_lower(_ value: SocketListener) -> UIn
 public protocol SocketTaskProtocol: AnyObject, Sendable {
     
     /**
+     * Has its events come out of `nextTurn` together with those of other tasks, and gives
+     * the number it goes by there. For a language that has its own threads for all tasks;
+     * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
+     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
+     * `listen` says what is wanted.
+     */
+    func joinTurns()  -> Int64
+    
+    /**
+     * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
+     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
+     * or within a turn, once that listener is in its place.
+     *
+     * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
+     * is not read and no dial begins. While only opens, errors and closes are listened to, the
+     * newest 256 messages of the present connection (at most 1 MiB) are kept for the first
+     * listener of messages. Nobody can stop listening: what comes is then for those who stay.
+     */
+    func listen(messages: Bool) 
+    
+    /**
+     * What somebody who begins to listen now hears first: the open if the connection is open;
+     * else the last close, and before it the error that led there, if one did. As of the event
+     * that the batch listener or the turn was given last; exact within `onWake`, within a
+     * turn, and while a call or a turn is being told to its listeners.
+     */
+    func presentState()  -> [SocketEvent]
+    
+    /**
+     * The batch listener with this number, which answered false, has told everybody: the next
+     * call may come. Does nothing when another listener has taken its place.
+     */
+    func resumeDelivery(listener: Int64) 
+    
+    /**
+     * As `setListener`, for a listener that takes many messages in one call and serves others.
+     * It hears nothing before `listen` says what those others want to hear. Returns the number
+     * of this listener for `resumeDelivery`.
+     */
+    func setBatchListener(listener: BatchListener)  -> Int64
+    
+    /**
+     * Sets who hears where the task is in its life, beginning with how things are now.
+     */
+    func setWatcher(watcher: SocketWatcher) 
+    
+    /**
+     * Has the batch listener's `onWake` called, between two events. False: it was told the end
+     * and is let go; `presentState` holds for good.
+     */
+    func wakeListener()  -> Bool
+    
+    /**
      * The time from leaving the foreground to closing the connection; none: the task keeps its
      * connection in the background.
      */
@@ -1949,39 +2002,10 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func events()  -> EventStream
     
     /**
-     * Has its events come out of `nextTurn` together with those of other tasks, and gives
-     * the number it goes by there. For a language that has its own threads for all tasks;
-     * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
-     * `listen` says what is wanted.
-     */
-    func joinTurns()  -> Int64
-    
-    /**
-     * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
-     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
-     * or within a turn, once that listener is in its place.
-     *
-     * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
-     * is not read and no dial begins. While only opens, errors and closes are listened to, the
-     * newest 256 messages of the present connection (at most 1 MiB) are kept for the first
-     * listener of messages. Nobody can stop listening: what comes is then for those who stay.
-     */
-    func listen(messages: Bool) 
-    
-    /**
      * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
      * task that does not reconnect is over then.
      */
     func pause() 
-    
-    /**
-     * What somebody who begins to listen now hears first: the open if the connection is open;
-     * else the last close, and before it the error that led there, if one did. As of the event
-     * that the batch listener or the turn was given last; exact within `onWake`, within a
-     * turn, and while a call or a turn is being told to its listeners.
-     */
-    func presentState()  -> [SocketEvent]
     
     /**
      * The WebSocket API's `readyState`; `Closed` is final.
@@ -2002,12 +2026,6 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func resume() 
     
     /**
-     * The batch listener with this number, which answered false, has told everybody: the next
-     * call may come. Does nothing when another listener has taken its place.
-     */
-    func resumeDelivery(listener: Int64) 
-    
-    /**
      * Sends a binary message; otherwise as `sendText`. The bytes are copied before it
      * returns.
      */
@@ -2019,13 +2037,6 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
      * Fails when the task is closing or closed, and when the queue is full.
      */
     func sendText(text: String) throws  -> SendOutcome
-    
-    /**
-     * As `setListener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear. Returns the number
-     * of this listener for `resumeDelivery`.
-     */
-    func setBatchListener(listener: BatchListener)  -> Int64
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
@@ -2052,11 +2063,6 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func setNetwork(network: NetworkStatus) 
     
     /**
-     * Sets who hears where the task is in its life, beginning with how things are now.
-     */
-    func setWatcher(watcher: SocketWatcher) 
-    
-    /**
      * Where it is in its life; finer than `readyState`.
      */
     func state()  -> SocketState
@@ -2065,12 +2071,6 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
      * What has happened so far.
      */
     func stats()  -> SocketStats
-    
-    /**
-     * Has the batch listener's `onWake` called, between two events. False: it was told the end
-     * and is let go; `presentState` holds for good.
-     */
-    func wakeListener()  -> Bool
     
 }
 /**
@@ -2131,6 +2131,109 @@ open class SocketTask: SocketTaskProtocol, @unchecked Sendable {
 
     
 
+    
+    /**
+     * Has its events come out of `nextTurn` together with those of other tasks, and gives
+     * the number it goes by there. For a language that has its own threads for all tasks;
+     * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
+     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
+     * `listen` says what is wanted.
+     */
+open func joinTurns() -> Int64  {
+    return try!  FfiConverterInt64.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_join_turns(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
+     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
+     * or within a turn, once that listener is in its place.
+     *
+     * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
+     * is not read and no dial begins. While only opens, errors and closes are listened to, the
+     * newest 256 messages of the present connection (at most 1 MiB) are kept for the first
+     * listener of messages. Nobody can stop listening: what comes is then for those who stay.
+     */
+open func listen(messages: Bool)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_listen(
+            self.uniffiCloneHandle(),
+        FfiConverterBool.lower(messages),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * What somebody who begins to listen now hears first: the open if the connection is open;
+     * else the last close, and before it the error that led there, if one did. As of the event
+     * that the batch listener or the turn was given last; exact within `onWake`, within a
+     * turn, and while a call or a turn is being told to its listeners.
+     */
+open func presentState() -> [SocketEvent]  {
+    return try!  FfiConverterSequenceTypeSocketEvent.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_present_state(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * The batch listener with this number, which answered false, has told everybody: the next
+     * call may come. Does nothing when another listener has taken its place.
+     */
+open func resumeDelivery(listener: Int64)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_resume_delivery(
+            self.uniffiCloneHandle(),
+        FfiConverterInt64.lower(listener),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * As `setListener`, for a listener that takes many messages in one call and serves others.
+     * It hears nothing before `listen` says what those others want to hear. Returns the number
+     * of this listener for `resumeDelivery`.
+     */
+open func setBatchListener(listener: BatchListener) -> Int64  {
+    return try!  FfiConverterInt64.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_set_batch_listener(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeBatchListener_lower(listener),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Sets who hears where the task is in its life, beginning with how things are now.
+     */
+open func setWatcher(watcher: SocketWatcher)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_set_watcher(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeSocketWatcher_lower(watcher),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Has the batch listener's `onWake` called, between two events. False: it was told the end
+     * and is let go; `presentState` holds for good.
+     */
+open func wakeListener() -> Bool  {
+    return try!  FfiConverterBool.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_wake_listener(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
     
     /**
      * The time from leaving the foreground to closing the connection; none: the task keeps its
@@ -2202,41 +2305,6 @@ open func events() -> EventStream  {
 }
     
     /**
-     * Has its events come out of `nextTurn` together with those of other tasks, and gives
-     * the number it goes by there. For a language that has its own threads for all tasks;
-     * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
-     * `listen` says what is wanted.
-     */
-open func joinTurns() -> Int64  {
-    return try!  FfiConverterInt64.lift(try! rustCall() {
-        uniffiCallStatus in
-    uniffi_wxsocket_fn_method_sockettask_join_turns(
-            self.uniffiCloneHandle(),uniffiCallStatus
-    )
-})
-}
-    
-    /**
-     * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
-     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
-     * or within a turn, once that listener is in its place.
-     *
-     * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
-     * is not read and no dial begins. While only opens, errors and closes are listened to, the
-     * newest 256 messages of the present connection (at most 1 MiB) are kept for the first
-     * listener of messages. Nobody can stop listening: what comes is then for those who stay.
-     */
-open func listen(messages: Bool)  {try! rustCall() {
-        uniffiCallStatus in
-    uniffi_wxsocket_fn_method_sockettask_listen(
-            self.uniffiCloneHandle(),
-        FfiConverterBool.lower(messages),uniffiCallStatus
-    )
-}
-}
-    
-    /**
      * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
      * task that does not reconnect is over then.
      */
@@ -2246,21 +2314,6 @@ open func pause()  {try! rustCall() {
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 }
-}
-    
-    /**
-     * What somebody who begins to listen now hears first: the open if the connection is open;
-     * else the last close, and before it the error that led there, if one did. As of the event
-     * that the batch listener or the turn was given last; exact within `onWake`, within a
-     * turn, and while a call or a turn is being told to its listeners.
-     */
-open func presentState() -> [SocketEvent]  {
-    return try!  FfiConverterSequenceTypeSocketEvent.lift(try! rustCall() {
-        uniffiCallStatus in
-    uniffi_wxsocket_fn_method_sockettask_present_state(
-            self.uniffiCloneHandle(),uniffiCallStatus
-    )
-})
 }
     
     /**
@@ -2301,19 +2354,6 @@ open func resume()  {try! rustCall() {
 }
     
     /**
-     * The batch listener with this number, which answered false, has told everybody: the next
-     * call may come. Does nothing when another listener has taken its place.
-     */
-open func resumeDelivery(listener: Int64)  {try! rustCall() {
-        uniffiCallStatus in
-    uniffi_wxsocket_fn_method_sockettask_resume_delivery(
-            self.uniffiCloneHandle(),
-        FfiConverterInt64.lower(listener),uniffiCallStatus
-    )
-}
-}
-    
-    /**
      * Sends a binary message; otherwise as `sendText`. The bytes are copied before it
      * returns.
      */
@@ -2340,21 +2380,6 @@ open func sendText(text: String)throws  -> SendOutcome  {
     uniffi_wxsocket_fn_method_sockettask_send_text(
             self.uniffiCloneHandle(),
         FfiConverterString.lower(text),uniffiCallStatus
-    )
-})
-}
-    
-    /**
-     * As `setListener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear. Returns the number
-     * of this listener for `resumeDelivery`.
-     */
-open func setBatchListener(listener: BatchListener) -> Int64  {
-    return try!  FfiConverterInt64.lift(try! rustCall() {
-        uniffiCallStatus in
-    uniffi_wxsocket_fn_method_sockettask_set_batch_listener(
-            self.uniffiCloneHandle(),
-        FfiConverterTypeBatchListener_lower(listener),uniffiCallStatus
     )
 })
 }
@@ -2405,18 +2430,6 @@ open func setNetwork(network: NetworkStatus)  {try! rustCall() {
 }
     
     /**
-     * Sets who hears where the task is in its life, beginning with how things are now.
-     */
-open func setWatcher(watcher: SocketWatcher)  {try! rustCall() {
-        uniffiCallStatus in
-    uniffi_wxsocket_fn_method_sockettask_set_watcher(
-            self.uniffiCloneHandle(),
-        FfiConverterTypeSocketWatcher_lower(watcher),uniffiCallStatus
-    )
-}
-}
-    
-    /**
      * Where it is in its life; finer than `readyState`.
      */
 open func state() -> SocketState  {
@@ -2435,19 +2448,6 @@ open func stats() -> SocketStats  {
     return try!  FfiConverterTypeSocketStats_lift(try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_sockettask_stats(
-            self.uniffiCloneHandle(),uniffiCallStatus
-    )
-})
-}
-    
-    /**
-     * Has the batch listener's `onWake` called, between two events. False: it was told the end
-     * and is let go; `presentState` holds for good.
-     */
-open func wakeListener() -> Bool  {
-    return try!  FfiConverterBool.lift(try! rustCall() {
-        uniffiCallStatus in
-    uniffi_wxsocket_fn_method_sockettask_wake_listener(
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
@@ -7597,6 +7597,21 @@ public func FfiConverterTypeMillis_lower(_ value: Millis) -> Int64 {
 }
 
 /**
+ * Ends connection `epoch` of the task with this number in the turns, because a message has
+ * arrived that the app's language has no memory for: `onError` with 690032 and this `detail`,
+ * then `onClose` with 1009, and a retry as after any other failure. Messages that were read
+ * before are still told. Does nothing when that connection is over already.
+ */
+public func refuseMessage(task: Int64, epoch: Int64, detail: String)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_func_refuse_message(
+        FfiConverterInt64.lower(task),
+        FfiConverterInt64.lower(epoch),
+        FfiConverterString.lower(detail),uniffiCallStatus
+    )
+}
+}
+/**
  * Sends the library's log lines of `level` and worse to `sink`; a later call replaces both.
  *
  * False: the process has a Rust logger already, which gets the lines instead, and nothing
@@ -7646,21 +7661,6 @@ public func connectSocket(options: ConnectOptions, listener: SocketListener? = n
         FfiConverterOptionTypeBeforeConnect.lower(beforeConnect),uniffiCallStatus
     )
 })
-}
-/**
- * Ends connection `epoch` of the task with this number in the turns, because a message has
- * arrived that the app's language has no memory for: `onError` with 690032 and this `detail`,
- * then `onClose` with 1009, and a retry as after any other failure. Messages that were read
- * before are still told. Does nothing when that connection is over already.
- */
-public func refuseMessage(task: Int64, epoch: Int64, detail: String)  {try! rustCall() {
-        uniffiCallStatus in
-    uniffi_wxsocket_fn_func_refuse_message(
-        FfiConverterInt64.lower(task),
-        FfiConverterInt64.lower(epoch),
-        FfiConverterString.lower(detail),uniffiCallStatus
-    )
-}
 }
 /**
  * Ends a turn from another thread than the one that asks for the next; `again` asks for
@@ -7733,13 +7733,13 @@ private let initializationResult: InitializationResult = {
     if bindings_contract_version != scaffolding_contract_version {
         return InitializationResult.contractVersionMismatch
     }
+    if (uniffi_wxsocket_checksum_func_refuse_message() != 14799) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_wxsocket_checksum_func_set_logger() != 8086) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_func_connect_socket() != 8429) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_wxsocket_checksum_func_refuse_message() != 78) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_func_end_turn() != 50468) {
@@ -7790,6 +7790,27 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_eventstream_next_events() != 21662) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_wxsocket_checksum_method_sockettask_join_turns() != 34520) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_sockettask_listen() != 54489) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_sockettask_present_state() != 34150) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_sockettask_resume_delivery() != 28096) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() != 12798) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_sockettask_set_watcher() != 22217) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_sockettask_wake_listener() != 58710) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_wxsocket_checksum_method_sockettask_background_grace() != 28875) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -7805,16 +7826,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_events() != 29186) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_join_turns() != 31737) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_wxsocket_checksum_method_sockettask_listen() != 65372) {
-        return InitializationResult.apiChecksumMismatch
-    }
     if (uniffi_wxsocket_checksum_method_sockettask_pause() != 49836) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_wxsocket_checksum_method_sockettask_present_state() != 16324) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_ready_state() != 22501) {
@@ -7826,16 +7838,10 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_resume() != 43863) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_resume_delivery() != 35170) {
-        return InitializationResult.apiChecksumMismatch
-    }
     if (uniffi_wxsocket_checksum_method_sockettask_send_bytes() != 248) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_send_text() != 63819) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() != 30808) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_set_foreground() != 2499) {
@@ -7847,16 +7853,10 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_set_network() != 45946) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_watcher() != 44461) {
-        return InitializationResult.apiChecksumMismatch
-    }
     if (uniffi_wxsocket_checksum_method_sockettask_state() != 21670) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_stats() != 2463) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_wxsocket_checksum_method_sockettask_wake_listener() != 56143) {
         return InitializationResult.apiChecksumMismatch
     }
 

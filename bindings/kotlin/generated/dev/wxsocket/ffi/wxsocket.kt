@@ -821,11 +821,11 @@ internal object IntegrityCheckingUniffiLib {
     }
 
     internal fun ensureInitialized() = Unit
+    external fun uniffi_wxsocket_checksum_func_refuse_message(
+    ): Int
     external fun uniffi_wxsocket_checksum_func_set_logger(
     ): Int
     external fun uniffi_wxsocket_checksum_func_connect_socket(
-    ): Int
-    external fun uniffi_wxsocket_checksum_func_refuse_message(
     ): Int
     external fun uniffi_wxsocket_checksum_func_end_turn(
     ): Int
@@ -859,6 +859,20 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_eventstream_next_events(
     ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_join_turns(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_listen(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_present_state(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_resume_delivery(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_set_batch_listener(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_set_watcher(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_wake_listener(
+    ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_background_grace(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_buffered_amount(
@@ -869,13 +883,7 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_events(
     ): Int
-    external fun uniffi_wxsocket_checksum_method_sockettask_join_turns(
-    ): Int
-    external fun uniffi_wxsocket_checksum_method_sockettask_listen(
-    ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_pause(
-    ): Int
-    external fun uniffi_wxsocket_checksum_method_sockettask_present_state(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_ready_state(
     ): Int
@@ -883,13 +891,9 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_resume(
     ): Int
-    external fun uniffi_wxsocket_checksum_method_sockettask_resume_delivery(
-    ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_send_bytes(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_send_text(
-    ): Int
-    external fun uniffi_wxsocket_checksum_method_sockettask_set_batch_listener(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_set_foreground(
     ): Int
@@ -897,13 +901,9 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_set_network(
     ): Int
-    external fun uniffi_wxsocket_checksum_method_sockettask_set_watcher(
-    ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_state(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_stats(
-    ): Int
-    external fun uniffi_wxsocket_checksum_method_sockettask_wake_listener(
     ): Int
     external fun ffi_wxsocket_uniffi_contract_version(
     ): Int
@@ -993,6 +993,20 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_wxsocket_fn_free_sockettask(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_wxsocket_fn_method_sockettask_join_turns(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Long
+    external fun uniffi_wxsocket_fn_method_sockettask_listen(`ptr`: Long,`messages`: Byte,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_wxsocket_fn_method_sockettask_present_state(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_wxsocket_fn_method_sockettask_resume_delivery(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_wxsocket_fn_method_sockettask_set_batch_listener(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Long
+    external fun uniffi_wxsocket_fn_method_sockettask_set_watcher(`ptr`: Long,`watcher`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_wxsocket_fn_method_sockettask_wake_listener(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Byte
     external fun uniffi_wxsocket_fn_method_sockettask_background_grace(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_buffered_amount(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1003,48 +1017,34 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_events(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
-    external fun uniffi_wxsocket_fn_method_sockettask_join_turns(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): Long
-    external fun uniffi_wxsocket_fn_method_sockettask_listen(`ptr`: Long,`messages`: Byte,uniffi_out_err: UniffiRustCallStatus, 
-    ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_pause(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
-    external fun uniffi_wxsocket_fn_method_sockettask_present_state(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_ready_state(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_reconnect_now(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_resume(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
-    external fun uniffi_wxsocket_fn_method_sockettask_resume_delivery(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_send_bytes(`ptr`: Long,`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_send_text(`ptr`: Long,`text`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
-    external fun uniffi_wxsocket_fn_method_sockettask_set_batch_listener(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): Long
     external fun uniffi_wxsocket_fn_method_sockettask_set_foreground(`ptr`: Long,`foreground`: Byte,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_set_listener(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_set_network(`ptr`: Long,`network`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
-    external fun uniffi_wxsocket_fn_method_sockettask_set_watcher(`ptr`: Long,`watcher`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_state(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_stats(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
-    external fun uniffi_wxsocket_fn_method_sockettask_wake_listener(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): Byte
+    external fun uniffi_wxsocket_fn_func_refuse_message(`task`: Long,`epoch`: Long,`detail`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_wxsocket_fn_func_set_logger(`level`: RustBuffer.ByValue,`sink`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Byte
     external fun uniffi_wxsocket_fn_func_connect_socket(`options`: RustBuffer.ByValue,`listener`: RustBuffer.ByValue,`beforeConnect`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
-    external fun uniffi_wxsocket_fn_func_refuse_message(`task`: Long,`epoch`: Long,`detail`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
-    ): Unit
     external fun uniffi_wxsocket_fn_func_end_turn(`task`: Long,`again`: Byte,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_func_next_turn(`done`: Long,`maxEvents`: Int,`waitMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1172,13 +1172,13 @@ private fun uniffiCheckContractApiVersion(lib: IntegrityCheckingUniffiLib) {
 }
 @Suppress("UNUSED_PARAMETER")
 private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
+    if ((lib.uniffi_wxsocket_checksum_func_refuse_message() and 0xFFFF) != 14799) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_wxsocket_checksum_func_set_logger() and 0xFFFF) != 8086) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_func_connect_socket() and 0xFFFF) != 8429) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_wxsocket_checksum_func_refuse_message() and 0xFFFF) != 78) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_func_end_turn() and 0xFFFF) != 50468) {
@@ -1229,6 +1229,27 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_eventstream_next_events() and 0xFFFF) != 21662) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_join_turns() and 0xFFFF) != 34520) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_listen() and 0xFFFF) != 54489) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_present_state() and 0xFFFF) != 34150) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume_delivery() and 0xFFFF) != 28096) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() and 0xFFFF) != 12798) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_watcher() and 0xFFFF) != 22217) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_wake_listener() and 0xFFFF) != 58710) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_background_grace() and 0xFFFF) != 28875) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1244,16 +1265,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_events() and 0xFFFF) != 29186) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_join_turns() and 0xFFFF) != 31737) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_listen() and 0xFFFF) != 65372) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_pause() and 0xFFFF) != 49836) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_present_state() and 0xFFFF) != 16324) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_ready_state() and 0xFFFF) != 22501) {
@@ -1265,16 +1277,10 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume() and 0xFFFF) != 43863) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume_delivery() and 0xFFFF) != 35170) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_send_bytes() and 0xFFFF) != 248) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_send_text() and 0xFFFF) != 63819) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() and 0xFFFF) != 30808) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_foreground() and 0xFFFF) != 2499) {
@@ -1286,16 +1292,10 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_network() and 0xFFFF) != 45946) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_watcher() and 0xFFFF) != 44461) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_state() and 0xFFFF) != 21670) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_stats() and 0xFFFF) != 2463) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_wake_listener() and 0xFFFF) != 56143) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -3658,6 +3658,59 @@ public object FfiConverterTypeSocketListener: FfiConverter<SocketListener, Long>
 public interface SocketTaskInterface {
     
     /**
+     * Has its events come out of `nextTurn` together with those of other tasks, and gives
+     * the number it goes by there. For a language that has its own threads for all tasks;
+     * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
+     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
+     * `listen` says what is wanted.
+     */
+    fun `joinTurns`(): kotlin.Long
+    
+    /**
+     * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
+     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
+     * or within a turn, once that listener is in its place.
+     *
+     * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
+     * is not read and no dial begins. While only opens, errors and closes are listened to, the
+     * newest 256 messages of the present connection (at most 1 MiB) are kept for the first
+     * listener of messages. Nobody can stop listening: what comes is then for those who stay.
+     */
+    fun `listen`(`messages`: kotlin.Boolean)
+    
+    /**
+     * What somebody who begins to listen now hears first: the open if the connection is open;
+     * else the last close, and before it the error that led there, if one did. As of the event
+     * that the batch listener or the turn was given last; exact within `onWake`, within a
+     * turn, and while a call or a turn is being told to its listeners.
+     */
+    fun `presentState`(): List<SocketEvent>
+    
+    /**
+     * The batch listener with this number, which answered false, has told everybody: the next
+     * call may come. Does nothing when another listener has taken its place.
+     */
+    fun `resumeDelivery`(`listener`: kotlin.Long)
+    
+    /**
+     * As `setListener`, for a listener that takes many messages in one call and serves others.
+     * It hears nothing before `listen` says what those others want to hear. Returns the number
+     * of this listener for `resumeDelivery`.
+     */
+    fun `setBatchListener`(`listener`: BatchListener): kotlin.Long
+    
+    /**
+     * Sets who hears where the task is in its life, beginning with how things are now.
+     */
+    fun `setWatcher`(`watcher`: SocketWatcher)
+    
+    /**
+     * Has the batch listener's `onWake` called, between two events. False: it was told the end
+     * and is let go; `presentState` holds for good.
+     */
+    fun `wakeListener`(): kotlin.Boolean
+    
+    /**
      * The time from leaving the foreground to closing the connection; none: the task keeps its
      * connection in the background.
      */
@@ -3692,39 +3745,10 @@ public interface SocketTaskInterface {
     fun `events`(): EventStream
     
     /**
-     * Has its events come out of `nextTurn` together with those of other tasks, and gives
-     * the number it goes by there. For a language that has its own threads for all tasks;
-     * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
-     * `listen` says what is wanted.
-     */
-    fun `joinTurns`(): kotlin.Long
-    
-    /**
-     * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
-     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
-     * or within a turn, once that listener is in its place.
-     *
-     * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
-     * is not read and no dial begins. While only opens, errors and closes are listened to, the
-     * newest 256 messages of the present connection (at most 1 MiB) are kept for the first
-     * listener of messages. Nobody can stop listening: what comes is then for those who stay.
-     */
-    fun `listen`(`messages`: kotlin.Boolean)
-    
-    /**
      * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
      * task that does not reconnect is over then.
      */
     fun `pause`()
-    
-    /**
-     * What somebody who begins to listen now hears first: the open if the connection is open;
-     * else the last close, and before it the error that led there, if one did. As of the event
-     * that the batch listener or the turn was given last; exact within `onWake`, within a
-     * turn, and while a call or a turn is being told to its listeners.
-     */
-    fun `presentState`(): List<SocketEvent>
     
     /**
      * The WebSocket API's `readyState`; `Closed` is final.
@@ -3745,12 +3769,6 @@ public interface SocketTaskInterface {
     fun `resume`()
     
     /**
-     * The batch listener with this number, which answered false, has told everybody: the next
-     * call may come. Does nothing when another listener has taken its place.
-     */
-    fun `resumeDelivery`(`listener`: kotlin.Long)
-    
-    /**
      * Sends a binary message; otherwise as `sendText`. The bytes are copied before it
      * returns.
      */
@@ -3762,13 +3780,6 @@ public interface SocketTaskInterface {
      * Fails when the task is closing or closed, and when the queue is full.
      */
     fun `sendText`(`text`: kotlin.String): SendOutcome
-    
-    /**
-     * As `setListener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear. Returns the number
-     * of this listener for `resumeDelivery`.
-     */
-    fun `setBatchListener`(`listener`: BatchListener): kotlin.Long
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
@@ -3795,11 +3806,6 @@ public interface SocketTaskInterface {
     fun `setNetwork`(`network`: NetworkStatus)
     
     /**
-     * Sets who hears where the task is in its life, beginning with how things are now.
-     */
-    fun `setWatcher`(`watcher`: SocketWatcher)
-    
-    /**
      * Where it is in its life; finer than `readyState`.
      */
     fun `state`(): SocketState
@@ -3808,12 +3814,6 @@ public interface SocketTaskInterface {
      * What has happened so far.
      */
     fun `stats`(): SocketStats
-    
-    /**
-     * Has the batch listener's `onWake` called, between two events. False: it was told the end
-     * and is let go; `presentState` holds for good.
-     */
-    fun `wakeListener`(): kotlin.Boolean
     
     companion object
 }
@@ -3927,6 +3927,137 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
+     * Has its events come out of `nextTurn` together with those of other tasks, and gives
+     * the number it goes by there. For a language that has its own threads for all tasks;
+     * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
+     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
+     * `listen` says what is wanted.
+     */override fun `joinTurns`(): kotlin.Long {
+            return FfiConverterLong.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_join_turns(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
+     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
+     * or within a turn, once that listener is in its place.
+     *
+     * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
+     * is not read and no dial begins. While only opens, errors and closes are listened to, the
+     * newest 256 messages of the present connection (at most 1 MiB) are kept for the first
+     * listener of messages. Nobody can stop listening: what comes is then for those who stay.
+     */override fun `listen`(`messages`: kotlin.Boolean)
+        = 
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_listen(
+        it,
+        
+        FfiConverterBoolean.lower(`messages`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * What somebody who begins to listen now hears first: the open if the connection is open;
+     * else the last close, and before it the error that led there, if one did. As of the event
+     * that the batch listener or the turn was given last; exact within `onWake`, within a
+     * turn, and while a call or a turn is being told to its listeners.
+     */override fun `presentState`(): List<SocketEvent> {
+            return FfiConverterSequenceTypeSocketEvent.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_present_state(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * The batch listener with this number, which answered false, has told everybody: the next
+     * call may come. Does nothing when another listener has taken its place.
+     */override fun `resumeDelivery`(`listener`: kotlin.Long)
+        = 
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_resume_delivery(
+        it,
+        
+        FfiConverterLong.lower(`listener`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * As `setListener`, for a listener that takes many messages in one call and serves others.
+     * It hears nothing before `listen` says what those others want to hear. Returns the number
+     * of this listener for `resumeDelivery`.
+     */override fun `setBatchListener`(`listener`: BatchListener): kotlin.Long {
+            return FfiConverterLong.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_set_batch_listener(
+        it,
+        
+        FfiConverterTypeBatchListener.lower(`listener`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Sets who hears where the task is in its life, beginning with how things are now.
+     */override fun `setWatcher`(`watcher`: SocketWatcher)
+        = 
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_set_watcher(
+        it,
+        
+        FfiConverterTypeSocketWatcher.lower(`watcher`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Has the batch listener's `onWake` called, between two events. False: it was told the end
+     * and is let go; `presentState` holds for good.
+     */override fun `wakeListener`(): kotlin.Boolean {
+            return FfiConverterBoolean.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_wake_listener(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
      * The time from leaving the foreground to closing the connection; none: the task keeps its
      * connection in the background.
      */override fun `backgroundGrace`(): Millis? {
@@ -4017,49 +4148,6 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Has its events come out of `nextTurn` together with those of other tasks, and gives
-     * the number it goes by there. For a language that has its own threads for all tasks;
-     * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
-     * `listen` says what is wanted.
-     */override fun `joinTurns`(): kotlin.Long {
-            return FfiConverterLong.lift(
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_method_sockettask_join_turns(
-        it,
-        _status)
-}
-    }
-    )
-    }
-    
-
-    
-    /**
-     * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
-     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
-     * or within a turn, once that listener is in its place.
-     *
-     * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
-     * is not read and no dial begins. While only opens, errors and closes are listened to, the
-     * newest 256 messages of the present connection (at most 1 MiB) are kept for the first
-     * listener of messages. Nobody can stop listening: what comes is then for those who stay.
-     */override fun `listen`(`messages`: kotlin.Boolean)
-        = 
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_method_sockettask_listen(
-        it,
-        
-        FfiConverterBoolean.lower(`messages`),_status)
-}
-    }
-    
-    
-
-    
-    /**
      * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
      * task that does not reconnect is over then.
      */override fun `pause`()
@@ -4072,25 +4160,6 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 }
     }
     
-    
-
-    
-    /**
-     * What somebody who begins to listen now hears first: the open if the connection is open;
-     * else the last close, and before it the error that led there, if one did. As of the event
-     * that the batch listener or the turn was given last; exact within `onWake`, within a
-     * turn, and while a call or a turn is being told to its listeners.
-     */override fun `presentState`(): List<SocketEvent> {
-            return FfiConverterSequenceTypeSocketEvent.lift(
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_method_sockettask_present_state(
-        it,
-        _status)
-}
-    }
-    )
-    }
     
 
     
@@ -4144,23 +4213,6 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * The batch listener with this number, which answered false, has told everybody: the next
-     * call may come. Does nothing when another listener has taken its place.
-     */override fun `resumeDelivery`(`listener`: kotlin.Long)
-        = 
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_method_sockettask_resume_delivery(
-        it,
-        
-        FfiConverterLong.lower(`listener`),_status)
-}
-    }
-    
-    
-
-    
-    /**
      * Sends a binary message; otherwise as `sendText`. The bytes are copied before it
      * returns.
      */
@@ -4192,25 +4244,6 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
         it,
         
         FfiConverterString.lower(`text`),_status)
-}
-    }
-    )
-    }
-    
-
-    
-    /**
-     * As `setListener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear. Returns the number
-     * of this listener for `resumeDelivery`.
-     */override fun `setBatchListener`(`listener`: BatchListener): kotlin.Long {
-            return FfiConverterLong.lift(
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_method_sockettask_set_batch_listener(
-        it,
-        
-        FfiConverterTypeBatchListener.lower(`listener`),_status)
 }
     }
     )
@@ -4276,22 +4309,6 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Sets who hears where the task is in its life, beginning with how things are now.
-     */override fun `setWatcher`(`watcher`: SocketWatcher)
-        = 
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_method_sockettask_set_watcher(
-        it,
-        
-        FfiConverterTypeSocketWatcher.lower(`watcher`),_status)
-}
-    }
-    
-    
-
-    
-    /**
      * Where it is in its life; finer than `readyState`.
      */override fun `state`(): SocketState {
             return FfiConverterTypeSocketState.lift(
@@ -4314,23 +4331,6 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_wxsocket_fn_method_sockettask_stats(
-        it,
-        _status)
-}
-    }
-    )
-    }
-    
-
-    
-    /**
-     * Has the batch listener's `onWake` called, between two events. False: it was told the end
-     * and is let go; `presentState` holds for good.
-     */override fun `wakeListener`(): kotlin.Boolean {
-            return FfiConverterBoolean.lift(
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_method_sockettask_wake_listener(
         it,
         _status)
 }
@@ -9142,6 +9142,24 @@ public object FfiConverterTypeMillis: FfiConverter<Millis, Long> {
     }
 }
         /**
+         * Ends connection `epoch` of the task with this number in the turns, because a message has
+         * arrived that the app's language has no memory for: `onError` with 690032 and this `detail`,
+         * then `onClose` with 1009, and a retry as after any other failure. Messages that were read
+         * before are still told. Does nothing when that connection is over already.
+         */ fun `refuseMessage`(`task`: kotlin.Long, `epoch`: kotlin.Long, `detail`: kotlin.String)
+        = 
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_func_refuse_message(
+    
+        
+        FfiConverterLong.lower(`task`),
+        FfiConverterLong.lower(`epoch`),
+        FfiConverterString.lower(`detail`),_status)
+}
+    
+    
+
+        /**
          * Sends the library's log lines of `level` and worse to `sink`; a later call replaces both.
          *
          * False: the process has a Rust logger already, which gets the lines instead, and nothing
@@ -9197,24 +9215,6 @@ public object FfiConverterTypeMillis: FfiConverter<Millis, Long> {
 }
     )
     }
-    
-
-        /**
-         * Ends connection `epoch` of the task with this number in the turns, because a message has
-         * arrived that the app's language has no memory for: `onError` with 690032 and this `detail`,
-         * then `onClose` with 1009, and a retry as after any other failure. Messages that were read
-         * before are still told. Does nothing when that connection is over already.
-         */ fun `refuseMessage`(`task`: kotlin.Long, `epoch`: kotlin.Long, `detail`: kotlin.String)
-        = 
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_func_refuse_message(
-    
-        
-        FfiConverterLong.lower(`task`),
-        FfiConverterLong.lower(`epoch`),
-        FfiConverterString.lower(`detail`),_status)
-}
-    
     
 
         /**
