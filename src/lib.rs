@@ -19,20 +19,6 @@
 //! # Ok::<(), wxsocket::WxError>(())
 //! ```
 //!
-//! # Layers
-//!
-//! ```text
-//!  api      SocketTask, ConnectOptions, events, errors, listeners: what every language sees
-//!   ↑
-//!  driver   one run loop per task on one shared runtime; delivery on threads of its own
-//!   ↑
-//!  net      one dial: name → addresses → TCP → TLS → upgrade; knows nothing of retries
-//!   ↑
-//!  session  pure state machine: no socket, no clock, no thread, no randomness of its own
-//! ```
-//!
-//! The session decides, the driver carries out, the net dials, the api names.
-//!
 //! # The life of a task
 //!
 //! A task lives through many connections, numbered by `epoch`. Per epoch there is at most one
@@ -51,6 +37,8 @@
 //!               ▼                                  │
 //!            Closing ──── answered or timeout ──▶ Closed
 //! ```
+#![doc = ""]
+#![doc = include_str!("architecture.md")]
 
 mod api;
 mod driver;
