@@ -48,6 +48,7 @@ let package = Package(
         .target(name: "WxSocket", dependencies: ["WxSocketBindings"] + fakes.map { .byName(name: $0) }),
         .executableTarget(name: "quickstart", dependencies: ["WxSocket"], path: "Examples/quickstart"),
         .executableTarget(name: "chat", dependencies: ["WxSocket"], path: "Examples/chat"),
+        .executableTarget(name: "listener", dependencies: ["WxSocketBindings"], path: "Examples/listener"),
     ],
     swiftLanguageModes: [.v6]
 )
@@ -63,7 +64,7 @@ if testing && fakes.isEmpty {
         .testTarget(
             name: "WxSocketTests",
             // The examples are run by tests, so they have to be built first.
-            dependencies: ["WxSocket", "WxSocketTestingBindings", "quickstart", "chat"]),
+            dependencies: ["WxSocket", "WxSocketTestingBindings", "quickstart", "chat", "listener"]),
         .executableTarget(name: "bench", dependencies: ["WxSocket", "WxSocketTestingBindings"], path: "Bench"),
     ]
 }

@@ -921,8 +921,8 @@ internal object UniffiLib {
 
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "wxsocket"))
-        uniffiCallbackInterfaceBatchListener.register(this)
         attachAsDaemons()
+        uniffiCallbackInterfaceBatchListener.register(this)
         uniffiCallbackInterfaceBeforeConnect.register(this)
         uniffiCallbackInterfaceLogSink.register(this)
         uniffiCallbackInterfaceSocketListener.register(this)
