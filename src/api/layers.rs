@@ -1,4 +1,4 @@
-//! What the layers of other languages call beside the public API.
+//! The functions that only the layers of Kotlin and Swift call.
 
 use super::batch::{BatchListener, SocketWatcher, ToBatchListener, ToWatcher};
 use super::event::{SocketEvent, epoch_number, socket_event};
@@ -7,10 +7,10 @@ use crate::driver::{Interest, turns};
 use crate::session::{ErrorKind, Failure, Input};
 use std::sync::Arc;
 
-/// Ends connection `epoch` of the task with this number in the turns, because a message has
-/// arrived that the app's language has no memory for: `on_error` with 690032 and this `detail`,
-/// then `on_close` with 1009, and a retry as after any other failure. Messages that were read
-/// before are still told. Does nothing when that connection is over already.
+/// Ends a connection because the heap of the app's language has no room for a message of it. `task` is the
+/// number that `join_turns` returned. The app gets an error 690032 with this `detail`, then a close with
+/// 1009, and a retry follows as after any other failure. Messages that were read before are still told.
+/// This does nothing when the connection is over already.
 #[uniffi::export]
 pub fn refuse_message(task: i64, epoch: i64, detail: String) {
     if let (Some(task), Ok(epoch)) = (turns::task(task), u64::try_from(epoch)) {
@@ -22,57 +22,55 @@ pub fn refuse_message(task: i64, epoch: i64, detail: String) {
 #[doc(hidden)]
 #[uniffi::export]
 impl SocketTask {
-    /// As `set_listener`, for a listener that takes many messages in one call and serves others.
-    /// It hears nothing before `listen` says what those others want to hear. Returns the number
-    /// of this listener for `resume_delivery`.
+    /// Sets a listener that gets many messages in one call. As `set_listener`, but it gets nothing before
+    /// `listen` is called. Returns the number of this listener for `resume_delivery`.
     pub fn set_batch_listener(&self, listener: Arc<dyn BatchListener>) -> i64 {
         let listener = Arc::new(ToBatchListener(listener));
         epoch_number(self.task.mailbox().set_receiver(listener, false))
     }
 
-    /// Sets who hears where the task is in its life, beginning with how things are now.
+    /// Sets the watcher of the state. It gets the present state first.
     pub fn set_watcher(&self, watcher: Arc<dyn SocketWatcher>) {
         self.task.mailbox().set_watcher(Arc::new(ToWatcher(watcher)));
     }
 
-    /// Has its events come out of `next_turn` together with those of other tasks, and gives
-    /// the number it goes by there. For a language that has its own threads for all tasks;
-    /// it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-    /// ended with `end_turn` once the number is known to whoever takes turns. Events come once
-    /// `listen` says what is wanted.
+    /// Adds the task to those whose events `next_turn` returns, and returns its number there. It takes the
+    /// place of a listener, for a language whose own threads serve all tasks. The first turn has begun and
+    /// belongs to the caller, who ends it with `end_turn` when the threads know the number. There are no
+    /// events before `listen` is called.
     pub fn join_turns(&self) -> i64 {
         self.task.join_turns()
     }
 
-    /// Says that somebody listens: to opens, errors and closes, and with `messages` to messages
-    /// too. For a batch listener and for turns, which serve many listeners; called from `on_wake`
-    /// or within a turn, once that listener is in its place.
+    /// Tells the task that there is a listener of opens, errors and closes, and with `messages` of messages
+    /// too. A batch listener and turns serve many listeners; this is called from `on_wake` or within a
+    /// turn, when the new listener is in place.
     ///
-    /// Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
-    /// is not read and no dial begins. While only opens, errors and closes are listened to, the
-    /// newest 256 messages of the present connection (at most 1 MiB) are kept for the first
-    /// listener of messages. Nobody can stop listening: what comes is then for those who stay.
+    /// Until the first call all events are kept; at 1,024 events or 1 MiB the socket is no longer read and
+    /// no dial begins. While there are only listeners of opens, errors and closes, the newest 256 messages
+    /// of the present connection (at most 1 MiB) are kept for the first listener of messages. There is no
+    /// call for the opposite: the layer discards what it has no listener for.
     pub fn listen(&self, messages: bool) {
         let interest = if messages { Interest::Everything } else { Interest::Steps };
         self.task.mailbox().listen(interest);
     }
 
-    /// What somebody who begins to listen now hears first: the open if the connection is open;
-    /// else the last close, and before it the error that led there, if one did. As of the event
-    /// that the batch listener or the turn was given last; exact within `on_wake`, within a
-    /// turn, and while a call or a turn is being told to its listeners.
+    /// Returns what a new listener gets first: the open if the connection is open; otherwise the last close,
+    /// and before it the error that caused it, if there was one. It is the state after the event that the
+    /// batch listener or the turn got last, and it does not change within `on_wake`, within a turn, and
+    /// while the listeners of a layer are being called.
     pub fn present_state(&self) -> Vec<SocketEvent> {
         self.task.mailbox().present().iter().map(|step| socket_event(step)).collect()
     }
 
-    /// Has the batch listener's `on_wake` called, between two events. False: it was told the end
-    /// and is let go; `present_state` holds for good.
+    /// Has `on_wake` of the batch listener called between two events. Returns false when the listener has got
+    /// the last event; then `present_state` never changes again.
     pub fn wake_listener(&self) -> bool {
         self.task.mailbox().wake()
     }
 
-    /// The batch listener with this number, which answered false, has told everybody: the next
-    /// call may come. Does nothing when another listener has taken its place.
+    /// Ends the wait of the batch listener with this number, which had returned false. This does nothing when
+    /// another listener has taken its place.
     pub fn resume_delivery(&self, listener: i64) {
         self.task.mailbox().resume(u64::try_from(listener).unwrap_or(0));
     }
