@@ -3339,7 +3339,8 @@ public func FfiConverterTypeHeader_lower(_ value: Header) -> RustBuffer {
 
 
 /**
- * How a dead connection is noticed. An option that is left out comes from the preset.
+ * How a dead connection is noticed. An option that is left out comes from the preset; in preset
+ * `browser`, which has no heartbeat, it comes from `wx` when any of these options is set.
  */
 public struct HeartbeatOptions: Equatable, Hashable {
     /**
@@ -3776,8 +3777,9 @@ public struct QueueOptions: Equatable, Hashable {
      */
     public var bytes: Int64?
     /**
-     * A message that has waited longer than this for an open connection is handed back instead of
-     * sent. Default: no limit.
+     * A message older than this is handed back instead of sent: in the open event when a connection
+     * opens, and by the next `send` at any time. While the connection is open and nothing is sent, a
+     * message that waits to be written may be written later than this. Default: no limit.
      */
     public var maxAge: Millis?
     /**
@@ -3799,8 +3801,9 @@ public struct QueueOptions: Equatable, Hashable {
          * The bytes of their payloads. Default: 1 MiB; at least 1, at most 1 GiB.
          */bytes: Int64? = nil, 
         /**
-         * A message that has waited longer than this for an open connection is handed back instead of
-         * sent. Default: no limit.
+         * A message older than this is handed back instead of sent: in the open event when a connection
+         * opens, and by the next `send` at any time. While the connection is open and nothing is sent, a
+         * message that waits to be written may be written later than this. Default: no limit.
          */maxAge: Millis? = nil, 
         /**
          * What is dropped when the queue is full. Default: the new message is refused. It has no
@@ -3888,7 +3891,7 @@ public struct ReconnectOptions: Equatable, Hashable {
     public var stopCodes: [Int32]?
     /**
      * The task ends when the server refuses the upgrade with one of these HTTP statuses (100 to
-     * 599). With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
+     * 599), over TLS or not. (Those of preset `resilient` count only over TLS.) With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
      * a new token.
      */
     public var stopStatuses: [Int32]?
@@ -3919,7 +3922,7 @@ public struct ReconnectOptions: Equatable, Hashable {
          */stopCodes: [Int32]? = nil, 
         /**
          * The task ends when the server refuses the upgrade with one of these HTTP statuses (100 to
-         * 599). With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
+         * 599), over TLS or not. (Those of preset `resilient` count only over TLS.) With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
          * a new token.
          */stopStatuses: [Int32]? = nil, 
         /**

@@ -5161,7 +5161,8 @@ public object FfiConverterTypeHeader: FfiConverterRustBuffer<Header> {
 
 
 /**
- * How a dead connection is noticed. An option that is left out comes from the preset.
+ * How a dead connection is noticed. An option that is left out comes from the preset; in preset
+ * `browser`, which has no heartbeat, it comes from `wx` when any of these options is set.
  */
 data class HeartbeatOptions (
     /**
@@ -5483,8 +5484,9 @@ data class QueueOptions (
     var `bytes`: kotlin.Long? = null 
     , 
     /**
-     * A message that has waited longer than this for an open connection is handed back instead of
-     * sent. Default: no limit.
+     * A message older than this is handed back instead of sent: in the open event when a connection
+     * opens, and by the next `send` at any time. While the connection is open and nothing is sent, a
+     * message that waits to be written may be written later than this. Default: no limit.
      */
     var `maxAge`: Millis? = null 
     , 
@@ -5567,7 +5569,7 @@ data class ReconnectOptions (
     , 
     /**
      * The task ends when the server refuses the upgrade with one of these HTTP statuses (100 to
-     * 599). With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
+     * 599), over TLS or not. (Those of preset `resilient` count only over TLS.) With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
      * a new token.
      */
     var `stopStatuses`: List<kotlin.Int>? = null 
