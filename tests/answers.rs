@@ -1,5 +1,5 @@
-//! Answers to the upgrade, written byte by byte: what comes before them, what only looks right,
-//! and where they end.
+//! Answers to the upgrade request, written byte by byte: what comes before them, answers that look
+//! almost right, and where answers end.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,8 +12,8 @@ use support::*;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use wxsocket::*;
 
-/// A server for one client: has `answer` write what it likes, given the right
-/// `Sec-WebSocket-Accept`, and keeps the connection until the client has ended it.
+/// Starts a server for one client, and returns its URL. `answer` writes to the stream; it gets the
+/// right `Sec-WebSocket-Accept`. The connection stays until the client has ended it.
 fn serving(answer: impl FnOnce(&mut TcpStream, &str) + Send + 'static) -> String {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}", server.local_addr().unwrap());
@@ -27,17 +27,17 @@ fn serving(answer: impl FnOnce(&mut TcpStream, &str) + Send + 'static) -> String
         }
         let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
         answer(&mut stream, &derive_accept_key(key.unwrap().as_bytes()));
-        // What the client says no longer matters.
+        // What the client sends does not matter any more.
         while stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
     });
     url
 }
 
-/// A server that writes this answer.
+/// Starts a server that writes this answer, and returns its URL.
 fn answering<T: Into<Vec<u8>>>(answer: impl FnOnce(&str) -> T + Send + 'static) -> String {
     serving(move |stream, accept| {
         let answer: Vec<u8> = answer(accept).into();
-        // A client that has read enough may be gone.
+        // The write fails when the client has read enough and has ended the connection.
         let _ = stream.write_all(&answer);
     })
 }
@@ -50,13 +50,13 @@ fn whatever_comes_before_the_final_answer_is_skipped() {
     for before in [
         "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n".to_owned(),
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nX-Interim: 1\r\n\r\n".to_owned(),
-        // Of a status that nobody has defined yet (RFC 9110, 15.2).
+        // With a status that is not defined yet (RFC 9110, 15.2).
         "HTTP/1.1 199 Soon\r\n\r\n".repeat(200),
     ] {
         let url = answering(move |accept| {
             let head =
                 format!("{SWITCHING}{UPGRADE}Sec-WebSocket-Accept: {accept}\r\nX-Own: 1\r\n\r\n");
-            // A text frame right behind the head is the first message.
+            // A text frame directly after the head is the first message.
             [before.as_bytes(), head.as_bytes(), b"\x81\x02hi"].concat()
         });
         let mut client = Client::connect(once(url));
@@ -186,7 +186,7 @@ fn answers_that_only_look_right_are_refused() {
 
 #[test]
 fn lists_of_headers_are_read_as_lists() {
-    // Empty elements mean nothing (RFC 9110, 5.6.1), and upper case neither.
+    // Empty elements do not count (RFC 9110, 5.6.1), and case does not matter.
     let url = answering(|accept| {
         format!(
             "{SWITCHING}UPGRADE: WebSocket\r\nConnection: keep-alive\r\nconnection: x, uPGRADE\r\n\
@@ -224,7 +224,7 @@ fn a_head_of_16_kib_is_the_longest() {
 fn the_body_of_a_refusal_may_come_after_its_head() {
     for (head, body, expected) in [
         ("HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\n", "later", "later"),
-        // It says more than it has: what came in half a second is what there is.
+        // The body is shorter than its length says. What was received within half a second is used.
         ("HTTP/1.1 403 Forbidden\r\nContent-Length: 500\r\n\r\n", "later", "later"),
         ("HTTP/1.1 403 Forbidden\r\n\r\n", "later", "later"),
         (
@@ -235,7 +235,8 @@ fn the_body_of_a_refusal_may_come_after_its_head() {
     ] {
         let url = serving(move |stream, _| {
             stream.write_all(head.as_bytes()).unwrap();
-            // Most likely the client reads the head alone. It must not matter if it does not.
+            // Most likely the client reads the head alone. The result must be the same if it does
+            // not.
             std::thread::sleep(Duration::from_millis(50));
             stream.write_all(body.as_bytes()).unwrap();
         });
@@ -252,11 +253,11 @@ fn the_frames_of_chunks_do_not_count_as_body() {
     let chunks = "a\r\n0123456789\r\n".repeat(200);
     let url = serving(move |stream, _| {
         let head = "HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n";
-        // More than 1 KiB of it all, and less than 1 KiB of body.
+        // This is more than 1 KiB with the framing, and less than 1 KiB of body.
         let (first, rest) = chunks.split_at(1_200);
         stream.write_all(format!("{head}{first}").as_bytes()).unwrap();
         std::thread::sleep(Duration::from_millis(50));
-        // A client that has read enough may be gone.
+        // The write fails when the client has read enough and has ended the connection.
         let _ = stream.write_all(rest.as_bytes());
     });
     let mut client = Client::connect(once(url));
@@ -274,13 +275,14 @@ fn a_body_that_is_complete_is_not_waited_for() {
             "Content-Length: 0\r\n\r\n",
             "Transfer-Encoding: chunked\r\n\r\n5\r\nready\r\n0\r\n\r\n",
         ] {
-            // The connection stays open, as it does behind a proxy that keeps it for others.
+            // The connection stays open, as behind a proxy that uses it again for others.
             let url = answering(move |_| format!("HTTP/1.1 403 Forbidden\r\n{body}"));
             let mut client = Client::connect(once(url));
             assert_eq!(client.error().http_status, Some(403));
             client.end();
         }
     }
-    // One kind alone that is waited for takes half a second each time: ten seconds.
+    // If the client waited half a second after just one kind of answer, that would be ten seconds
+    // in all.
     assert!(start.elapsed() < Duration::from_millis(500) * DIALS, "{:?}", start.elapsed());
 }

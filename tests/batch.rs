@@ -1,5 +1,5 @@
-//! Those who hear of events otherwise than through four methods: batch listeners (many messages in
-//! one call, which may go on after the call has returned), watchers, and threads that take turns.
+//! Other ways to get events than the four methods: batch listeners (many messages in one call,
+//! which may go on after the call has returned), watchers, and threads that take turns.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ use support::*;
 use wxsocket::layers::*;
 use wxsocket::*;
 
-/// Tells the test of each call. `done` is what it answers.
+/// Tells the test of each call. The calls return `done`.
 struct Batch {
     told: Mutex<Sender<&'static str>>,
     done: bool,
@@ -25,7 +25,7 @@ impl Batch {
     }
 
     fn tell(&self, call: &'static str) -> Result<bool, ListenerError> {
-        // A test that has seen enough is gone.
+        // The send fails when the test has ended.
         let _ = self.told.lock().unwrap().send(call);
         Ok(self.done)
     }
@@ -66,7 +66,7 @@ fn one_that_was_replaced_cannot_resume_the_next_ones_delivery() {
     assert_eq!(calls.recv_timeout(PATIENCE), Ok("open"));
     task.send("x").unwrap();
     eventually("the echo waits", || task.stats().messages_in == 1);
-    // Late, as a thread of the app may be: it has the place no more.
+    // Late calls, as a thread of the app may make them: the first listener was replaced.
     for stale in [first, 0, -1] {
         task.resume_delivery(stale);
     }
@@ -82,7 +82,7 @@ fn one_that_was_replaced_cannot_resume_the_next_ones_delivery() {
     other.finish();
 }
 
-/// It serves listeners of its own, and asks for the present state on their behalf.
+/// A batch listener serves listeners of its own, and asks for the present state for them.
 #[test]
 fn one_that_comes_late_hears_only_what_comes() {
     let server = echo();
@@ -149,7 +149,7 @@ fn a_watcher_hears_of_each_state_once_and_nothing_of_messages() {
     }
     client.finish();
     let mut rest: Vec<_> = states.iter().collect();
-    // A state that is over by the time it would be told is left out.
+    // A state that is over before it could be told is left out.
     rest.retain(|state| *state != SocketState::Closing);
     assert_eq!(rest, [SocketState::Closed]);
 }
@@ -174,25 +174,25 @@ fn a_watcher_that_fails_is_counted_and_hears_on() {
     eventually("it heard of the end", || failures() > before);
 }
 
-/// Turns are those of the whole process: one test at a time takes them.
+/// Turns belong to the whole process, so only one test at a time takes them.
 static TURNS: Mutex<()> = Mutex::new(());
 
-/// The next turn of this task that brings events; it is the caller's to end.
+/// Returns the next turn of this task that has events. The caller has to end it.
 fn turn_of(number: i64) -> Turn {
     loop {
         let turn = next_turn(0, 4, PATIENCE.as_millis() as i64);
         assert_ne!(turn.task, 0, "no turn in time");
         match turn {
-            // There is nothing to end.
+            // A turn with news is not ended.
             Turn { news: Some(_), .. } => {}
             Turn { task, ref events, .. } if task == number && !events.is_empty() => return turn,
-            // Of the task of another test, which is over.
+            // This turn is of a task of another test, which is over.
             Turn { task, .. } => end_turn(task, false),
         }
     }
 }
 
-/// Whether this task has a turn to give away now.
+/// Returns true when this task has a turn to take now.
 fn has_turn(number: i64) -> bool {
     loop {
         match next_turn(0, 4, 0) {
@@ -214,7 +214,7 @@ fn a_listener_that_takes_the_place_of_turns_hears_everything_else() {
     end_turn(number, false);
     let turn = turn_of(number);
     assert!(matches!(turn.events[..], [TurnEvent::Event { event: SocketEvent::Open { .. } }]));
-    // That turn lasts, and an event waits for the next one.
+    // That turn is not ended, and an event waits for the next one.
     task.send("x").unwrap();
     eventually("the echo waits", || task.stats().messages_in == 1);
     let (listener, events) = telling(|_| Ok(()));
@@ -222,7 +222,7 @@ fn a_listener_that_takes_the_place_of_turns_hears_everything_else() {
     assert!(events.try_recv().is_err(), "a turn is under way");
     end_turn(number, false);
     let heard = [events.recv_timeout(PATIENCE).unwrap(), events.recv_timeout(PATIENCE).unwrap()];
-    // The present state first.
+    // The present state comes first.
     assert!(matches!(heard[0], SocketEvent::Open { .. }), "{heard:?}");
     assert_eq!(text_of(&heard[1]), "x");
     assert!(!has_turn(number), "it has left the turns");
@@ -248,7 +248,7 @@ fn a_call_under_way_does_not_end_the_first_turn_of_who_takes_the_listeners_place
     eventually("the echo waits", || task.stats().messages_in == 1);
     let number = task.join_turns();
     gate.open();
-    // The listener is let go once its call has returned.
+    // The listener is dropped after its call has returned, which ends the channel.
     let heard: Vec<_> = events.iter().collect();
     assert!(matches!(heard[..], [SocketEvent::Open { .. }]), "{heard:?}");
     for _ in 0..100 {

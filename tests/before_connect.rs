@@ -1,4 +1,4 @@
-//! The app is asked before every dial.
+//! `before_connect`: the app is asked before every dial.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ use std::time::Instant;
 use support::*;
 use wxsocket::*;
 
-/// A provider made of one function.
+/// A `BeforeConnect` made of one function.
 struct Ask<F>(F);
 
 impl<F> BeforeConnect for Ask<F>
@@ -53,7 +53,7 @@ fn each_attempt_may_have_its_own_url_headers_and_protocols() {
                 header: Some(vec![Header::new("Authorization", "Bearer 2")]),
                 protocols: Some(vec!["v2".into()]),
             },
-            // What is absent is that of the options, not of the attempt before.
+            // An absent value is that of the options, not of the attempt before.
             _ => ConnectDecision::Change { url: None, header: Some(vec![]), protocols: None },
         })
     });
@@ -112,7 +112,7 @@ fn it_hears_the_attempt_and_what_ended_the_connection_before() {
     assert_eq!((refused.http_status, &refused.http_body[..]), (Some(401), &b"expired"[..]));
     let lost = asked[2].1.clone().unwrap();
     assert_eq!((lost.epoch, lost.kind), (2, ErrorKind::ConnectionLost));
-    // The one before was closed by the server and did not fail.
+    // The connection before was closed by the server and did not fail.
     assert_eq!(asked[3].1, None);
 }
 
@@ -123,7 +123,7 @@ fn the_last_error_of_the_stats_names_its_own_connection() {
     client.open();
     let lost = client.lost(ErrorKind::ConnectionLost);
     client.open();
-    // It has gone on since, and that does not change what it was.
+    // The task has a new connection since then. The error still has the epoch of its own.
     assert_eq!(client.task().stats().last_error, Some(lost));
     client.finish();
 }
@@ -150,7 +150,7 @@ fn stop_ends_the_task() {
 
 #[test]
 fn a_refused_token_is_asked_for_once_more() {
-    // The second 401 comes after an open, and is news; the one after it is final.
+    // The 403 comes after an open, so the app is asked once more; the 401 after it is final.
     let server = serve(&format!(
         r#"[{{"handshake": {{"status": 401}}}}, {DROP_ON_OPEN}, {{"handshake": {{"status": 403}}}},
             {{"handshake": {{"status": 401}}}}]"#
@@ -192,7 +192,7 @@ fn it_is_asked_again_when_a_new_network_begins_a_dial_again() {
     let mut options = patient(server.url());
     options.timeout = Some(NEVER);
     let mut client = Client::asking(options, provider);
-    // The hook has answered for long: the server has the request.
+    // The app has answered by the time that the server has the request.
     until(&server, |seen| seen.connections.first().is_some_and(|first| !first.headers.is_empty()));
     client.task().set_network(true.into());
     assert_eq!(client.open().epoch, 1);
@@ -201,7 +201,7 @@ fn it_is_asked_again_when_a_new_network_begins_a_dial_again() {
     client.finish();
 }
 
-/// Nothing is dialled while the app is asked: whoever hurries waits for the answer, too.
+/// Nothing is dialled while the app is asked, not even when a call demands a dial at once.
 #[test]
 fn it_is_not_asked_again_while_it_is_asked() {
     let server = echo();
@@ -230,8 +230,8 @@ fn it_is_not_asked_again_while_it_is_asked() {
     client.finish();
 }
 
-/// Each flip of the network gives up a dial and begins another one, while the app still thinks
-/// about the first.
+/// Each change of the network gives up a dial and begins another one, while the app has not
+/// answered for the first.
 #[test]
 fn flips_of_the_network_do_not_ask_in_parallel() {
     let server = echo();
@@ -249,14 +249,14 @@ fn flips_of_the_network_do_not_ask_in_parallel() {
     let begun = Instant::now();
     let mut client = Client::asking(fast(server.url()), provider);
     for _ in 0..20 {
-        // A round trip on the one thread that does the I/O: the dial has come to its question.
+        // After a round trip on the only I/O thread the dial has asked the app.
         other.send("x");
         assert_eq!(other.text(), "x");
         client.task().set_network(false.into());
         client.lost(ErrorKind::Interrupted);
         client.task().set_network(true.into());
     }
-    // One that has lasted for two seconds holds up the next one no longer.
+    // A call that has lasted for two seconds does not hold up the next one any more.
     let slow = begun.elapsed().as_secs() / 2;
     door.open();
     assert_eq!(client.open().epoch, 21);
@@ -288,7 +288,7 @@ fn a_call_that_hangs_does_not_hold_up_the_dial_on_the_next_network() {
     client.task().set_network(false.into());
     client.lost(ErrorKind::Interrupted);
     client.task().set_network(true.into());
-    // The first call never returns.
+    // The first call has not returned.
     assert_eq!(client.open().epoch, 2);
     client.finish();
     door.open();
@@ -356,7 +356,7 @@ fn one_that_takes_too_long_is_a_failed_attempt_and_delays_nobody_else() {
     let held = Mutex::new(held);
     let provider = ask(move |attempt, _| {
         if attempt == 0 {
-            // Until the test lets it go.
+            // Blocks until the test goes on.
             let _ = held.lock().unwrap().recv();
         }
         Ok(ConnectDecision::Proceed)
@@ -364,7 +364,7 @@ fn one_that_takes_too_long_is_a_failed_attempt_and_delays_nobody_else() {
     let mut options = patient(server.url());
     options.timeout = Some(Millis(300));
     let mut slow = Client::asking(options, provider);
-    // Meanwhile another task dials, opens and talks.
+    // Meanwhile another task dials, opens and gets an echo.
     let mut other = Client::connect(fast(server.url()));
     other.open();
     other.send("x");
@@ -398,7 +398,7 @@ fn closing_while_it_thinks_ends_the_task_at_once() {
     assert!(server.connections().is_empty());
 }
 
-/// Opens once.
+/// Blocks the threads that pass until it is opened.
 #[derive(Default)]
 struct Door(Mutex<bool>, std::sync::Condvar);
 
@@ -450,7 +450,7 @@ fn calls_that_never_return_do_not_pile_up() {
     let mut client = Client::asking(options, provider);
     while client.lost(ErrorKind::BeforeConnect).detail != "earlier calls have not returned" {}
     assert_eq!(*calls.lock().unwrap(), 4);
-    // They return: the app is asked again.
+    // After they have returned, the app is asked again.
     door.open();
     while !matches!(client.next(), SocketEvent::Open { .. }) {}
     client.finish();
@@ -462,7 +462,7 @@ fn apps_that_do_not_answer_keep_nobody_elses_lookups_waiting() {
     let door = Arc::new(Door::default());
     let (told, asked) = channel();
     let mut stuck = Vec::new();
-    // More than there are threads for lookups.
+    // Many calls that do not return. They must not use up the threads of lookups.
     for _ in 0..40 {
         let (door, told) = (door.clone(), told.clone());
         let provider = ask(move |_, _| {
@@ -485,7 +485,7 @@ fn apps_that_do_not_answer_keep_nobody_elses_lookups_waiting() {
     }
 }
 
-/// Answers when it is told that nobody wants the answer any more.
+/// Answers after it was told that the answer is not wanted any more.
 struct Patient {
     asked: Sender<ConnectRequest>,
     told: Sender<i64>,
@@ -523,7 +523,7 @@ fn a_request_is_withdrawn_when_its_dial_is_given_up_late_or_over() {
     };
     let answered = || answers.recv_timeout(PATIENCE).unwrap();
     assert_eq!(next(), (1, 1, 0));
-    // Given up: the network is gone.
+    // The dial is given up because the network is gone.
     client.task().set_network(false.into());
     client.lost(ErrorKind::Interrupted);
     assert_eq!(answered(), 1);
@@ -534,11 +534,11 @@ fn a_request_is_withdrawn_when_its_dial_is_given_up_late_or_over() {
     assert_eq!(answered(), 2);
     client.task().resume();
     assert_eq!(next(), (3, 3, 0));
-    // The end of the task.
+    // The dial is given up because the task ends.
     client.task().close(1000, String::new()).unwrap();
     client.end();
     assert_eq!(answered(), 3);
-    // Late.
+    // The dial is given up because its time is over.
     options.timeout = Some(Millis(20));
     options.reconnect.enabled = Some(false);
     let mut late = Client::asking(options, provider);

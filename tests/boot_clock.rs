@@ -1,9 +1,10 @@
-//! The clock that runs while the device sleeps, from the operating system to a question on the
-//! wire. This process has its own `clock_gettime`, which adds a sleep to that clock only.
+//! The clock that runs while the device sleeps, from the operating system to the heartbeat that
+//! follows a sleep. This process has its own `clock_gettime`, which adds a sleep to that clock
+//! only.
 
 #![cfg(all(target_os = "linux", target_pointer_width = "64"))]
 #![allow(clippy::unwrap_used)]
-// What the linker is to find under the name of the system's function.
+// The linker uses a function of this file in place of the system's.
 #![allow(unsafe_code)]
 
 mod support;
@@ -19,10 +20,10 @@ static SLEPT: AtomicI64 = AtomicI64::new(0);
 
 /// # Safety
 ///
-/// As the system's: `time` points to a `timespec` that may be written.
+/// As for the system's function: `time` points to a `timespec` that may be written.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> i32 {
-    // SAFETY: the system's own function, which is reached by its number.
+    // SAFETY: this is the system's own function, which is called by its number.
     let result = unsafe { libc::syscall(libc::SYS_clock_gettime, clock, time) };
     if result == 0 && clock == libc::CLOCK_BOOTTIME {
         // SAFETY: the caller's promise.
@@ -31,7 +32,7 @@ unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::time
     if result == 0 { 0 } else { -1 }
 }
 
-// One test: the clock is the process's.
+// There is only one test, because the clock is that of the whole process.
 #[test]
 fn an_hour_of_sleep_is_noticed_in_every_phase() {
     let (monotonic, wall) = (Instant::now(), SystemTime::now());
@@ -57,7 +58,7 @@ fn an_hour_of_sleep_is_noticed_in_every_phase() {
     let ping = SeenFrameKind::Ping;
     until(&server, |seen| seen.connections[0].frames.iter().any(|frame| frame.kind == ping));
 
-    // The other clocks have not moved, so it is this one that counts.
+    // The other clocks have not moved, so the engine has used this one.
     let passed = monotonic.elapsed().max(wall.elapsed().unwrap());
     assert!(passed.as_secs() < 3_600, "{passed:?}");
     waiting.finish();

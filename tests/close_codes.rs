@@ -1,5 +1,5 @@
-//! What the peer's end of a connection is told as: legal close codes as they are, illegal ones
-//! as a breach of the protocol, and an end of the stream apart from a reset.
+//! How the peer's end of a connection is told: legal close codes unchanged, illegal ones as a
+//! protocol error, and the end of a stream differently from a reset.
 
 #![allow(clippy::unwrap_used)]
 

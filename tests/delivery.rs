@@ -1,4 +1,5 @@
-//! How events reach the app: in order, at its pace, and without anybody else noticing.
+//! How events reach the app: in order, as fast as the app takes them, and without delaying other
+//! tasks.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,7 +20,7 @@ fn a_blocked_listener_slows_the_server_down_and_still_gets_everything_in_order()
             "do": [{{"send": "first"}}, {{"flood": {{"count": {FLOOD}, "bytes": 1000}}}}, {{"send": "last"}}]}}]}}]"#
     ));
     let mut options = fast(server.url());
-    // Beats all the time, to have something to wait for.
+    // Frequent heartbeats give the test something to wait for.
     options.heartbeat = HeartbeatOptions {
         enabled: Some(true),
         interval: Some(Millis(10)),
@@ -39,10 +40,10 @@ fn a_blocked_listener_slows_the_server_down_and_still_gets_everything_in_order()
     gate.wait_for(1);
     let taken = || client.task().stats().messages_in;
     eventually("the mailbox is full", || taken() >= 1_000);
-    // Ten more heartbeats: all the time in the world to take more, and it does not.
+    // Ten more heartbeats are enough time to read more, but nothing more is read.
     let beats = server.connection(1).unwrap().heartbeats_received;
     until(&server, |seen| seen.connections[0].heartbeats_received >= beats + 10);
-    // 1024 in the mailbox, a turn of 64 in the hands of the listener, and the pongs before that.
+    // 1,024 in the mailbox, 64 in the batch that the listener has, and the pongs before that.
     assert!(taken() <= 2_000, "{} messages were read for nobody", taken());
     gate.open();
     assert_eq!(client.text(), "first");
@@ -77,7 +78,7 @@ fn large_messages_count_by_their_bytes() {
     client.open();
     gate.wait_for(1);
     until(&server, |seen| seen.connections[0].heartbeats_received >= 2);
-    // A mebibyte in the mailbox is enough; a few more were read before anybody looked.
+    // The mailbox is full with 1 MiB. A few more messages may be read before this is noticed.
     let read = client.task().stats().bytes_in;
     assert!(read <= 8 << 20, "{read} bytes were read for nobody");
     gate.open();
@@ -103,7 +104,7 @@ fn ten_blocked_listeners_stall_nobody_else_and_not_their_own_sending() {
         })
         .collect();
     gate.wait_for(10);
-    // Whoever comes now is served as if nothing were the matter.
+    // New tasks are served without a delay.
     for _ in 0..5 {
         let mut client = Client::connect(fast(server.url()));
         client.open();
@@ -111,7 +112,7 @@ fn ten_blocked_listeners_stall_nobody_else_and_not_their_own_sending() {
         assert_eq!(client.text(), "x");
         client.finish();
     }
-    // A blocked listener is no reason not to send, either.
+    // A blocked listener does not prevent sending, either.
     for client in &blocked {
         assert_eq!(client.send("from outside"), SendOutcome::Sent);
     }
@@ -174,7 +175,7 @@ fn a_late_listener_hears_everything_from_the_start() {
         .collect();
     assert_eq!(kinds, ["open", "a", "error", "close", "open", "b"]);
 
-    // Another one takes over: it hears that the connection is open, and nothing older.
+    // Another listener takes over. It gets the open of the present connection, and nothing older.
     let (second, its_events) = telling(|_| Ok(()));
     task.set_listener(second);
     let present = its_events.recv_timeout(PATIENCE).unwrap();
@@ -219,13 +220,13 @@ fn a_listener_may_do_anything_to_its_own_task() {
             task.resume();
         } else if let SocketEvent::Open { .. } = event {
             task.send("heard by the second").unwrap();
-            // From inside a callback of the one that is replaced.
+            // Called from inside a callback of the listener that is replaced.
             task.set_listener(replacement.lock().unwrap().take().unwrap());
         }
     });
     client.open();
     let mut next = client.next();
-    // The pause came before the message had left, or after.
+    // The pause may come before or after the message is sent.
     if let SocketEvent::Message { .. } = next {
         next = client.next();
     }
@@ -238,7 +239,7 @@ fn a_listener_may_do_anything_to_its_own_task() {
         if text_of(&event) == "heard by the second" {
             break;
         }
-        // Kept over the pause.
+        // This message was kept during the pause.
         assert_eq!(text_of(&event), "heard by the first");
     }
     assert_eq!(client.task().stats().listener_failures, 0);
@@ -256,18 +257,18 @@ fn events_may_be_pulled_instead() {
     let first = one.next_event().unwrap();
     assert!(matches!(first, SocketEvent::Open { .. }));
     eventually("all were read", || task.stats().messages_in == 4);
-    // Two streams share what there is: each event is taken once, in order.
+    // Two streams share the events: each event is taken once, in order.
     let pair = other.next_events(2);
     assert_eq!(pair.iter().map(text_of).collect::<Vec<_>>(), ["1", "2"]);
     assert_eq!(text_of(&one.next_event().unwrap()), "3");
-    // 0 would mean to wait for nothing; it is taken for 1.
+    // 0 counts as 1, because a wait for no events makes no sense.
     assert_eq!(one.next_events(0).iter().map(text_of).collect::<Vec<_>>(), ["4"]);
     // A stream does not keep the task alive.
     drop(task);
     let rest: Vec<_> = (&*other).collect();
     assert_eq!(rest.len(), 1);
     assert!(rest[0].is_final());
-    // Over and over.
+    // After the end every call returns at once.
     assert_eq!((one.next_events(10), other.next_event()), (vec![], None));
 }
 
@@ -311,9 +312,9 @@ fn a_pull_ends_when_a_listener_takes_over() {
         sender.send(stream.next_events(1)).unwrap();
     });
     started.recv().unwrap();
-    // Nobody can see it wait. If it is not there yet the test is easier, not wrong.
+    // The test cannot see whether the thread waits. If it does not wait yet, the test passes, too.
     std::thread::sleep(std::time::Duration::from_millis(100));
-    // Nothing happens on this connection: the listener itself has to end the wait.
+    // Nothing happens on this connection, so the new listener itself has to end the wait.
     let (listener, events) = telling(|_| Ok(()));
     task.set_listener(listener);
     assert_eq!(result.recv_timeout(PATIENCE).unwrap(), vec![]);

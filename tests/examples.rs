@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use support::*;
 
-/// Runs an example with this input, and gives what it printed.
+/// Runs an example with this input, and returns what it printed.
 fn run(name: &str, arguments: &[&str], input: &str) -> String {
     // Examples lie beside the directory of the tests.
     let tests = std::env::current_exe().unwrap();

@@ -1,4 +1,4 @@
-//! The upgrade: what is asked, what is answered, and what a bad answer turns into.
+//! The upgrade: the request, the answer, and the errors of bad answers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +14,8 @@ fn header(name: &str, value: &str) -> Header {
     Header::new(name, value)
 }
 
-/// The request that these options make.
+/// Connects with these options. Returns the port of the server, and the connection with the
+/// request.
 fn request(change: impl FnOnce(&mut ConnectOptions)) -> (u16, SeenConnection) {
     let server = echo();
     let mut options = once(server.url());
@@ -25,7 +26,7 @@ fn request(change: impl FnOnce(&mut ConnectOptions)) -> (u16, SeenConnection) {
     (server.port(), server.connection(1).unwrap())
 }
 
-/// How a dial that is answered like this fails, and that it does not count as open.
+/// Returns the error of a dial that gets this answer. Checks that it does not count as open.
 #[track_caller]
 fn refused(handshake: Handshake, protocols: &[&str]) -> ErrorEvent {
     let script = Script::new(vec![ConnectionScript::handshake(handshake)]);
@@ -36,7 +37,7 @@ fn refused(handshake: Handshake, protocols: &[&str]) -> ErrorEvent {
     let error = client.error();
     let end = client.end();
     assert_eq!((end.code, end.reason.as_str(), end.was_clean), (1006, "", false));
-    // Nothing stays behind at the server.
+    // The connection has ended at the server, too.
     ended(&server, 1);
     error
 }
@@ -82,7 +83,7 @@ fn headers_are_sent_as_written() {
 #[test]
 fn nothing_is_said_that_nobody_asked_for() {
     let (_, seen) = request(|_| {});
-    // No Origin above all: servers answer 403 to one they do not know.
+    // In particular there is no Origin: servers answer 403 to one that they do not know.
     let mut names: Vec<_> = seen.headers.iter().map(|(name, _)| name.to_lowercase()).collect();
     names.sort();
     let own = ["connection", "host", "sec-websocket-key", "sec-websocket-version", "upgrade"];
@@ -101,7 +102,7 @@ fn path_and_query_are_percent_encoded_once() {
         ("/", "/"),
         ("?a=b", "/?a=b"),
         ("/chat/房间?name=é x", "/chat/%E6%88%BF%E9%97%B4?name=%C3%A9%20x"),
-        // Encoded already, and what a query may hold as it is.
+        // What is encoded already, and what a query may contain without encoding.
         ("/%E6%88%BF%20?u=a/b?c&d=[1]+2%25", "/%E6%88%BF%20?u=a/b?c&d=[1]+2%25"),
         ("/a//b/../c", "/a//b/../c"),
     ] {
@@ -161,10 +162,10 @@ fn every_framing_of_a_body_is_understood() {
     let chunked = "HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (answer, status, body) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".to_owned(), 200, "hi"),
-        // More than it says: the rest is not of this answer.
+        // The body is longer than its length says. The rest does not belong to this answer.
         ("HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nhi there".to_owned(), 404, "hi"),
         ("HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n".to_owned(), 302, ""),
-        // No length: up to the end of the stream.
+        // Without a length the body goes up to the end of the stream.
         ("HTTP/1.0 500 Oops\r\n\r\nto the end".to_owned(), 500, "to the end"),
         (format!("{chunked}{}{}0\r\n\r\n", chunk("hello "), chunk("world")), 403, "hello world"),
         (format!("{chunked}{}{}", chunk(&long[..1_000]), chunk(&long)), 403, ""),
@@ -189,13 +190,13 @@ fn an_answer_that_is_no_upgrade_is_a_bad_upgrade() {
         raw([0x15, 3, 1, 0, 2, 2, 40]),
         raw(""),
         raw("HTTP/1.1 101"),
-        // Right, as far as it goes.
+        // Correct, but without the headers.
         raw("HTTP/1.1 101 Switching Protocols\r\n\r\n"),
         raw(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
         ),
         raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"),
-        // A head without end, in one header and in many.
+        // A head that never ends, with one header and with many.
         raw(flood("X: ".to_owned() + &"x".repeat(100_000))),
         raw(flood("X: y\r\n".repeat(20_000))),
     ] {
@@ -239,7 +240,7 @@ fn the_server_chooses_a_sub_protocol_that_was_offered() {
 fn any_other_sub_protocol_and_none_are_refused() {
     for (answer, offered) in [
         (r#"{"protocol": "other"}"#, &["chat"][..]),
-        // Names are compared as they are written.
+        // Case matters in the names.
         (r#"{"protocol": "CHAT"}"#, &["chat"]),
         (r#"{"protocol": "chat, other"}"#, &["chat", "other"]),
         (r#"{"protocol": null}"#, &["chat"]),
@@ -299,16 +300,16 @@ fn the_profile_is_measured() {
             profile.fetch_start + profile.cost,
             after,
         ];
-        // The wall clock, read twice and in floating point, and a monotonic one between.
+        // The wall clock is compared with a monotonic one, in floating point, so 1 ms is tolerated.
         let in_order = points.windows(2).all(|pair| pair[0] <= pair[1] + 1.0);
         assert!(in_order, "{points:?}");
         let look_up = profile.domain_look_up_end - profile.domain_look_up_start;
-        // An address is not looked up: that takes as long as reading the clock twice.
+        // An address is not looked up. The time is that of reading the clock twice.
         assert!(if is_name { look_up > 0.0 } else { look_up < 5.0 }, "{profile:?}");
         let near = |a: f64, b: f64| (a - b).abs() < 0.5;
         assert!(near(profile.rtt, profile.connect_end - profile.connect_start), "{profile:?}");
         assert!(profile.rtt > 0.0, "{profile:?}");
-        // The server thought for 120 ms before it answered the upgrade.
+        // The server waits for 120 ms before it answers the upgrade.
         assert!(profile.handshake_cost >= 119.0, "{profile:?}");
         assert!(profile.cost >= profile.handshake_cost + profile.rtt, "{profile:?}");
         client.finish();
@@ -322,7 +323,7 @@ fn now_ms() -> f64 {
 
 #[test]
 fn a_name_that_cannot_be_resolved_says_so() {
-    // A label has 63 bytes at most (RFC 1035, 2.3.4): nobody has to be asked.
+    // A label has at most 63 bytes (RFC 1035, 2.3.4), so no server is asked.
     let mut client = Client::connect(once(format!("ws://{}/", "x".repeat(64))));
     let error = client.error();
     assert_eq!((error.kind, error.err_code), (ErrorKind::Dns, 690_001), "{error:?}");
@@ -332,7 +333,7 @@ fn a_name_that_cannot_be_resolved_says_so() {
 
 #[test]
 fn a_request_that_was_cut_off_leaves_a_short_record() {
-    // The dial is dropped in the middle of the server's thinking: no second try hides there.
+    // The dial is dropped while the server waits before its answer. No second dial follows.
     let server = serve(r#"[{"handshake": {"delayMs": 100}}]"#);
     let mut client = Client::connect(once(server.url()));
     until(&server, |seen| seen.connections.iter().any(|one| one.request_path.is_some()));

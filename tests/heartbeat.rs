@@ -1,7 +1,7 @@
-//! The heartbeat: what goes out, what counts as life, and what happens without it.
+//! The heartbeat: what is sent, what counts as a sign of life, and what happens without one.
 //!
-//! Where the server is alive the answer may take as long as a loaded machine needs; only where
-//! it is dead is the timeout short.
+//! With a live server the answer may take as long as a loaded machine needs. The timeout is short
+//! only with a dead server.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +14,7 @@ use support::*;
 use wxsocket::testing::{SeenEnd, SeenFrame, SeenFrameKind};
 use wxsocket::*;
 
-/// Beats every 30 ms, and is patient.
+/// Returns options with a heartbeat every 30 ms that does not time out.
 fn beating(url: String) -> ConnectOptions {
     let mut options = fast(url);
     options.heartbeat = HeartbeatOptions {
@@ -26,7 +26,7 @@ fn beating(url: String) -> ConnectOptions {
     options
 }
 
-/// Beats every 30 ms, and gives up after 400 ms.
+/// Returns options with a heartbeat every 30 ms and a timeout of 400 ms.
 fn nervous(url: String) -> ConnectOptions {
     let mut options = beating(url);
     options.heartbeat.timeout = Some(Millis(400));
@@ -42,7 +42,8 @@ fn frames(server: &testing::ScriptedServer, kind: SeenFrameKind) -> Vec<SeenFram
     frames.into_iter().filter(|frame| frame.kind == kind).collect()
 }
 
-/// The error and the close of a connection whose heartbeat was not answered.
+/// Checks the error and the close of a connection whose heartbeat was not answered. Returns the
+/// error.
 #[track_caller]
 fn found_dead(client: &mut Client) -> ErrorEvent {
     let error = client.error();
@@ -62,14 +63,14 @@ fn ping_and_pong_are_hidden_from_the_app_and_measure_the_round_trip() {
     assert_eq!(client.task().stats().last_rtt_ms, None);
     until(&server, |seen| seen.connections[0].heartbeats_received >= 5);
     client.send("mark");
-    // The fifth heartbeat went out, so four pongs came in: none was told.
+    // The fifth heartbeat was sent, so four pongs were received. The app got none of them.
     assert_eq!(client.text(), "mark");
     let stats = client.task().stats();
     let (last, smoothed) = (stats.last_rtt_ms.unwrap(), stats.smoothed_rtt_ms.unwrap());
     for rtt in [last, smoothed] {
         assert!(rtt > 0.0 && rtt < PATIENCE.as_secs_f64() * 1_000.0, "{stats:?}");
     }
-    // What the heartbeat sends is not the app's.
+    // Heartbeats do not count as messages of the app.
     assert_eq!((stats.messages_out, stats.bytes_out), (1, 4));
     client.finish();
     assert_eq!(server.connections().len(), 1);
@@ -88,7 +89,7 @@ fn the_reply_is_delivered_when_asked_for() {
 
 #[test]
 fn any_frame_is_life_unless_strict() {
-    // The server chatters, in a rhythm of its own, and never says pong.
+    // The server sends frames at its own times, and never a pong.
     let script = r#"[{"answerHeartbeats": false, "echo": false, "rules":
         [{"on": {"heartbeats": 1}, "do": {"send": "chatter"}},
          {"on": {"heartbeats": 2}, "do": {"ping": "control"}},
@@ -96,7 +97,7 @@ fn any_frame_is_life_unless_strict() {
     let server = serve(script);
     let mut client = Client::connect(beating(server.url()));
     client.open();
-    // Each is a reason to go on; with none of them there would be no next heartbeat.
+    // Each frame is a sign of life. Without any there would be no next heartbeat.
     until(&server, |seen| seen.connections[0].heartbeats_received >= 4);
     assert_eq!((client.text(), client.text()), ("chatter".into(), "chatter".into()));
     assert_eq!(client.task().stats().last_rtt_ms, None, "chatter is no answer to measure by");
@@ -139,7 +140,7 @@ fn a_protocol_ping_is_a_heartbeat_too() {
             pings.filter(|frame| frame.kind == SeenFrameKind::Ping).count() >= 4
         });
         assert!(client.task().stats().last_rtt_ms.is_some());
-        // Each has a payload of its own, so that a late Pong is not taken for the newest.
+        // Each Ping has a payload of its own, so that a late Pong is not taken for the newest one.
         let pings = frames(&server, SeenFrameKind::Ping);
         assert!(pings.windows(2).all(|pair| pair[0].bytes != pair[1].bytes), "{pings:?}");
         assert!(frames(&server, SeenFrameKind::Text).is_empty());
@@ -149,7 +150,7 @@ fn a_protocol_ping_is_a_heartbeat_too() {
 
 #[test]
 fn payload_and_reply_may_be_bytes() {
-    // What comes back is the payload itself: an echo server is enough.
+    // The answer is the payload itself, so an echo server is enough.
     let server = echo();
     let bytes = Bytes::from_static(&[0xc0, 0, 0]);
     let mut options = beating(server.url());
@@ -160,7 +161,7 @@ fn payload_and_reply_may_be_bytes() {
     client.open();
     assert!(server.wait_messages(4, PATIENCE));
     assert!(frames(&server, SeenFrameKind::Binary).iter().all(|frame| frame.bytes == bytes));
-    // The same bytes as text are not the answer.
+    // A text message is not the answer.
     client.send("\u{0}");
     assert_eq!(client.text(), "\u{0}");
     client.finish();
@@ -178,7 +179,7 @@ fn a_reply_is_found_by_prefix_or_by_a_json_field() {
         (field("heart", Some("1")), r#"{"heart": 1}"#, r#"{"nested": {"heart": 1}}"#),
         (field("heart", None), r#"{"heart": null}"#, "heart"),
     ] {
-        // Whatever is near the answer first, then the answer.
+        // First a message that is almost the answer, then the answer.
         let json = |text: &str| format!("{text:?}");
         let server = serve(&format!(
             r#"[{{"heartbeats": [["are you there", {}]], "rules":
@@ -207,10 +208,10 @@ fn a_black_hole_is_found_aborted_and_replaced() {
     client.open();
     client.send("last");
     assert_eq!(client.text(), "last");
-    // TCP takes what is sent, and nobody is there.
+    // TCP takes what is sent, although the server does not read.
     assert_eq!(client.send("into the void"), SendOutcome::Sent);
     assert_eq!(found_dead(&mut client).epoch, 1);
-    // Aborted: a polite goodbye would wait for a peer that is gone.
+    // The connection is aborted, because a closing handshake would wait for a peer that is gone.
     assert_eq!(ended(&server, 1).ended, Some(SeenEnd::ClientReset));
     while !matches!(client.next(), SocketEvent::Open { .. }) {}
     client.task().close(1000, String::new()).unwrap();
@@ -231,7 +232,7 @@ fn a_handshake_that_never_gets_a_reply_to_the_heartbeat_is_found_too() {
 
 #[test]
 fn what_the_app_sends_never_postpones_the_check() {
-    // The server hears everything and says nothing.
+    // The server reads everything and sends nothing.
     let server = serve(r#"[{"echo": false, "answerHeartbeats": false, "answerPings": false}]"#);
     let mut options = nervous(server.url());
     options.reconnect.enabled = Some(false);
@@ -241,7 +242,7 @@ fn what_the_app_sends_never_postpones_the_check() {
     let task = client.task().clone();
     let chatter = std::thread::spawn(move || {
         let mut sent = 0;
-        // Far more often than interval and timeout, until it is found out.
+        // Sends much more often than interval and timeout, until the connection is found dead.
         while stop.recv_timeout(std::time::Duration::from_millis(5)).is_err()
             && task.send("are you listening").is_ok()
         {
@@ -265,29 +266,29 @@ fn a_listener_that_blocks_does_not_lose_the_connection_and_heartbeats_go_on() {
     let held = Mutex::new(held);
     let mut client = Client::hooked(nervous_but_alive(server.url()), move |_, event| {
         if let SocketEvent::Message { .. } = event {
-            // Blocks at the first message; goes through once the test has let go.
+            // Blocks at the first message until the test drops `release`.
             let _ = held.lock().unwrap().recv();
         }
     });
     client.open();
     client.send("go");
-    // Three megabytes are more than the engine keeps for a listener: reading has stopped, so
-    // no answer can be heard. Many times interval and timeout pass meanwhile.
+    // Three megabytes are more than the engine keeps for a listener. It has stopped reading, so it
+    // cannot receive an answer. Meanwhile interval and timeout pass many times.
     until(&server, |seen| seen.connections[0].heartbeats_received >= 10);
     assert_eq!(client.task().ready_state(), ReadyState::Open);
     drop(release);
     for n in 0..3_000 {
         assert!(matches!(client.message(), Message::Text { text } if text.len() == 1_000), "{n}");
     }
-    // The same connection, and it still beats.
+    // It is the same connection, and it still sends heartbeats.
     let before = server.connection(1).unwrap().heartbeats_received;
     until(&server, |seen| seen.connections[0].heartbeats_received >= before + 2);
     client.finish();
     assert_eq!(server.connections().len(), 1);
 }
 
-/// A timeout that ten heartbeats outlast, with room for a loaded machine once reading goes
-/// on.
+/// Returns options with a timeout that is shorter than the time of ten heartbeats, and long enough
+/// for a loaded machine once reading continues.
 fn nervous_but_alive(url: String) -> ConnectOptions {
     let mut options = beating(url);
     options.heartbeat.interval = Some(Millis(10));
@@ -329,8 +330,8 @@ fn the_heartbeat_begins_anew_on_every_connection() {
     client.finish();
 }
 
-/// A message that takes longer than the heartbeat's patience, on a link that is slow but alive:
-/// its bytes are a sign of life before it is whole.
+/// The message takes longer than the timeout of the heartbeat, on a link that is slow but alive.
+/// Its bytes are a sign of life before it is complete.
 #[test]
 fn half_a_message_is_life() {
     // The header of a binary message of 20 bytes, then one byte every 100 ms.

@@ -1,6 +1,6 @@
-//! What a task costs while nothing happens: the wakeups of its heartbeat and none else.
+//! What a task costs while nothing happens: the wakeups of its heartbeat and no others.
 //!
-//! One test only: it counts what the engine's one I/O thread does.
+//! There is only one test, because it counts what the engine's only I/O thread does.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
@@ -12,7 +12,7 @@ use std::time::Duration;
 use support::*;
 use wxsocket::*;
 
-/// Times that the I/O thread went to sleep of its own accord: once per wakeup.
+/// Returns how often the I/O thread went to sleep by itself, which is once per wakeup.
 fn sleeps() -> u64 {
     let threads = fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
     let of_io = threads.map(|thread| thread.path()).filter(|path| {
@@ -30,10 +30,10 @@ fn sleeps() -> u64 {
 fn an_idle_task_wakes_up_for_its_heartbeat_and_for_nothing_else() {
     let server = echo();
 
-    // Without a heartbeat there is no reason at all.
+    // Without a heartbeat there is no reason to wake up.
     let mut silent: Vec<_> = (0..10).map(|_| Client::connect(fast(server.url()))).collect();
     silent.iter_mut().for_each(|client| drop(client.open()));
-    // Until whatever belongs to the opening is done; then for as long as it takes to be sure.
+    // First waits until everything that belongs to the open is done, then measures for a second.
     std::thread::sleep(Duration::from_millis(300));
     let before = sleeps();
     std::thread::sleep(Duration::from_millis(1_000));
@@ -41,9 +41,9 @@ fn an_idle_task_wakes_up_for_its_heartbeat_and_for_nothing_else() {
     assert!(woken <= 2, "{woken} wakeups in a second of ten tasks with nothing to do");
     silent.into_iter().for_each(|client| drop(client.finish()));
 
-    // One with a heartbeat: the timer wakes the thread, the answer wakes it again. A loaded
-    // machine may cut either in two (the thread is woken before the timer's millisecond is
-    // over, or before the answer is complete), so twice that is the bound.
+    // With a heartbeat, the timer wakes the thread, and the answer wakes it again. On a loaded
+    // machine each of them may take two wakeups (the thread is woken before the timer's millisecond
+    // is over, or before the answer is complete), so the bound is twice that.
     const PER_BEAT: u64 = 4;
     const BEATS: u64 = 20;
     let mut options = fast(server.url());

@@ -13,11 +13,11 @@ use std::process::{Command, Stdio};
 use support::*;
 use wxsocket::*;
 
-/// Present in the process that is the server.
+/// The environment variable that is set in the process of the server.
 const SERVER: &str = "WXSOCKET_TEST_IS_SERVER";
 
-/// The memory of the process in bytes. The second number of `statm` is resident pages, which
-/// have 4 KiB on the machines that run this; with larger ones the bound is only tighter.
+/// Returns the resident memory of the process in bytes. The second number of `statm` is resident
+/// pages, which have 4 KiB on the machines that run this.
 fn resident() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
     statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
@@ -29,7 +29,7 @@ fn an_idle_open_task_costs_at_most_20_kib() {
     if std::env::var_os(SERVER).is_some() {
         let server = echo();
         println!("\n{}", server.url());
-        // Until the parent goes.
+        // Blocks until the parent closes the pipe.
         let _ = std::io::stdin().read_line(&mut String::new());
         return;
     }
@@ -49,7 +49,7 @@ fn an_idle_open_task_costs_at_most_20_kib() {
             let task = connect_socket(ConnectOptions::new(&url), None, None).unwrap();
             let events = task.events();
             assert!(matches!(events.next_event(), Some(SocketEvent::Open { .. })));
-            // One echo, so that every buffer is there that a used connection has.
+            // After one echo all buffers of a used connection exist.
             task.send("hello").unwrap();
             assert!(matches!(events.next_event(), Some(SocketEvent::Message { .. })));
             tasks.push(task);
@@ -58,7 +58,7 @@ fn an_idle_open_task_costs_at_most_20_kib() {
     });
     drop(tasks);
     drop(server.stdin.take());
-    // It may still have something to print.
+    // The server may still print something.
     lines.for_each(drop);
     server.wait().unwrap();
     let each = after.saturating_sub(before) / 400;

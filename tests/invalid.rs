@@ -1,4 +1,4 @@
-//! Bad input: a typed error that names the field, and nothing sent, lost or changed.
+//! Bad input is a typed error that names the field, and nothing is sent, lost or changed.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,7 +9,8 @@ use wxsocket::*;
 
 type Change = Box<dyn Fn(&mut ConnectOptions)>;
 
-/// The field that the error names. Each option is tried on a server that must not hear of it.
+/// Returns the field that the error names, and the number of the error. Checks that the server gets
+/// no dial.
 #[track_caller]
 fn refused(change: &dyn Fn(&mut ConnectOptions)) -> (String, i32) {
     let server = echo();
@@ -24,7 +25,8 @@ fn refused(change: &dyn Fn(&mut ConnectOptions)) -> (String, i32) {
     };
     assert_eq!(err_msg, format!("connectSocket:fail invalid {field}: {reason}"));
     assert!(!reason.is_empty());
-    // Nothing is made that could dial later: a good task, made afterwards, is the first.
+    // No task was made that could dial later: the dial of a valid task, made afterwards, is the
+    // first.
     let mut client = Client::connect(fast(format!("{}/good", server.url())));
     client.open();
     client.finish();
@@ -112,7 +114,7 @@ fn bad_sub_protocols_are_refused() {
     }
 }
 
-/// Each number has its bounds; whatever lies beyond is refused by name.
+/// Each number has bounds. A number beyond them is refused, and the error names it.
 #[test]
 fn numbers_out_of_bounds_are_refused() {
     fn time(set: fn(&mut ConnectOptions, i64)) -> Vec<Change> {
@@ -127,7 +129,7 @@ fn numbers_out_of_bounds_are_refused() {
         let bad = bad.iter().copied();
         bad.map(|n| Box::new(move |o: &mut ConnectOptions| set(o, n)) as _).collect()
     }
-    // min and the rest of a full jitter that is good but for one number.
+    // Returns a full jitter that is valid except for one number.
     fn jitter(at: usize, ms: i64) -> Option<ReconnectDelay> {
         let mut good = [1, 1, 10, 1, 1];
         good[at] = ms;
@@ -157,7 +159,7 @@ fn numbers_out_of_bounds_are_refused() {
             }),
         ),
         (
-            // 0 is "at once".
+            // 0 is valid: it dials at once.
             "reconnect.delay",
             each(&[-1, too_long], |o, ms| {
                 o.reconnect.delay = Some(ReconnectDelay::Fixed { delay: Millis(ms) });
@@ -165,7 +167,7 @@ fn numbers_out_of_bounds_are_refused() {
         ),
         ("reconnect.delay.first", each(&[-1, too_long], |o, ms| o.reconnect.delay = jitter(0, ms))),
         ("reconnect.delay.min", each(&[0, -1], |o, ms| o.reconnect.delay = jitter(1, ms))),
-        // Less than min among them.
+        // Among them are numbers less than `min`.
         (
             "reconnect.delay.max",
             each(&[0, -1, too_long], |o, ms| o.reconnect.delay = jitter(2, ms)),
@@ -205,7 +207,7 @@ fn a_heartbeat_that_cannot_work_is_refused() {
     let field = ("heartbeat.reply".to_owned(), 600_008);
     assert_eq!(refused(&reply(ReplyMatch::Prefix { prefix: String::new() })), field);
     assert_eq!(refused(&reply(ReplyMatch::JsonField { name: String::new(), value: None })), field);
-    // Strict without an answer to be strict about would find every peer dead.
+    // Without a rule for the answer, `strict` would find every peer dead.
     let strict = refused(&|options| {
         options.preset = Some(Preset::HeartCheck);
         options.heartbeat.strict = Some(true);

@@ -24,7 +24,7 @@ fn every_connection_has_its_events_in_order_and_one_close() {
     assert_eq!(client.open().epoch, 1);
     assert_eq!((client.text(), client.text()), ("a".into(), "b".into()));
     client.lost(ErrorKind::ConnectionLost);
-    // Never open: an error and a close all the same.
+    // A connection that was never open has an error and a close, too.
     let refused = client.error();
     assert!(matches!(refused.kind, ErrorKind::Network | ErrorKind::BadUpgrade), "{refused:?}");
     assert_eq!((refused.epoch, client.close().epoch), (2, 2));
@@ -88,7 +88,7 @@ fn the_state_changes_before_the_event_is_told() {
     let expected = [
         ("open", ReadyState::Open),
         ("message", ReadyState::Open),
-        // Between two connections it is not closed: whoever sees 3 opens a second socket.
+        // Between two connections it is not closed: an app that sees 3 would open a second socket.
         ("error", ReadyState::Connecting),
         ("close", ReadyState::Connecting),
         ("end", ReadyState::Closed),
@@ -102,7 +102,7 @@ fn ready_state_is_connecting_from_the_start_and_closing_while_the_server_thinks(
     let mut options = fast(server.url());
     options.close_timeout = Some(NEVER);
     let mut client = Client::connect(options);
-    // Never 3 before the end.
+    // It is never 3 before the end.
     assert_ne!(client.task().ready_state(), ReadyState::Closed);
     client.open();
     assert_eq!(client.task().ready_state(), ReadyState::Open);
@@ -126,7 +126,7 @@ fn a_close_is_clean_says_what_the_app_said_and_is_idempotent() {
     client.task().close(3000, "second".into()).unwrap();
     let end = client.end();
     assert_eq!((end.code, end.reason.as_str(), end.was_clean), (4321, "first", true));
-    // Closed already: legal, and nothing happens.
+    // The task is closed already. Another close is legal and does nothing.
     client.task().close(1000, "third".into()).unwrap();
     let seen = ended(&server, 1);
     assert_eq!(seen.ended, Some(SeenEnd::ClientClosed));
@@ -148,7 +148,7 @@ fn the_bounds_of_code_and_reason_are_bytes_and_a_refused_close_changes_nothing()
     for code in [i32::MIN, -1, 0, 999, 1001, 1005, 1006, 2999, 5000, 65_536 + 1000] {
         assert_eq!(field(client.task().close(code, String::new())), "code", "{code}");
     }
-    // 62 characters of two bytes are 124.
+    // 62 characters of two bytes are 124 bytes, one too many.
     for reason in ["x".repeat(124), "é".repeat(62), "é".repeat(61) + "xx"] {
         assert_eq!(field(client.task().close(1000, reason)), "reason");
     }
@@ -169,7 +169,7 @@ fn the_bounds_of_code_and_reason_are_bytes_and_a_refused_close_changes_nothing()
 fn a_close_during_a_dial_leaves_nothing_behind() {
     for handshake in [
         r#""hang""#,
-        // Answers long after the close.
+        // The next two answer long after the close.
         r#"{"delayMs": 300}"#,
         r#"{"status": 503, "delayMs": 300}"#,
     ] {
@@ -178,7 +178,7 @@ fn a_close_during_a_dial_leaves_nothing_behind() {
         assert!(server.wait_connections(1, PATIENCE));
         client.task().close(3001, "changed my mind".into()).unwrap();
         assert_eq!(client.task().ready_state(), ReadyState::Closed);
-        // No open before it and nothing after it.
+        // There is no open before it and nothing after it.
         let end = client.end();
         assert_eq!((end.epoch, end.code, end.reason.as_str()), (1, 3001, "changed my mind"));
         ended(&server, 1);
@@ -196,7 +196,7 @@ fn a_close_while_waiting_cancels_the_retry() {
     client.task().close(1000, "enough".into()).unwrap();
     let end = client.end();
     assert_eq!((end.epoch, end.code, end.reason.as_str()), (2, 1000, "enough"));
-    // Whatever would wake a task that waits.
+    // These calls would wake a task that waits.
     client.task().reconnect_now();
     client.task().set_network(true.into());
     client.task().set_foreground(true);
@@ -239,7 +239,7 @@ fn close_works_inside_every_callback() {
             if wanted(event) {
                 task.close(4005, "inside".into()).unwrap();
             } else if let SocketEvent::Message { .. } = event {
-                // Refused where the task is closing already.
+                // The send fails when the task is closing already.
                 let _ = task.send("drop");
             } else if let SocketEvent::Close { .. } = event {
                 task.close(4006, "for the last case".into()).unwrap();
@@ -275,7 +275,7 @@ fn what_the_server_says_when_it_closes_is_told_word_for_word() {
         let close = client.close();
         assert_eq!((close.code, close.reason.as_str(), close.was_clean), (code, reason, true));
         assert_eq!(close.retry.unwrap().attempt, 1);
-        // The closing handshake is answered, with the same code.
+        // The client answers the close frame with the same code.
         let seen = ended(&server, 1);
         assert_eq!(seen.ended, Some(SeenEnd::ServerClosed), "{action}");
         let answer = seen.frames.last().unwrap();
@@ -292,7 +292,7 @@ fn an_end_without_a_close_frame_is_1006_and_never_1000() {
         ));
         let mut client = Client::connect(once(server.url()));
         client.open();
-        // What was said before the end is heard.
+        // A message that was sent before the end is delivered.
         assert_eq!(client.text(), "last", "{action}");
         let error = client.error();
         assert_eq!(error.kind, ErrorKind::ConnectionLost);
@@ -315,12 +315,12 @@ fn a_server_that_never_answers_the_close_is_left_after_the_timeout() {
         client.open();
         client.task().close(3210, "bye".into()).unwrap();
         if script.contains("silence") {
-            // Said before the close was asked for, heard during it.
+            // This message was sent before `close` was called, and is delivered after it.
             assert_eq!(client.text(), "hello");
         }
         let end = client.end();
         assert_eq!((end.code, end.reason.as_str(), end.was_clean), (3210, "bye", false));
-        // Aborted: nothing lingers in the kernel for a peer that is gone.
+        // The connection is aborted, so that the kernel keeps nothing for a peer that is gone.
         assert_eq!(ended(&server, 1).ended, Some(SeenEnd::ClientReset), "{script}");
     }
 }
@@ -367,7 +367,7 @@ fn a_task_may_be_made_inside_the_on_close_of_another() {
 fn reconnect_now_inside_on_close_dials_at_once() {
     let server = serve(r#"[{"rules": [{"on": "open", "do": "drop"}]}, {}]"#);
     let mut client = Client::hooked(patient(server.url()), |task, event| {
-        // In the final one it has nothing to do.
+        // In the final close this does nothing.
         if let SocketEvent::Close { .. } = event {
             task.reconnect_now();
         }
@@ -390,7 +390,8 @@ fn dropping_the_last_handle_closes_and_the_end_is_told() {
     client.open();
     client.send("last words");
     drop(client.release());
-    // Flushed before it goes; whether the echo is still heard depends on who is faster.
+    // The message is written before the task ends. Whether the echo is still delivered depends on
+    // timing.
     let mut end = client.next();
     if let SocketEvent::Message { .. } = end {
         end = client.next();
@@ -416,7 +417,7 @@ fn dropping_the_last_handle_inside_a_callback_closes_and_the_end_is_told() {
     });
     client.open();
     {
-        // Locked until it is the only one.
+        // The lock is held until this handle is the only one.
         let mut handle = handle.lock().unwrap();
         handle.insert(client.release()).send("x").unwrap();
     }
@@ -446,7 +447,7 @@ fn dropping_the_last_handle_cancels_a_dial_and_a_retry() {
 
 #[test]
 fn nothing_of_an_old_connection_is_heard_after_a_new_one_began() {
-    // Each connection says its number many times and goes away in the middle of it.
+    // Each connection sends its number several times and then ends.
     let one = |n: u32, end: &str| {
         format!(
             r#"{{"rules": [{{"on": "open", "do": [{{"send": "{n}"}}, {{"send": "{n}"}}, {{"send": "{n}"}}, {end}]}}]}}"#

@@ -1,4 +1,4 @@
-//! Names and addresses: what one host's resolver does to others, and a network without IPv4.
+//! Names and addresses: what a slow lookup of one host does to others, and a network without IPv4.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ use support::*;
 use wxsocket::testing::set_resolver;
 use wxsocket::*;
 
-/// What keeps the lookups of a host waiting.
+/// Blocks the lookups of a host until it is opened.
 #[derive(Default)]
 struct Gate {
     is_open: Mutex<bool>,
@@ -36,7 +36,7 @@ static HUNG: AtomicUsize = AtomicUsize::new(0);
 static SHARED: AtomicUsize = AtomicUsize::new(0);
 static SHARED_GATE: Gate = Gate { is_open: Mutex::new(false), opened: Condvar::new() };
 
-/// One resolver for all tests of this process, told apart by the names.
+/// Sets the resolver, once for all tests of this process. The names tell the tests apart.
 fn resolver() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| set_resolver(resolve));
@@ -58,7 +58,7 @@ fn resolve(host: &str) -> Option<io::Result<Vec<IpAddr>>> {
         ])),
         _ if host.ends_with(".hung.test") => {
             HUNG.fetch_add(1, Ordering::SeqCst);
-            // For as long as the process lives.
+            // Blocks until the process ends.
             Gate::default().pass();
             unreachable!()
         }
@@ -68,7 +68,7 @@ fn resolve(host: &str) -> Option<io::Result<Vec<IpAddr>>> {
 
 fn lasting(url: String) -> ConnectOptions {
     let mut options = once(url);
-    // Far longer than the test has patience.
+    // Much longer than the time limit of the test.
     options.timeout = Some(NEVER);
     options
 }
@@ -112,7 +112,7 @@ fn one_lookup_serves_every_dial_to_its_host_also_those_that_come_later() {
             assert!(error.detail.contains("looking up the name"), "{error:?}");
         }
     }
-    // One, or a second one beside it on a machine that took seconds for this.
+    // One lookup, or a second one beside it on a machine that took seconds for this.
     let lookups = SHARED.load(Ordering::SeqCst);
     assert!(lookups <= 2, "{lookups} lookups for thirty dials");
 
@@ -121,7 +121,7 @@ fn one_lookup_serves_every_dial_to_its_host_also_those_that_come_later() {
         loop {
             match client.next() {
                 SocketEvent::Open { .. } => break,
-                // Given up before the answer came.
+                // This dial was given up before the answer came.
                 SocketEvent::Error { event } => assert_eq!(event.kind, ErrorKind::Timeout),
                 SocketEvent::Close { event } => assert!(event.retry.is_some()),
                 SocketEvent::Message { .. } => unreachable!(),
@@ -133,8 +133,8 @@ fn one_lookup_serves_every_dial_to_its_host_also_those_that_come_later() {
 
 // ---- a network without IPv4 -----------------------------------------------------------------
 
-/// Runs a test of this file again, ignored otherwise, in a network of its own that has no IPv4
-/// and in which the machine itself is 64:ff9b::192.0.2.1.
+/// Runs a test of this file, which is ignored otherwise, in a network namespace of its own. There
+/// is no IPv4 there, and the machine itself is 64:ff9b::192.0.2.1.
 #[cfg(target_os = "linux")]
 fn without_ipv4(test: &str) {
     let can_unshare = Command::new("unshare").args(["-rn", "ip", "link"]).output();
@@ -187,20 +187,20 @@ fn inside_nat64() {
     assert_eq!(client.text(), "through the translator");
     client.finish();
 
-    // Where the translator's side refuses, that is the error.
+    // When the translated address refuses the dial, that is the error.
     let mut client = Client::connect(once("ws://192.0.2.1:9"));
     let error = client.error();
     assert_eq!(error.kind, ErrorKind::Refused);
     assert!(error.detail.contains("[64:ff9b::c000:201]:9"), "{error:?}");
     client.end();
 
-    // This machine has no address of that kind; no translator leads to it.
+    // An address of this machine is not translated.
     let mut client = Client::connect(once("ws://127.0.0.1:9"));
     let error = client.error();
     assert!(error.detail.contains("127.0.0.1:9"), "{error:?}");
     client.end();
 
-    // And without a prefix the first error stays.
+    // Without a prefix the first error stays.
     set_resolver(|_| Some(Err(io::Error::other("no such name"))));
     let mut client = Client::connect(once(format!("ws://192.0.2.1:{port}")));
     let error = client.error();

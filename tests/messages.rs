@@ -19,7 +19,7 @@ fn text_stays_text_and_bytes_stay_bytes() {
         Message::binary(vec![]),
         Message::text("grüße, 再见 🚀 \u{0} \u{feff}"),
         Message::binary(vec![0, 0xff, 0xc3, 0x28]),
-        // The same bytes, both ways.
+        // The same bytes as text and as binary.
         Message::text("same"),
         Message::binary(b"same".to_vec()),
         Message::binary(mebibyte.clone().into_bytes()),
@@ -31,7 +31,7 @@ fn text_stays_text_and_bytes_stay_bytes() {
     for (n, message) in messages.iter().enumerate() {
         assert!(client.message() == *message, "message {n}");
     }
-    // A slice of something larger: the slice, and no byte of what is around it.
+    // Of a slice only its own bytes are sent.
     client.task().send_bytes(&b"xxslicexx"[2..7]).unwrap();
     assert_eq!(client.message(), Message::binary(b"slice".to_vec()));
     client.task().send_text("by name".into()).unwrap();
@@ -45,7 +45,7 @@ fn text_stays_text_and_bytes_stay_bytes() {
 
 #[test]
 fn the_largest_message_is_heard_and_one_byte_more_is_1009() {
-    // The default, and an odd one.
+    // The default limit and another one.
     for (limit, bytes) in [(None, 16 << 20), (Some(1_001), 1_001)] {
         let flood = |bytes: u32| {
             format!(r#"{{"flood": {{"count": 1, "bytes": {bytes}, "binary": true}}}}"#)
@@ -92,7 +92,7 @@ fn a_message_too_big_in_pieces_is_too_big() {
 
 #[test]
 fn fragments_are_put_together_with_control_frames_between_them() {
-    // 6 bytes in 6 frames: every character is cut in the middle. Then empty frames.
+    // 6 bytes in 6 frames: characters of several bytes are split. Then empty frames.
     let server = serve(
         r#"[{"rules": [{"on": "open", "do": [
             {"fragment": {"text": "é你x", "pieces": 6}},
@@ -123,7 +123,7 @@ fn a_ping_of_the_server_is_answered_and_not_told() {
     let mut client = Client::connect(fast(server.url()));
     client.open();
     assert_eq!(client.text(), "m");
-    // Nobody sends anything: the answer has to leave by itself.
+    // The app sends nothing, so the Pong has to be written without its help.
     until(&server, |seen| !seen.connections[0].frames.is_empty());
     let answer = &server.connection(1).unwrap().frames[0];
     assert_eq!((answer.kind, &answer.bytes[..]), (SeenFrameKind::Pong, &b"are you there"[..]));
@@ -134,9 +134,9 @@ fn a_ping_of_the_server_is_answered_and_not_told() {
 fn text_that_is_not_utf8_closes_with_1007() {
     for garbage in [
         "81 02 c3 28",
-        // Cut off in the middle of a character.
+        // The end is missing in the middle of a character.
         "81 01 c3",
-        // In a fragment, and with the rest of the character missing at the end.
+        // In a later fragment.
         "01 01 61 80 01 ff",
         // A surrogate.
         "81 03 ed a0 80",
@@ -154,17 +154,17 @@ fn text_that_is_not_utf8_closes_with_1007() {
 fn what_is_against_the_protocol_closes_with_1002() {
     let control_of_126 = format!("89 7e 00 7e {}", "00 ".repeat(126));
     for garbage in [
-        // A reserved bit; reserved opcodes, data and control.
+        // Reserved bits, then reserved opcodes (data and control).
         "c1 00",
         "f1 00",
         "83 00",
         "8b 00",
-        // Masked, which a server must not do.
+        // A masked frame, which a server must not send.
         "81 81 00 00 00 00 61",
-        // A control frame too long, and one in pieces.
+        // A control frame that is too long, and a fragmented one.
         &control_of_126,
         "09 00",
-        // A continuation of nothing, and a message within a message.
+        // A continuation without a message, and a message inside a fragmented one.
         "80 00",
         "01 01 61 81 01 62",
         // Half a close code.
@@ -176,7 +176,8 @@ fn what_is_against_the_protocol_closes_with_1002() {
     }
 }
 
-/// How a connection ends on which the server sends this, and what the server is told.
+/// Returns the error and the close of a connection on which the server sends these bytes. Checks
+/// what the server gets.
 #[track_caller]
 fn broken(garbage: &str) -> (ErrorEvent, CloseEvent) {
     let server = serve(&format!(
@@ -209,7 +210,7 @@ fn a_close_code_that_must_not_be_on_the_wire_is_1002() {
             SocketEvent::Close { event } => event,
             other => panic!("{other:?}"),
         };
-        // Above all it is not passed on: 1005 and 1006 would be lies.
+        // The illegal code is not passed on: 1005 and 1006 would be wrong.
         assert_eq!(close.code, 1002, "{code}");
         let seen = ended(&server, 1);
         assert_eq!(seen.ended, Some(SeenEnd::ServerClosed), "{code}");

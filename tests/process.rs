@@ -1,4 +1,4 @@
-//! What the operating system may do to the process: refuse descriptors, or fork it.
+//! A process that gets no descriptors from the operating system, and a forked process.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use support::*;
 use wxsocket::*;
 
-/// Set in the process that a test starts for itself.
+/// The environment variable that is set in the process that a test starts for itself.
 const ALONE: &str = "WXSOCKET_TEST_ALONE";
 
-/// Runs the test with this name in a process of its own, unless this is it. True: this is it.
+/// Runs the test with this name in a process of its own. Returns true in that process, in which the
+/// test has to be done.
 fn is_alone(test: &str) -> bool {
     if std::env::var_os(ALONE).is_some() {
         return true;
@@ -27,7 +28,7 @@ fn is_alone(test: &str) -> bool {
     false
 }
 
-/// Sets how many descriptors the process may have, and gives what it was.
+/// Sets how many descriptors the process may have, and returns the limit before.
 fn limit_descriptors(count: libc::rlim_t) -> libc::rlim_t {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: both take the address of such a structure.
@@ -70,12 +71,13 @@ fn a_first_call_without_descriptors_fails_and_a_later_one_works() {
     client.finish();
 }
 
-/// What a forked child does; it has no thread of the library.
+/// Runs in the forked child, which has no thread of the library.
 fn in_the_child(url: &str, task: &SocketTask) {
     let reason = unavailable(url.to_owned());
     assert!(reason.contains("forked"), "{reason}");
     assert_eq!(task.ready_state(), ReadyState::Open);
-    // Whatever it answers: it comes back, and the parent's server does not see it.
+    // The result does not matter. The call has to return, and the parent's server must not get the
+    // message.
     let _ = task.send("from the child");
     task.reconnect_now();
     task.pause();
@@ -91,14 +93,14 @@ fn a_forked_child_gets_an_error_and_does_not_hang() {
     let task = connect_socket(once(url.clone()), None, None).unwrap();
     let events = task.events();
     assert!(matches!(events.next_event(), Some(SocketEvent::Open { .. })));
-    // Nothing is going on while it forks: the locks of threads that the child does not have
-    // are free.
+    // Nothing is going on when the process forks, so no lock is held by a thread that the child
+    // does not have.
     std::thread::sleep(Duration::from_millis(100));
     // SAFETY: the child uses no thread of the parent's, and ends by _exit.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let done = catch_unwind(AssertUnwindSafe(|| in_the_child(&url, &task)));
-        // SAFETY: it only ends the process, without running what is the parent's.
+        // SAFETY: the call only ends the process, without running exit handlers of the parent.
         unsafe { libc::_exit(if done.is_ok() { 0 } else { 1 }) };
     }
     assert!(child > 0, "no fork");
@@ -114,7 +116,7 @@ fn a_forked_child_gets_an_error_and_does_not_hang() {
     }
     assert_eq!(status, 0, "the child's assertions");
 
-    // The parent's task has not noticed.
+    // The parent's task still works.
     task.send("from the parent").unwrap();
     let echoed = Message::text("from the parent");
     assert!(

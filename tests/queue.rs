@@ -1,4 +1,4 @@
-//! What is kept while the connection is not open, and what becomes of it.
+//! The queue: what is kept while the connection is not open, and what happens to it.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ use support::*;
 use wxsocket::testing::ScriptedServer;
 use wxsocket::*;
 
-/// A client that is paused before its first connection, and a server that waits for it.
+/// Returns a client that is paused before its first open, and the server that waits for it.
 fn paused(change: impl FnOnce(&mut ConnectOptions)) -> (Arc<ScriptedServer>, Client) {
     let server = serve(r#"[{"handshake": "hang"}, {"echo": false}]"#);
     let mut options = fast(server.url());
@@ -22,7 +22,8 @@ fn paused(change: impl FnOnce(&mut ConnectOptions)) -> (Arc<ScriptedServer>, Cli
     (server, client)
 }
 
-/// What the server has of the second connection once it has this many messages.
+/// Blocks until the server has received this many messages, and returns the texts of its second
+/// connection.
 #[track_caller]
 fn received(server: &ScriptedServer, n: u64) -> Vec<String> {
     until(server, |seen| seen.messages >= n);
@@ -104,7 +105,7 @@ fn the_bound_in_bytes_counts_payload() {
     assert!(matches!(client.task().send("éx"), Err(WxError::QueueFull { .. })));
     assert_eq!(client.task().send("é"), QUEUED);
     assert_eq!(client.task().buffered_amount(), 6);
-    // Full of bytes; a message without any still has its place.
+    // The limit of bytes is reached, but an empty message still fits.
     assert_eq!(client.task().send(""), QUEUED);
     client.task().resume();
     client.open();
@@ -129,7 +130,7 @@ fn drop_oldest_hands_back_what_gave_way() {
     assert_eq!(client.task().send("d"), dropped(&["a"]), "one too many");
     assert_eq!(client.task().send("12345678"), dropped(&["b"]), "and the bytes just fit");
     assert_eq!(client.task().send("123"), dropped(&["c", "d", "12345678"]));
-    // What would not fit into the empty queue pushes nobody out.
+    // A message that does not fit into the empty queue drops no others.
     assert!(matches!(client.task().send("12345678901"), Err(WxError::QueueFull { .. })));
     client.task().resume();
     client.open();
@@ -158,9 +159,9 @@ fn what_grew_too_old_is_handed_back_in_on_open() {
     let (server, mut client) = paused(|options| options.queue.max_age = Some(Millis(1_000)));
     client.send("old");
     client.send("also old");
-    // Not a guess: they are at least this old afterwards.
+    // After this they are at least this old.
     std::thread::sleep(Duration::from_millis(1_050));
-    // The next send finds them too old; what it takes out, it hands back.
+    // The next send finds them too old, removes them and returns them.
     let outcome = client.send("young");
     let gone = vec![Message::text("old"), Message::text("also old")];
     assert_eq!(outcome, SendOutcome::Queued { dropped: gone });
@@ -190,7 +191,7 @@ fn what_was_never_sent_is_handed_back_with_the_final_close() {
     assert_eq!(client.task().buffered_amount(), 0);
     assert_eq!(server.connections().len(), 1);
 
-    // And when it is the limit that ends the task.
+    // The same when the limit of attempts ends the task.
     let server = echo();
     server.stop_listening().unwrap();
     let mut client = Client::hooked(limited(server.url(), 1), |task, event| {
@@ -202,7 +203,7 @@ fn what_was_never_sent_is_handed_back_with_the_final_close() {
     });
     client.lost(ErrorKind::Refused);
     assert_eq!(client.error().kind, ErrorKind::ReconnectLimit);
-    // Sent before the last attempt began or after it failed.
+    // The message was sent before the last attempt began or after it failed.
     let end = client.end();
     assert!(end.unsent == [Message::text("in vain")] || end.unsent.is_empty(), "{end:?}");
     assert_eq!(client.task().buffered_amount(), 0);
@@ -246,8 +247,8 @@ fn an_open_connection_whose_peer_does_not_read_fills_up_and_says_so() {
     client.text();
     let chunk = vec![0; 64 << 10];
     let (mut sent, mut refused) = (0, 0);
-    // The buffers of the kernel take some megabytes first. It is full for good when there is no
-    // room for half a second.
+    // The buffers of the kernel take some megabytes first. When there is no room for half a second,
+    // everything is full.
     while refused < 100 {
         match client.task().send(chunk.clone()) {
             Ok(outcome) => {
@@ -265,14 +266,14 @@ fn an_open_connection_whose_peer_does_not_read_fills_up_and_says_so() {
         assert!(client.task().buffered_amount() <= 1 << 20);
     }
     client.task().close(1000, String::new()).unwrap();
-    // Something of it was never handed to the socket, and comes back.
+    // A part of it was never handed to the socket, and is returned.
     let end = client.end();
     assert!(!end.unsent.is_empty() && !end.was_clean, "{} unsent", end.unsent.len());
     assert!(end.unsent.iter().all(|message| message.len() == chunk.len()));
 }
 
-/// All that an open connection accepted and never wrote goes out on the next one. Until then the
-/// queue is full: its limits are smaller than that.
+/// Everything that an open connection accepted and did not write is sent on the next one. Until
+/// then the queue is full, because its limits are smaller than that.
 #[test]
 fn what_an_open_connection_did_not_write_goes_out_on_the_next_one() {
     let server = serve(
@@ -286,8 +287,8 @@ fn what_an_open_connection_did_not_write_goes_out_on_the_next_one() {
     client.text();
     let numbered = |number: usize| format!("{number:032768}");
     let (mut sent, mut refused) = (0, 0);
-    // The buffers of the kernel take some megabytes first. It is full for good when there is no
-    // room for half a second.
+    // The buffers of the kernel take some megabytes first. When there is no room for half a second,
+    // everything is full.
     while refused < 100 {
         match client.task().send(numbered(sent)) {
             Ok(outcome) => {
@@ -319,7 +320,7 @@ fn what_an_open_connection_did_not_write_goes_out_on_the_next_one() {
     client.finish();
 }
 
-/// It could never be sent otherwise: the bound is smaller.
+/// Otherwise such a message could never be sent, because the bound is smaller.
 #[test]
 fn a_message_larger_than_the_bound_is_sent_when_nothing_is_buffered() {
     let server = echo();
@@ -352,7 +353,7 @@ fn nothing_is_sent_twice_or_out_of_order_across_fifty_drops() {
     while server.connections().len() < 51 {
         match client.task().send(format!("{next}")) {
             Ok(_) => next += 1,
-            // It is between two connections; let it come back.
+            // The task is between two connections; wait for the next one.
             Err(WxError::QueueFull { .. }) => std::thread::sleep(Duration::from_millis(1)),
             Err(other) => panic!("{other:?}"),
         }

@@ -1,4 +1,4 @@
-//! Two things at once, over and over: what depends on who is faster must come out right for both.
+//! Two things at the same time, many times over: the result must be right in either order.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,10 +8,10 @@ use support::*;
 use wxsocket::testing::SeenEnd;
 use wxsocket::*;
 
-/// Enough for the rare order of events to come up many times on an idle machine.
+/// With this many rounds the rare order of events occurs many times on an idle machine.
 const ROUNDS: usize = 1_500;
 
-/// Answers every event with the next step at once, while the run loop is still at it.
+/// Reacts to every event at once, while the run loop is still busy with it.
 #[test]
 fn a_close_on_the_heels_of_an_event_is_always_heard() {
     let server = echo();
@@ -21,7 +21,7 @@ fn a_close_on_the_heels_of_an_event_is_always_heard() {
         client.task().pause();
         client.close();
         if round % 2 == 0 {
-            // Suspended: the next connection belongs to the same task.
+            // The task is suspended. Its next connection follows.
             client.task().resume();
             continue;
         }
@@ -37,7 +37,7 @@ fn a_close_while_the_dial_succeeds_leaves_no_connection() {
     let server = echo();
     for round in 0..ROUNDS / 3 {
         let mut client = Client::connect(fast(server.url()));
-        // From before the connect to after the open.
+        // The close comes at times from before the connect to after the open.
         for _ in 0..round * 40 {
             std::hint::spin_loop();
         }
@@ -52,7 +52,7 @@ fn a_close_while_the_dial_succeeds_leaves_no_connection() {
     until(&server, |seen| seen.ended == seen.accepted);
     for one in server.connections() {
         let end = one.ended.unwrap();
-        // Whoever was open said goodbye, and who never was just left.
+        // A connection that was open ended with a close frame, another one without.
         let left = matches!(
             end,
             SeenEnd::ClientClosed | SeenEnd::ClientEof | SeenEnd::ClientReset | SeenEnd::BadRequest
@@ -81,7 +81,7 @@ fn the_close_of_the_server_and_that_of_the_app_may_cross() {
     until(&server, |seen| seen.ended == seen.accepted);
 }
 
-/// Many threads, one task: nothing is lost, nothing is sent twice, and there is one end.
+/// Many threads use one task: nothing is lost, nothing is sent twice, and there is one end.
 #[test]
 fn everybody_may_send_and_close_at_once() {
     let server = serve(r#"[{"echo": false}]"#);

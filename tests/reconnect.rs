@@ -1,4 +1,4 @@
-//! Coming back: after what, how often, and what holds it up or hurries it.
+//! Reconnecting: after which events, how often, and what delays it or makes it faster.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,8 @@ use wxsocket::*;
 
 const DROP_ON_DEMAND: &str = r#"{"rules": [{"on": {"text": "drop"}, "do": "drop"}]}"#;
 
-/// The error and the close at the end of a task whose attempts are used up.
+/// Checks the error at the end of a task whose attempts are used up. Returns it and the final
+/// close.
 #[track_caller]
 fn exhausted(client: &mut Client) -> (ErrorEvent, CloseEvent) {
     let error = client.error();
@@ -54,7 +55,7 @@ fn it_survives_a_restart_of_the_server() {
     client.open();
     server.stop_listening().unwrap();
     client.lost(ErrorKind::ConnectionLost);
-    // Refused as long as the server is down, each time with the next number.
+    // Dials are refused while the server is down, each with the next number.
     for attempt in 2..=4 {
         let error = client.error();
         assert_eq!(error.kind, ErrorKind::Refused);
@@ -88,7 +89,7 @@ fn the_limit_ends_the_task_with_an_error_and_the_final_close() {
     assert!(error.detail.contains("refused"), "says what the last one died of: {error:?}");
     assert_eq!((error.epoch, end.epoch, end.code), (4, 4, 1006));
     assert_eq!(client.task().ready_state(), ReadyState::Closed);
-    // Over is over.
+    // A closed task stays closed.
     client.task().reconnect_now();
     assert_eq!(client.task().ready_state(), ReadyState::Closed);
     assert!(client.task().send("x").is_err());
@@ -116,10 +117,10 @@ fn a_connection_that_proved_stable_sets_the_counter_back() {
     let mut options = limited(server.url(), 1);
     options.reconnect.stable_after = Some(Millis(30));
     let mut client = Client::connect(options);
-    // The limit is one, and yet it comes back as often as it takes.
+    // The limit is one, but each stable connection resets the counter.
     for round in 0..4 {
         assert_eq!(client.open().attempt, i32::from(round > 0));
-        // Not a guess: from the open event on, it has been open at least this long.
+        // After this the connection has been open for at least this long.
         std::thread::sleep(Duration::from_millis(40));
         client.send("drop");
         client.error();
@@ -194,7 +195,7 @@ fn a_captive_portal_does_not_end_a_resilient_session() {
 #[test]
 fn retry_after_is_honoured_unless_told_otherwise() {
     let script = r#"[{"handshake": {"status": 503, "headers": [["Retry-After", "7"]]}}]"#;
-    // Up to 5 s more keep the clients of a server apart.
+    // Up to 5 s are added, so that the clients of a server do not come back at the same time.
     for (honour, delays_ms) in
         [(None, 7_000..=12_000), (Some(true), 7_000..=12_000), (Some(false), 30..=30)]
     {
@@ -209,7 +210,7 @@ fn retry_after_is_honoured_unless_told_otherwise() {
     }
 }
 
-/// Plain HTTP is whatever the network makes of it.
+/// Anything on the way can forge an answer over plain HTTP.
 #[test]
 fn retry_after_without_tls_does_not_silence_an_app_for_an_hour() {
     let server = serve(r#"[{"handshake": {"status": 503, "headers": [["Retry-After", "3600"]]}}]"#);
@@ -230,7 +231,7 @@ fn a_dial_that_hangs_is_given_up_and_tried_again() {
     assert_eq!((error.kind, error.err_code), (ErrorKind::Timeout, 690_004));
     client.close();
     ended(&server, 1);
-    // On a loaded machine the second may take longer than its time, too.
+    // On a loaded machine the second dial may also take longer than its timeout.
     while !matches!(client.next(), SocketEvent::Open { .. }) {}
     client.finish();
 }

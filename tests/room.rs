@@ -1,5 +1,5 @@
-//! What has a bound: events that wait for the app, dials whose outcome nobody has heard, and
-//! connections on their way out.
+//! Bounds: events that wait for the app, dials while such events wait, and connections that are
+//! closing.
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,7 +25,7 @@ fn close_behind_a_full_mailbox_is_answered_at_once_and_clean() {
         Ok(())
     });
     let mut options = once(server.url());
-    // Longer than the test waits: only the server's answer ends it.
+    // Longer than the test waits: only the server's answer ends the close.
     options.close_timeout = Some(NEVER);
     let task = connect_socket(options, Some(listener), None).unwrap();
     gate.wait_for(1);
@@ -45,7 +45,7 @@ fn close_behind_a_full_mailbox_is_answered_at_once_and_clean() {
 
 #[test]
 fn refusals_that_nobody_hears_do_not_pile_up() {
-    // Each refusal carries 12 KB of headers.
+    // Each refusal has 12 KB of headers.
     let long = "x".repeat(4_000);
     let server = serve(&format!(
         r#"[{{"handshake": {{"status": 503, "headers": [["A", "{long}"], ["B", "{long}"], ["C", "{long}"]]}}}}]"#
@@ -62,7 +62,7 @@ fn refusals_that_nobody_hears_do_not_pile_up() {
     let held = dials();
     assert!(held < 100, "{held} refusals of 12 KB wait in memory");
     assert_eq!(task.state(), SocketState::Suspended);
-    // It goes on when somebody listens.
+    // The task dials again when it has a listener.
     let (listener, events) = telling(|_| Ok(()));
     task.set_listener(listener);
     eventually("it dials again", || task.stats().epoch > held + 10);
@@ -91,7 +91,7 @@ fn a_listener_that_is_not_blocked_hears_everything_before_the_close() {
 
 #[test]
 fn connections_that_the_server_keeps_do_not_pile_up() {
-    // It says goodbye, and does not end the stream.
+    // The server sends a close frame, but does not end the stream.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let kept = Arc::new(Mutex::new(Vec::new()));
@@ -115,7 +115,7 @@ fn connections_that_the_server_keeps_do_not_pile_up() {
     let (ears, _events) = telling(|_| Ok(()));
     let task = connect_socket(options, Some(ears), None).unwrap();
     eventually("it came back many times", || task.stats().opens >= 60);
-    // Those that were aborted say so; the rest are on their way out.
+    // Reading fails on connections that were aborted; the others are still closing.
     let mut open = 0;
     for socket in kept.lock().unwrap().iter_mut() {
         let stream = socket.get_mut();

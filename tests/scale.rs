@@ -21,11 +21,11 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The threads of the engine, by name. The kernel keeps 15 characters of it.
+/// Returns the number of the engine's threads by name. The kernel keeps 15 characters of a name.
 fn threads() -> BTreeMap<String, usize> {
     let mut names = BTreeMap::new();
     for thread in fs::read_dir("/proc/self/task").unwrap() {
-        // A thread may end while it is looked at.
+        // The thread may have ended meanwhile.
         let Ok(name) = fs::read_to_string(thread.unwrap().path().join("comm")) else { continue };
         if name.starts_with("wxsocket-") {
             *names.entry(name.trim_end().to_owned()).or_default() += 1;
@@ -38,8 +38,8 @@ fn open_files() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// The memory of the process in bytes. The second number of `statm` is resident pages, which
-/// have 4 KiB on the machines that run this; with larger ones the bounds are only tighter.
+/// Returns the resident memory of the process in bytes. The second number of `statm` is resident
+/// pages, which have 4 KiB on the machines that run this.
 fn resident() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
     statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
@@ -57,7 +57,8 @@ fn back_within_a_tenth_of_a_second(url: String) -> ConnectOptions {
     options
 }
 
-/// Has two listeners wait for each other: the second thread is made when it is first needed.
+/// Makes two listeners wait for each other, because the second thread is made when it is first
+/// needed.
 fn both_delivery_threads(url: &str) {
     let both = Arc::new(Barrier::new(2));
     let clients = [both.clone(), both].map(|both| {
@@ -77,7 +78,8 @@ fn both_delivery_threads(url: &str) {
 fn a_thousand_tasks_survive_a_restart_on_the_threads_of_one_and_leave_nothing() {
     let _alone = alone();
     let server = echo();
-    // One life before anything is measured: what the process needs once, it has then.
+    // One task lives before anything is measured, so that everything exists that the process needs
+    // once.
     let mut first = Client::connect(fast(server.url()));
     first.open();
     first.finish();
@@ -94,7 +96,7 @@ fn a_thousand_tasks_survive_a_restart_on_the_threads_of_one_and_leave_nothing() 
             clients.push(Client::connect(back_within_a_tenth_of_a_second(server.url())));
         }
         assert!(server.wait_open(total as u64, PATIENCE));
-        // A machine so loaded that both stand still for 20 ms gets another one for a while.
+        // On a machine so loaded that both threads are late there is another one for a while.
         eventually("no thread is for a task", || threads() == expected);
     }
     clients.iter_mut().for_each(|client| drop(client.open()));
@@ -112,7 +114,8 @@ fn a_thousand_tasks_survive_a_restart_on_the_threads_of_one_and_leave_nothing() 
                 SocketEvent::Open { .. } => break,
                 SocketEvent::Error { event } => {
                     let kind = event.kind;
-                    // Reset in the backlog, when the server went down in the middle of a dial.
+                    // The connection was reset in the backlog when the server went down during a
+                    // dial.
                     let down = matches!(
                         kind,
                         ErrorKind::Refused | ErrorKind::Network | ErrorKind::BadUpgrade
@@ -130,7 +133,7 @@ fn a_thousand_tasks_survive_a_restart_on_the_threads_of_one_and_leave_nothing() 
     }
     eventually("no thread is left of the storm", || threads() == expected);
 
-    // `finish` also sees that each listener is let go.
+    // `finish` also checks that each listener is dropped.
     for client in &clients {
         client.task().close(1000, String::new()).unwrap();
     }
@@ -139,8 +142,8 @@ fn a_thousand_tasks_survive_a_restart_on_the_threads_of_one_and_leave_nothing() 
     eventually("all sockets are given back", || open_files() <= files);
 }
 
-/// Nobody else waits for them longer than it takes to start as many threads, which are given back
-/// when they are idle.
+/// Other tasks wait no longer than it takes to start as many threads. These threads end when they
+/// are idle.
 #[test]
 fn listeners_that_block_all_at_once_delay_no_other_task() {
     let _alone = alone();
@@ -167,8 +170,8 @@ fn listeners_that_block_all_at_once_delay_no_other_task() {
     let start = Instant::now();
     innocent.send("x");
     assert_eq!(innocent.text(), "x");
-    // Some 50 ms, and this machine may be busy with other things. One thread after the other
-    // would take 2.5 s.
+    // It takes some 50 ms, and this machine may be busy with other things. Adding one thread at a
+    // time would take 2.5 s.
     let waited = start.elapsed();
     assert!(waited < Duration::from_secs(1), "{waited:?} for a task whose listener is free");
 
@@ -181,11 +184,11 @@ fn listeners_that_block_all_at_once_delay_no_other_task() {
     eventually("the threads are given back", || threads()["wxsocket-events"] <= 2);
 }
 
-/// Their turns are short, so that none of them looks as if it were stuck; but there are many.
+/// Each of their calls is so short that it does not look blocked, but there are many.
 #[test]
 fn listeners_that_are_slow_delay_no_other_task() {
     let _alone = alone();
-    // An answer to each message after a while, which keeps the machine from being busy otherwise.
+    // The server answers each message after a while, so that the machine is not busy otherwise.
     let server = serve(
         r#"[{"rules": [{"on": {"text": "again"}, "do": [{"wait": {"ms": 50}}, {"send": "again"}]}]}]"#,
     );
@@ -198,7 +201,7 @@ fn listeners_that_are_slow_delay_no_other_task() {
                     && !done.load(Ordering::Relaxed)
                 {
                     std::thread::sleep(Duration::from_millis(3));
-                    // It may be closing by now.
+                    // The task may be closing by now.
                     let _ = task.send("again");
                 }
             })
@@ -216,7 +219,7 @@ fn listeners_that_are_slow_delay_no_other_task() {
         innocent.send("x");
         assert_eq!(innocent.text(), "x");
     }
-    // Behind 250 turns of 3 ms on two threads it would be 3 s.
+    // Waiting each time behind 250 calls of 3 ms on two threads would take more than 3 s.
     let waited = start.elapsed();
     assert!(waited < Duration::from_secs(1), "{waited:?} for ten round trips");
 
@@ -229,7 +232,7 @@ fn listeners_that_are_slow_delay_no_other_task() {
 #[test]
 fn a_refusal_that_never_ends_keeps_memory_flat() {
     let _alone = alone();
-    // The body is far more than what is kept of it.
+    // The body is much larger than what is kept of it.
     let body = "x".repeat(64 << 10);
     let server = serve(&format!(
         r#"[{{"handshake": {{"status": 403, "headers": [["X-Why", "no"]], "body": "{body}"}}}}]"#
@@ -242,7 +245,7 @@ fn a_refusal_that_never_ends_keeps_memory_flat() {
     let (before, files) = (resident(), open_files());
     assert!(server.wait_connections(2_300, PATIENCE * 3));
     let after = resident();
-    // Two thousand bodies are 125 MiB. The record of the server itself is a megabyte or two.
+    // Two thousand bodies are 125 MiB. The record of the server itself is 1 to 2 MiB.
     let grown = after.saturating_sub(before);
     assert!(grown < 12 << 20, "{} KiB more after 2000 refusals", grown >> 10);
     assert!(open_files() <= files + 8, "sockets pile up");
@@ -253,7 +256,7 @@ fn a_refusal_that_never_ends_keeps_memory_flat() {
 #[test]
 fn a_flood_for_a_blocked_listener_keeps_memory_flat() {
     let _alone = alone();
-    // 400 MiB, if anybody were to take them.
+    // 400 MiB in all.
     let server = serve(
         r#"[{"rules": [{"on": "open", "do": {"flood": {"count": 6400, "bytes": 65536, "binary": true}}}]}]"#,
     );
@@ -265,14 +268,14 @@ fn a_flood_for_a_blocked_listener_keeps_memory_flat() {
         ..Default::default()
     };
     let before = resident();
-    // Without a listener and without a pull, everything waits.
+    // Without a listener and without a stream everything waits.
     let task = connect_socket(options, None, None).unwrap();
     until(&server, |seen| {
         seen.connections.first().is_some_and(|one| one.heartbeats_received >= 10)
     });
     let grown = resident().saturating_sub(before);
     assert!(grown < 64 << 20, "{} MiB for a listener that is not there", grown >> 20);
-    // And then everything arrives.
+    // Then everything is delivered.
     let stream = task.events();
     assert!(matches!(stream.next_event(), Some(SocketEvent::Open { .. })));
     for n in 0..6_400 {

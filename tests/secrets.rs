@@ -1,6 +1,6 @@
-//! What must not leak: no token, header value, query or payload in a log line or an error.
+//! Secrets: no token, header value, query or payload is in a log line or an error.
 //!
-//! One test only: a process has one logger.
+//! There is only one test, because a process has one logger.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,7 +20,7 @@ impl log::Log for Everything {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        // The engine's own lines; what a library below it writes is that library's.
+        // Only the engine's own lines are checked. Those of other libraries are not its own.
         if record.target().starts_with("wxsocket") {
             LINES.lock().unwrap().push(format!("{} {}", record.target(), record.args()));
         }
@@ -29,7 +29,7 @@ impl log::Log for Everything {
     fn flush(&self) {}
 }
 
-/// Where each secret went in.
+/// The secrets, named after the place where each is used.
 const SECRETS: [&str; 6] = [
     "s3cret-header",
     "s3cret-query",
@@ -46,7 +46,7 @@ fn clean(what: &str) {
     }
 }
 
-/// Connects with all secrets, and looks at each error that comes until the task is over.
+/// Connects with all secrets, and checks each error until the task is over.
 fn run(server: &testing::ScriptedServer, change: impl FnOnce(&mut ConnectOptions)) {
     let mut options = limited(format!("{}/path?token=s3cret-query", server.url()), 2);
     options.header = vec![
@@ -74,7 +74,7 @@ fn run(server: &testing::ScriptedServer, change: impl FnOnce(&mut ConnectOptions
     }
     let last = client.task().stats().last_error.unwrap();
     clean(&last.detail);
-    // And what the calls of a task that is over answer.
+    // Also checks the errors of calls after the end of the task.
     clean(&format!("{:?}", client.task().send("s3cret-sent").unwrap_err()));
     clean(&client.task().send("s3cret-sent").unwrap_err().to_string());
 }
@@ -84,7 +84,8 @@ fn no_secret_is_logged_or_told_in_an_error() {
     log::set_logger(&Everything).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
 
-    // Dropped, cut off, refused in every way, closed, broken, too big.
+    // Connections that are dropped, cut off, refused, closed or broken, and messages that are too
+    // big.
     for script in [
         r#"[{"rules": [{"on": {"messages": 1}, "do": [{"send": "s3cret-heard"}, "drop"]}]}]"#,
         r#"[{"rules": [{"on": {"messages": 1}, "do": [{"send": "s3cret-heard"}, "eof"]}]}]"#,
@@ -138,7 +139,7 @@ fn no_secret_is_logged_or_told_in_an_error() {
     lines.iter().for_each(|line| clean(line));
 }
 
-/// Options that are refused with a secret in them, near the fault or in it.
+/// Checks errors of options that contain a secret, near the mistake or in it.
 fn bad_options() {
     let header = |value: &str| vec![Header::new("Authorization", value)];
     let bad = [
@@ -162,7 +163,8 @@ fn bad_options() {
     }
 }
 
-/// The same out of the mouth of a provider, where it becomes the detail of an event.
+/// Checks the same for the answer of a `BeforeConnect`, where the error becomes the detail of an
+/// event.
 fn bad_provider() {
     struct Leaky;
     impl BeforeConnect for Leaky {

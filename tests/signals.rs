@@ -1,5 +1,5 @@
-//! What the app and the operating system say while a task lives: hurry, no network, another
-//! network, the background, a pause.
+//! Signals of the app and of the operating system: reconnect now, no network, another network, the
+//! background, a pause.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,7 +19,7 @@ fn reconnect_now_ends_a_wait_with_a_fresh_counter() {
     let mut options = patient(server.url());
     options.reconnect.max_attempts = Some(AttemptLimit::Attempts { count: 1 });
     let mut client = Client::connect(options);
-    // More often than the limit allows without it.
+    // More often than the limit allows without this call.
     for _ in 0..4 {
         client.error();
         assert_eq!(client.close().retry.unwrap().attempt, 1);
@@ -41,7 +41,7 @@ fn reconnect_now_leaves_a_dial_under_way_and_a_live_connection_alone() {
     client.task().reconnect_now();
     client.open();
     client.task().reconnect_now();
-    // The open connection is asked for a sign of life, and gives it.
+    // The open connection gets a Ping, and the server answers it.
     until(&server, |seen| {
         seen.connections[0].frames.iter().any(|frame| frame.kind == SeenFrameKind::Ping)
     });
@@ -51,8 +51,8 @@ fn reconnect_now_leaves_a_dial_under_way_and_a_live_connection_alone() {
     assert_eq!(server.connections().len(), 1);
 }
 
-/// A dial that hangs on the old network would hang for a minute. Nothing has ended, so nothing
-/// is told, and no attempt is used up.
+/// A dial that hangs on the old network would hang for a minute. When it is begun again, no
+/// connection has ended: there is no event, and no attempt is used up.
 #[test]
 fn a_new_network_begins_a_dial_again_that_hangs() {
     let server = serve(r#"[{"handshake": "hang"}, {"handshake": "hang"}, {}]"#);
@@ -84,7 +84,7 @@ fn the_impatient_begin_a_dial_again_that_hangs() {
         let began = std::time::Instant::now();
         let mut client = Client::connect(options);
         assert!(server.wait_connections(1, PATIENCE));
-        // Not before two seconds without progress.
+        // This does not happen before two seconds without progress.
         eventually("the dial is begun again", || {
             hurry(client.task());
             server.connection(1).unwrap().ended.is_some()
@@ -100,9 +100,9 @@ fn the_impatient_begin_a_dial_again_that_hangs() {
 #[test]
 fn a_new_network_finds_out_at_once_that_the_old_connection_is_dead() {
     let server = serve(r#"[{"rules": [{"on": "open", "do": [{"send": "hi"}, "silence"]}]}, {}]"#);
-    // Its delay is ten minutes: the failed probe is what makes it dial.
+    // The delay is ten minutes, so the failed probe makes it dial.
     let mut options = patient(server.url());
-    // The next heartbeat is far away, but its timeout bounds how long a probe waits.
+    // The next heartbeat is far away, but its timeout limits how long a probe waits.
     options.heartbeat = HeartbeatOptions {
         enabled: Some(true),
         interval: Some(NEVER),
@@ -131,7 +131,7 @@ fn offline_uses_no_attempt_and_online_dials_at_once() {
     let mut client = Client::connect(options);
     for dial in 1..=3 {
         assert!(server.wait_connections(dial, PATIENCE));
-        // The radio goes in the middle of a dial, which cannot succeed any more.
+        // The network is lost during a dial, which cannot succeed any more.
         client.task().set_network(false.into());
         assert_eq!(client.error().kind, ErrorKind::Interrupted);
         let close = client.close();
@@ -139,7 +139,7 @@ fn offline_uses_no_attempt_and_online_dials_at_once() {
         let retry = close.retry.unwrap();
         assert_eq!((retry.attempt, retry.delay), (0, None));
         assert_eq!(client.task().ready_state(), ReadyState::Connecting);
-        // The dial is gone at the server as well.
+        // The connection has ended at the server, too.
         ended(&server, dial);
         client.task().set_network(true.into());
     }
@@ -153,13 +153,13 @@ fn a_drop_while_offline_waits_for_the_network() {
     let server = serve(&format!("[{DROP_ON_DEMAND}, {{}}]"));
     let mut client = Client::connect(fast(server.url()));
     client.open();
-    // A short gap need not kill an open connection.
+    // A short time without a network does not end an open connection.
     client.task().set_network(false.into());
     client.send("drop");
     client.error();
     let close = client.close();
     assert_eq!(close.retry.unwrap().delay, None, "suspended: no attempt is due");
-    // Other good news does not help.
+    // Other signals do not make it dial.
     client.task().set_foreground(true);
     client.task().resume();
     assert_eq!(client.send("kept"), SendOutcome::Queued { dropped: vec![] });
@@ -179,7 +179,7 @@ fn going_offline_cancels_a_retry_that_was_due() {
     client.lost(ErrorKind::ConnectionLost);
     client.task().set_network(false.into());
     client.task().set_network(true.into());
-    // The delay was ten minutes: the network is what made it dial.
+    // The delay was ten minutes, so the network has made it dial.
     assert_eq!(client.open().attempt, 0);
     client.finish();
 }
@@ -192,11 +192,11 @@ fn the_background_interrupts_an_open_connection_after_its_grace() {
     let mut client = Client::connect(options);
     client.open();
     client.task().set_foreground(false);
-    // Open: a close without an error.
+    // The connection was open, so there is a close without an error.
     let close = client.close();
     assert_eq!((close.code, close.reason.as_str(), close.was_clean), (1006, "interrupted", false));
     assert_eq!(close.retry, Some(RetryInfo { attempt: 0, max: None, delay: None }));
-    // The server is told that the app is going away.
+    // The server gets the close code for "going away".
     let seen = ended(&server, 1);
     assert_eq!(seen.ended, Some(SeenEnd::ClientClosed));
     assert_eq!(seen.frames.last().unwrap().close_code, Some(1001));
@@ -214,7 +214,7 @@ fn an_app_that_is_about_to_be_suspended_hangs_up_before_its_grace() {
     let mut client = Client::connect(options);
     client.open();
     assert_eq!(client.task().background_grace(), Some(NEVER));
-    // In the foreground it changes nothing.
+    // In the foreground the call changes nothing.
     client.task().end_background_grace();
     client.send("still here");
     assert_eq!(client.text(), "still here");
@@ -312,8 +312,8 @@ fn pause_interrupts_a_dial_and_a_wait() {
     client.finish();
 }
 
-/// Each change of the network interrupts a dial or begins one, but not when nobody has heard of
-/// the ones before.
+/// Each change of the network interrupts a dial or begins one, but not while too many events of
+/// earlier changes wait for the app.
 #[test]
 fn changes_of_the_network_that_nobody_hears_of_do_not_pile_up() {
     let server = serve(r#"[{"handshake": "hang"}]"#);

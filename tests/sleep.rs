@@ -1,6 +1,7 @@
-//! The device sleeps for an hour in each phase of a task's life, on a clock that pretends it.
+//! The device sleeps for an hour in each phase of a task's life. The sleep is simulated.
 //!
-//! The tests of this file sleep for the whole process, so they run one after the other.
+//! A simulated sleep is one of the whole process, so the tests of this file run one after the
+//! other.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,7 +22,7 @@ fn alone() -> MutexGuard<'static, ()> {
 /// Longer than anything that these tests wait for.
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Something that makes the task look at the clock, and changes nothing else.
+/// Makes the task look at the clock, and changes nothing else.
 fn look(client: &Client) {
     client.task().resume();
 }
@@ -41,7 +42,7 @@ fn heartbeats(server: &Arc<ScriptedServer>, at_least: u64) {
     until(server, |seen| seen.connections[0].heartbeats_received >= at_least);
 }
 
-/// The connection is still the first one, and works.
+/// Checks that the connection still works.
 #[track_caller]
 fn lives_on(mut client: Client) {
     client.send("still here");
@@ -60,7 +61,7 @@ fn a_dial_from_before_the_sleep_is_begun_again() {
     assert!(server.wait_connections(2, PATIENCE));
     device_sleep(HOUR);
     look(&client);
-    // The same attempt, and nothing is told of the dial that was given up.
+    // It is the same attempt, and there is no event for the dial that was given up.
     let open = client.open();
     assert_eq!((open.epoch, open.attempt), (2, 1));
     ended(&server, 2);
@@ -80,7 +81,7 @@ fn a_retry_does_not_wait_for_the_rest_of_its_delay() {
     client.finish();
 }
 
-/// Whoever notices the sleep tells those who have nothing to do.
+/// A task that notices the sleep wakes the tasks that have nothing to do.
 #[test]
 fn one_task_that_notices_wakes_the_others() {
     let _alone = alone();
@@ -97,7 +98,7 @@ fn one_task_that_notices_wakes_the_others() {
     }
 }
 
-/// The timer by which the system tells of a resume. That it does cannot be tried here.
+/// The system uses a timer to tell of a resume. A test cannot check that it does so.
 #[test]
 #[cfg(target_os = "linux")]
 fn the_process_listens_to_the_clock() {
@@ -110,7 +111,7 @@ fn the_process_listens_to_the_clock() {
     client.finish();
 }
 
-/// A nap is no reason to come before the time that the backoff or the server has set.
+/// A sleep is no reason to dial before the time that the backoff or the server has set.
 #[test]
 fn a_retry_that_is_not_due_after_a_sleep_waits_on() {
     let _alone = alone();
@@ -172,7 +173,7 @@ fn an_open_connection_without_a_heartbeat_is_asked_too() {
     let mut client = Client::connect(options);
     client.open();
     device_sleep(HOUR);
-    // Any call is a look at the clock.
+    // Any call makes the task look at the clock.
     client.send("good morning");
     let is_ping = |kind: &SeenFrameKind| *kind == SeenFrameKind::Ping;
     until(&server, |seen| seen.connections[0].frames.iter().any(|frame| is_ping(&frame.kind)));
@@ -180,7 +181,7 @@ fn an_open_connection_without_a_heartbeat_is_asked_too() {
     lives_on(client);
 }
 
-/// The run loop notices by itself when the network has something.
+/// The run loop looks at the clock when the socket has something to read.
 #[test]
 fn a_message_is_a_look_at_the_clock_too() {
     let _alone = alone();
@@ -195,7 +196,7 @@ fn a_message_is_a_look_at_the_clock_too() {
     lives_on(client);
 }
 
-/// The time for the answer is over, but nobody was awake to hear one.
+/// The time for the answer is over, but during the sleep no answer could be received.
 #[test]
 fn a_ping_from_before_the_sleep_leads_to_a_question_and_not_to_a_verdict() {
     let _alone = alone();
@@ -207,8 +208,8 @@ fn a_ping_from_before_the_sleep_leads_to_a_question_and_not_to_a_verdict() {
     let mut client = Client::connect(options);
     client.open();
     heartbeats(&server, 1);
-    // The engine learns a moment after the server that the question is written, and nothing tells
-    // when; until then it has no reason to ask again.
+    // The engine learns a moment after the server that the heartbeat is written, and no event tells
+    // when. Until then it has no reason to send another one.
     std::thread::sleep(Duration::from_millis(100));
     device_sleep(HOUR);
     look(&client);
@@ -216,7 +217,7 @@ fn a_ping_from_before_the_sleep_leads_to_a_question_and_not_to_a_verdict() {
     lives_on(client);
 }
 
-/// And when there is no answer, the next dial does not wait.
+/// When there is no answer, the next dial does not wait.
 #[test]
 fn a_connection_that_did_not_survive_the_sleep_is_replaced_at_once() {
     let _alone = alone();

@@ -1,14 +1,14 @@
-//! The C symbols that are written by hand, and what the languages declare them to be.
+//! The C symbols that are written by hand, and their declarations in Kotlin.
 //!
-//! Nothing checks a hand-written declaration at run time: a width that differs is read from the
-//! wrong register or the wrong place of the stack. UniFFI writes both sides of its own symbols,
-//! with checksums.
+//! Nothing checks a hand-written declaration at run time: with a wrong width, an argument is read
+//! from the wrong register or the wrong place of the stack. UniFFI writes both sides of its own
+//! symbols, with checksums.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The types of a symbol's arguments, and of what it answers, in Rust's words.
+/// The types of each symbol's arguments, and of its result, as in Rust.
 type Symbols = BTreeMap<String, Vec<String>>;
 
 fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
@@ -24,7 +24,7 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// What follows each `mark` in the files with this extension.
+/// Returns the text after each `mark` in the files with this extension.
 fn after_each(mark: &str, folders: &[&str], extension: &str) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
@@ -35,7 +35,7 @@ fn after_each(mark: &str, folders: &[&str], extension: &str) -> Vec<String> {
     found
 }
 
-/// Reads `name(argument: Type, …)` and the type between `answer` and whatever ends it.
+/// Parses `name(argument: Type, …)` and the type after `answer`.
 fn signature(text: &str, answer: &str, of: impl Fn(&str) -> String) -> (String, Vec<String>) {
     let (name, rest) = text.split_once('(').expect("a function");
     let (arguments, rest) = rest.split_once(')').expect("its arguments");

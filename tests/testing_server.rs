@@ -1,6 +1,6 @@
-//! The scripted server as a client meets it: each fault, for real.
+//! The scripted server from the side of a client: each of its faults on a real connection.
 
-// A test says what it expects by failing where it is not so.
+// In a test an unexpected value may panic.
 #![allow(clippy::unwrap_used)]
 
 #[path = "support/raw_client.rs"]
@@ -61,7 +61,7 @@ async fn the_request_goes_on_record_as_it_came() {
         UPGRADE: WebSocket\r\nSec-WebSocket-Version: 13\r\nX-CaSe: 1\r\nX-CaSe: 2\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
         Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Protocol: c\r\n\r\n";
-    // The first frame right behind the request, as a fast client may.
+    // The first frame comes directly after the request, as a fast client may send it.
     let frame = b"\x81\x81\0\0\0\0x";
     tcp.write_all(&[request.as_bytes(), frame].concat()).await.unwrap();
     let expected = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
@@ -188,7 +188,7 @@ async fn any_close_code_goes_over_the_wire() {
     let mut client = dial(&server).await;
     assert_eq!(next(&mut client).await.unwrap(), Message::Close(None));
     let mut client = dial(&server).await;
-    // Tungstenite answers 1005 (which nobody may send) as a protocol error of the server.
+    // Tungstenite treats 1005, which must not be sent, as a protocol error (1002).
     let Message::Close(Some(frame)) = next(&mut client).await.unwrap() else {
         panic!("no close frame");
     };

@@ -1,6 +1,6 @@
-//! The scripted server under load, over TLS, and at the edges of its life.
+//! The scripted server under load, over TLS, and when it starts, stops and ends.
 
-// A test says what it expects by failing where it is not so.
+// In a test an unexpected value may panic.
 #![allow(clippy::unwrap_used)]
 
 #[path = "support/raw_client.rs"]
@@ -41,7 +41,7 @@ async fn a_flood_is_echoed_to_a_client_that_reads_later() {
 
 #[tokio::test]
 async fn hundreds_of_connections_are_dropped_at_once() {
-    // Both ends live in this process, which may be limited to 1024 descriptors.
+    // Both ends are in this process, which may be limited to 1024 descriptors.
     const COUNT: u64 = 400;
     let server = start("[]");
     let mut clients = Vec::new();
@@ -67,7 +67,7 @@ async fn a_client_that_does_not_read_is_still_heard() {
         send(&mut client, "heard").await;
     }
     assert!(server.wait_messages(10, LONG));
-    // And the flood goes on when it is read.
+    // The flood continues when the client reads it.
     for _ in 0..500 {
         assert_eq!(next(&mut client).await.unwrap().len(), 65_536);
     }

@@ -1,7 +1,7 @@
-//! What the scripted server holds against a client: each breach of the protocol goes on record,
-//! and the answer is the one that RFC 6455 asks for.
+//! Protocol errors of a client: the scripted server records each of them, and answers as RFC 6455
+//! asks.
 
-// A test says what it expects by failing where it is not so.
+// In a test an unexpected value may panic.
 #![allow(clippy::unwrap_used)]
 
 #[path = "support/raw_client.rs"]
@@ -23,7 +23,7 @@ fn tcp(server: &ScriptedServer) -> TcpStream {
     tcp
 }
 
-/// An upgraded connection.
+/// Makes an upgraded connection.
 fn open(server: &ScriptedServer) -> TcpStream {
     let mut tcp = tcp(server);
     tcp.write_all(format!("GET / HTTP/1.1\r\n{UPGRADE}{KEY}\r\n").as_bytes()).unwrap();
@@ -37,7 +37,7 @@ fn open(server: &ScriptedServer) -> TcpStream {
     tcp
 }
 
-/// A final client frame, masked with zeros: its payload stands as it is.
+/// Makes a final client frame. It is masked with zeros, so that its payload stays unchanged.
 fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let len = u8::try_from(payload.len()).unwrap();
     assert!(len < 126);
@@ -50,7 +50,7 @@ fn rest(tcp: &mut TcpStream) -> Vec<u8> {
     rest
 }
 
-/// The code of the one close frame that is all the server says.
+/// Returns the code of the close frame, which must be the whole answer.
 fn only_close(answer: &[u8]) -> u16 {
     let [0x88, len, high, low, reason @ ..] = answer else { panic!("{answer:?}") };
     assert_eq!(usize::from(*len), 2 + reason.len(), "{answer:?}");
@@ -129,7 +129,7 @@ fn only_one_close_frame_is_ever_sent() {
     assert_eq!(rest(&mut tcp), close);
     assert_eq!(ended(&server).ended, Some(SeenEnd::ServerClosed));
 
-    // A breach after it is still told, but not to the client.
+    // A protocol error after it is recorded, but not answered.
     let server = start(twice);
     let mut tcp = open(&server);
     tcp.write_all(&[&frame(1, b"x")[..], b"\x81\x01x"].concat()).unwrap();
@@ -137,11 +137,12 @@ fn only_one_close_frame_is_ever_sent() {
     assert_eq!(ended(&server).violations, ["frame not masked"]);
 }
 
-/// What a server answers to these bytes, and what it holds against the client.
+/// Returns the first line of the server's answer to these bytes, and the violations that it
+/// records.
 fn turned_away(request: &str) -> (String, Vec<String>) {
     let server = start("[]");
     let mut tcp = tcp(&server);
-    // The server may have heard enough before the end, and reset the rest.
+    // The write fails when the server ends the connection before it has read everything.
     let _ = tcp.write_all(request.as_bytes());
     let mut answer = Vec::new();
     let _ = tcp.read_to_end(&mut answer);
@@ -275,7 +276,7 @@ fn the_server_says_nothing_after_its_close_frame() {
 
 #[test]
 fn a_flood_ends_with_the_close_frame() {
-    // More than is made at once, and a rule that closes meanwhile.
+    // The flood is longer than what is made at once, and a rule closes meanwhile.
     let server = start(
         r#"[{"rules": [{"on": "open", "do": {"flood": {"count": 20000, "bytes": 1000}}},
             {"on": {"text": "enough"}, "do": {"close": {"code": 4001}}}]}]"#,
@@ -297,7 +298,7 @@ fn a_flood_ends_with_the_close_frame() {
 
 #[test]
 fn frames_at_the_wrong_time_are_violations() {
-    // After the client's own close frame, in the same piece or later.
+    // After the client's own close frame, in the same write or later.
     let close = frame(8, &1000_u16.to_be_bytes());
     for more in [frame(1, b"x"), frame(9, b"")] {
         let server = start("[]");
@@ -323,7 +324,7 @@ fn frames_at_the_wrong_time_are_violations() {
     rest(&mut tcp);
     assert_eq!(ended(&server).violations, ["data before the answer to the request"]);
 
-    // Half a frame, and the end.
+    // Half a frame, then the end of the stream.
     let server = start("[]");
     let mut tcp = open(&server);
     tcp.write_all(&frame(1, b"text")[..8]).unwrap();

@@ -1,4 +1,4 @@
-//! wss: whom it trusts, and how it says that it does not.
+//! wss: which servers are trusted, and the errors of those that are not.
 
 #![allow(clippy::unwrap_used)]
 
@@ -27,7 +27,7 @@ fn authority() -> Authority {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A server whose certificate is from this authority.
+/// Starts a server whose certificate is from this authority.
 fn tls_server(
     authority: &Authority,
     name: &str,
@@ -56,7 +56,7 @@ fn trusting(url: String, authority: &Authority) -> ConnectOptions {
     options
 }
 
-/// How a dial fails, and that the server saw no request.
+/// Returns the error of a dial. Checks that the server saw no request.
 #[track_caller]
 fn refused(server: &ScriptedServer, options: ConnectOptions) -> (ErrorKind, i32) {
     let mut client = Client::connect(options);
@@ -75,7 +75,7 @@ fn an_authority_of_the_apps_own_is_trusted() {
     let server = tls_server(&authority, "localhost", |_| {});
     let mut client = Client::connect(trusting(server.url(), &authority));
     let open = client.open();
-    // TCP and TLS both.
+    // This includes TCP and TLS.
     assert!(open.profile.rtt > 0.0);
     let large = "é".repeat(1 << 19);
     client.send(large.clone());
@@ -124,7 +124,7 @@ fn an_authority_that_nobody_named_is_not_trusted() {
     let untrusted = (ErrorKind::TlsUntrusted, 690_012);
     let server = tls_server(&authority(), "localhost", |_| {});
     assert_eq!(refused(&server, once(server.url())), untrusted);
-    // And naming another one with the same name does not help.
+    // Trusting another authority with the same name does not help.
     let server = tls_server(&authority(), "localhost", |_| {});
     let error = refused(&server, trusting(server.url(), &authority())).0;
     assert!(matches!(error, ErrorKind::TlsUntrusted | ErrorKind::Tls), "{error:?}");
@@ -136,7 +136,7 @@ fn a_certificate_for_another_host_is_refused() {
     let mismatch = (ErrorKind::TlsHostMismatch, 690_013);
     let server = tls_server(&authority, "example.com", |_| {});
     assert_eq!(refused(&server, trusting(server.url(), &authority)), mismatch);
-    // The address of the right host is not its name.
+    // The certificate has the name of the host, not its address.
     let server = tls_server(&authority, "localhost", |_| {});
     let url = format!("wss://127.0.0.1:{}", server.port());
     assert_eq!(refused(&server, trusting(url, &authority)), mismatch);
@@ -193,7 +193,7 @@ fn statuses_on_the_stop_list_of_resilient_count_over_tls() {
 
 #[test]
 fn peers_that_say_nothing_hold_up_nobody() {
-    // More of them than there are threads that check certificates.
+    // More silent peers than there are threads for handshakes.
     const SILENT: usize = 40;
     let hole = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("wss://{}", hole.local_addr().unwrap());
@@ -202,7 +202,7 @@ fn peers_that_say_nothing_hold_up_nobody() {
         for stream in hole.incoming() {
             let (mut stream, greeted) = (stream.unwrap(), greeted.clone());
             std::thread::spawn(move || {
-                // The first byte of the client's greeting: its handshake has begun.
+                // The first byte of the ClientHello shows that the handshake has begun.
                 if stream.read_exact(&mut [0]).is_ok() {
                     let _ = greeted.send(stream);
                 }
@@ -210,12 +210,12 @@ fn peers_that_say_nothing_hold_up_nobody() {
         }
     });
     let mut options = once(url);
-    // Far longer than the test has patience.
+    // Much longer than the time limit of the test.
     options.timeout = Some(NEVER);
     let silent: Vec<_> = (0..SILENT).map(|_| Client::connect(options.clone())).collect();
     let hung: Vec<_> = (0..SILENT).map(|_| greetings.recv_timeout(PATIENCE).unwrap()).collect();
 
-    // A lookup, and another handshake.
+    // Meanwhile a lookup and another handshake succeed.
     let server = echo();
     let mut plain = Client::connect(once(format!("ws://localhost:{}", server.port())));
     plain.open();

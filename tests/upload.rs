@@ -1,5 +1,6 @@
-//! Large messages on slow lines: what is still on its way is no silence, and a line that is dead
-//! is found all the same. The servers are plain sockets that read as slowly as a test wants.
+//! Large messages on slow connections: an upload that is still on its way counts as life, and a
+//! dead connection is found nevertheless. The servers are plain sockets that read as slowly as a
+//! test wants.
 
 #![allow(clippy::unwrap_used)]
 
@@ -22,7 +23,7 @@ const RATE: f64 = 600_000.0;
 /// Five seconds at that rate.
 const LARGE: usize = 3_000_000;
 
-/// Reads slowly, and stops for ever after so many bytes.
+/// Reads slowly, and stops for ever after this many bytes.
 struct Slow {
     tcp: TcpStream,
     left: usize,
@@ -53,8 +54,9 @@ impl Write for Slow {
     }
 }
 
-/// A server of one connection that reads no more than so many bytes of it, answers every `ping`,
-/// and tells the size of every other message. `receive_buffer` is its kernel's, if not the usual.
+/// Starts a server for one connection. It reads at most `most` bytes, answers every `ping`, and
+/// tells the size of every other message. `receive_buffer` is the size of its kernel's buffer, if
+/// not the default.
 fn serve_slowly(
     most: usize,
     receive_buffer: Option<usize>,
@@ -84,7 +86,7 @@ fn serve_slowly(
 
 fn answer(stream: impl Read + Write, tell: impl Fn(usize)) {
     let mut socket = tungstenite::accept(stream).unwrap();
-    // Until the client is gone.
+    // Runs until the client has ended the connection.
     while let Ok(frame) = socket.read() {
         match frame {
             Frame::Text(text) if text.as_str() == "ping" => drop(socket.send(Frame::text("pong"))),
@@ -94,7 +96,7 @@ fn answer(stream: impl Read + Write, tell: impl Fn(usize)) {
     }
 }
 
-/// `ping` every 300 ms, and so long to answer.
+/// Returns options with a `ping` every 300 ms and this time to answer.
 fn beating(url: String, timeout_ms: i64) -> ConnectOptions {
     let mut options = once(url);
     options.heartbeat = HeartbeatOptions {
@@ -106,7 +108,8 @@ fn beating(url: String, timeout_ms: i64) -> ConnectOptions {
     options
 }
 
-/// The upload takes more than twice as long as interval and timeout together.
+/// Checks that an upload is complete that takes more than twice as long as interval and timeout
+/// together.
 #[track_caller]
 fn arrives_whole(mut client: Client, sizes: &Receiver<usize>) {
     client.open();
@@ -156,7 +159,7 @@ fn found_dead(client: &mut Client) {
     assert_eq!(client.end().code, 1006);
 }
 
-/// The window is full: the heartbeat cannot even be written.
+/// The window is full, so the heartbeat cannot be written.
 #[test]
 fn a_black_hole_in_the_middle_of_an_upload_is_found() {
     let (port, _sizes) = serve_slowly(200_000, Some(16 << 10), None);
@@ -166,7 +169,7 @@ fn a_black_hole_in_the_middle_of_an_upload_is_found() {
     found_dead(&mut client);
 }
 
-/// Its kernel takes and acknowledges megabytes, the heartbeat among them.
+/// The server's kernel still takes and acknowledges megabytes, among them the heartbeat.
 #[test]
 fn a_server_that_hangs_is_found_while_its_kernel_still_acknowledges() {
     let (port, _sizes) = serve_slowly(1_000, None, None);

@@ -1,4 +1,5 @@
-//! From options to rules: fills in the preset, checks every bound, names the field at fault.
+//! Makes the rules of a task from its options: fills in the preset and checks every bound. An error
+//! names the field.
 
 use super::error::WxError;
 use super::millis::Millis;
@@ -12,14 +13,14 @@ use std::time::Duration;
 
 const API: &str = "connectSocket";
 
-/// The bound of the wx API for `timeout`, used for every time.
+/// The largest time in milliseconds: the bound of the wx API for `timeout`, used for every time.
 const MAX_MS: i64 = i32::MAX as i64;
 
-/// More than this in one message or queue is a mistake on a phone, and lengths cross the FFI
-/// as 32-bit numbers.
+/// The largest size of a message or queue in bytes. More is a mistake on a phone, and lengths are
+/// 32-bit numbers for Kotlin and Swift.
 const MAX_BYTES: i64 = 1 << 30;
 
-/// What a task runs on.
+/// The valid rules of a task.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) config: Config,
@@ -75,7 +76,8 @@ pub(crate) fn protocols(protocols: Vec<String>) -> Result<Vec<String>, WxError> 
 }
 
 fn reconnect(options: &ReconnectOptions, config: &mut Config) -> Result<(), WxError> {
-    // Even a policy that is switched off is checked: a typo in it would surface much later.
+    // The options are checked even when reconnecting is switched off, because a mistake in them
+    // would be found only much later.
     let Some(policy) = config.reconnect.as_mut() else { return Ok(()) };
     if let Some(delay) = options.delay {
         policy.backoff = backoff(delay)?;
@@ -95,7 +97,7 @@ fn reconnect(options: &ReconnectOptions, config: &mut Config) -> Result<(), WxEr
     }
     if let Some(statuses) = &options.stop_statuses {
         policy.stop_statuses = numbers("reconnect.stop_statuses", statuses, 100..=599)?;
-        // Statuses that the app names itself are meant, whatever they come over.
+        // Statuses that the app chooses itself count without TLS, too.
         policy.stop_statuses_need_tls = false;
     }
     set(&mut policy.honour_retry_after, options.honour_retry_after);
@@ -129,7 +131,8 @@ fn backoff(delay: ReconnectDelay) -> Result<Backoff, WxError> {
 fn heartbeat(options: HeartbeatOptions, config: &mut Config) -> Result<(), WxError> {
     let asked = options != HeartbeatOptions::default();
     let off = options.enabled == Some(false);
-    // A preset without a heartbeat (`browser`) gets the one of `wx` once anything is asked.
+    // A preset without a heartbeat (`browser`) gets the one of `wx` when any heartbeat option is
+    // set.
     let base = config
         .heartbeat
         .take()
@@ -137,7 +140,7 @@ fn heartbeat(options: HeartbeatOptions, config: &mut Config) -> Result<(), WxErr
     let Some(mut heartbeat) = base else { return Ok(()) };
     if let Some(payload) = options.payload {
         heartbeat.payload = payload;
-        // The preset's answer belongs to the preset's question.
+        // The preset's answer is a message; that of a protocol Ping is a Pong.
         if heartbeat.payload == session::HeartbeatPayload::Ping {
             heartbeat.reply = None;
         }

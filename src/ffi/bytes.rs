@@ -1,8 +1,8 @@
-//! `bytes::Bytes` across the FFI, as the foreign languages' own byte arrays.
+//! Passes `bytes::Bytes` between Rust and the byte arrays of Kotlin and Swift.
 //!
-//! UniFFI writes a `Vec<u8>` one byte at a time, which costs 37 µs for 64 KiB where a copy
-//! costs 3 µs. The wire form is UniFFI's for `Vec<u8>`: a big-endian `i32` length, then the
-//! bytes; its metadata is that of `Vec<u8>`, so the generated code is the same.
+//! UniFFI writes a `Vec<u8>` one byte at a time, which costs 37 µs for 64 KiB; a copy costs 3 µs.
+//! The wire form is UniFFI's for `Vec<u8>`: a big-endian `i32` length, then the bytes. The metadata
+//! is that of `Vec<u8>`, too, so the generated code is the same.
 
 use crate::UniFfiTag;
 use bytes::Bytes;

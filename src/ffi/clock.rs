@@ -1,15 +1,15 @@
-//! A clock that runs on while the device sleeps. The standard library has none: its `Instant`
-//! stands still then on Linux, Android and Apple's systems.
+//! A clock that runs while the device sleeps. The standard library has none: its `Instant` does not
+//! advance during a sleep on Linux, Android and Apple's systems.
 
 use std::time::Duration;
 
-/// The time since some moment before the process began, sleep included. `None`: this system has
-/// no such clock.
+/// Returns the time since a fixed moment before the process began, including the time asleep.
+/// `None` means that this system has no such clock.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 pub(crate) fn since_boot() -> Option<Duration> {
     #[cfg(not(target_vendor = "apple"))]
     const CLOCK: libc::clockid_t = libc::CLOCK_BOOTTIME;
-    // Apple's name for `mach_continuous_time` in nanoseconds (clock_gettime(3)).
+    // This is `mach_continuous_time` in nanoseconds on Apple's systems (clock_gettime(3)).
     #[cfg(target_vendor = "apple")]
     const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC_RAW;
 
@@ -23,8 +23,8 @@ pub(crate) fn since_boot() -> Option<Duration> {
     Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
 }
 
-/// The time since some moment before the process began, sleep included. `None`: this system has
-/// no such clock.
+/// Returns the time since a fixed moment before the process began, including the time asleep.
+/// `None` means that this system has no such clock.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 pub(crate) fn since_boot() -> Option<Duration> {
     None

@@ -1,9 +1,9 @@
-//! The two calls that a JVM makes for every message, with plain numbers for arguments.
+//! The calls that a JVM makes for every message. Their arguments are plain numbers.
 //!
-//! UniFFI's own calls pass structures by value, which JNA takes apart by reflection: some 10 µs
-//! each, and sending a text is five of them. A call with numbers only costs a tenth of a
-//! microsecond. The work behind is that of `next_turn` and `send_text`, and what comes out has
-//! UniFFI's own form, so that the generated code reads it.
+//! UniFFI's own calls pass structures by value, which JNA handles by reflection: that takes some 10
+//! µs each, and sending a text needs five of them. A call with numbers only takes 0.1 µs. These
+//! functions do the same as `next_turn` and `send_text`. Their results have UniFFI's form, so that
+//! the generated code can read them.
 
 use crate::UniFfiTag;
 use crate::api::{Turn, next_turn};
@@ -14,36 +14,40 @@ use std::cell::RefCell;
 use std::panic::catch_unwind;
 use uniffi::Lower;
 
-/// Nothing was done: the caller does it the long way, which says why not.
+/// Nothing was sent. The caller then calls UniFFI's function, which tries again and returns the
+/// error.
 const LONG_WAY: i32 = -1;
 const SENT: i32 = 0;
 const QUEUED: i32 = 1;
 const DROPPED: i32 = 2;
-/// Queued, and older messages gave way: [`take_dropped`] has them.
+/// Queued, and older messages were dropped for it. [`take_dropped`] returns them.
 const QUEUED_FOR_OTHERS: i32 = 3;
 
 thread_local! {
-    /// What the last send on this thread has pushed out of the queue.
+    /// The messages that the last send on this thread has dropped from the queue.
     static GAVE_WAY: RefCell<Vec<Message>> = const { RefCell::new(Vec::new()) };
-    /// The turn that this thread has taken, in UniFFI's form; kept for its memory.
+    /// The turn that this thread has taken, in UniFFI's form. The buffer is used again for the next
+    /// turn.
     static TAKEN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// More than a turn of small messages needs.
+/// How many bytes of that buffer are kept. It is more than a turn of small messages needs.
 const KEEP: usize = 256 * 1024;
 
-/// The form of each symbol, as `Engine.kt` declares it: `Long` is an `i64` and `Int` an `i32` on
-/// every system. A pointer or a `usize` would be 32 bits wide on a 32-bit system, where the
-/// caller still passes 64, and every argument after it would be read from the wrong place.
+/// Checks the signature of each symbol, which `Engine.kt` declares too: `Long` is an `i64` and
+/// `Int` an `i32` on every system. A pointer or a `usize` would be 32 bits wide on a 32-bit system,
+/// where the caller still passes 64, and every argument after it would be read from the wrong
+/// place.
 const _: unsafe extern "C" fn(i64, i32, i64, i32) -> i32 = wxsocket_send;
 const _: unsafe extern "C" fn(i64, i32, i64, i64, i32) -> i32 = wxsocket_next_turn;
 const _: unsafe extern "C" fn(i64, i32) -> i32 = wxsocket_take_turn;
 
-/// The pointer that a caller passes as an address. `None`: no pointer of this process has that
-/// value (null, or more than 32 bits on a 32-bit system), so nothing may be read or written there.
+/// Returns the pointer for an address that a caller passes. `None` means that no pointer of this
+/// process has that value (null, or more than 32 bits on a 32-bit system), so that nothing may be
+/// read or written there.
 ///
-/// The bits count, not the sign: Android on arm64 keeps a tag in the uppermost byte of an
-/// address, which makes it negative, and on a 32-bit system JNA sets the upper half to zero.
+/// The address is unsigned: Android on arm64 keeps a tag in its uppermost byte, which makes the
+/// number negative, and on a 32-bit system JNA sets the upper half to zero.
 fn pointer(address: i64) -> Option<*mut u8> {
     match usize::try_from(address.cast_unsigned()) {
         Ok(0) | Err(_) => None,
@@ -52,12 +56,12 @@ fn pointer(address: i64) -> Option<*mut u8> {
 }
 
 /// Sends `len` bytes at the address `data` as a text (UTF-8) or binary message of the task with
-/// this number in the turns. The answer is one of the constants above.
+/// this number in the turns. Returns one of the constants above.
 ///
 /// # Safety
 ///
-/// At `data` are `len` bytes that nobody writes to before this returns.
-// SAFETY of the name: it begins with the library's, and no other library's does.
+/// At `data` there must be `len` bytes that nothing writes to before this returns.
+// SAFETY (of the name): it begins with the name of this library, so no other library has it.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn wxsocket_send(task: i64, is_text: i32, data: i64, len: i32) -> i32 {
     let bytes: &[u8] = match (usize::try_from(len), pointer(data)) {
@@ -90,19 +94,20 @@ fn send(task: i64, is_text: bool, bytes: &[u8]) -> i32 {
     }
 }
 
-/// The messages that the last send on this thread has pushed out of the queue.
+/// Returns the messages that the last send on this thread has dropped from the queue. A second call
+/// returns none.
 pub(crate) fn take_dropped() -> Vec<Message> {
     GAVE_WAY.take()
 }
 
-/// As `next_turn`, with the turn in UniFFI's form written to the `room` bytes at the address
-/// `out`. The answer is its length; if that is more than `room` nothing is written, and
-/// [`wxsocket_take_turn`] gives it. If `out` is no address of this process the answer is 0, and
-/// no turn is taken.
+/// Takes a turn as `next_turn` does, and writes it in UniFFI's form to the `room` bytes at the
+/// address `out`. Returns the length of the turn. If that is more than `room`, nothing is written,
+/// and [`wxsocket_take_turn`] has to be called. If `out` is no address of this process, this
+/// returns 0 and takes no turn.
 ///
 /// # Safety
 ///
-/// At `out` are `room` bytes that nobody else touches before this returns.
+/// At `out` there must be `room` bytes that nothing else reads or writes before this returns.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn wxsocket_next_turn(
     done: i64,
@@ -128,22 +133,24 @@ pub(crate) unsafe extern "C" fn wxsocket_next_turn(
     }
 }
 
-/// Writes the turn that this thread took last to the `room` bytes at the address `out`, and
-/// answers as [`wxsocket_next_turn`]. If `out` is no address of this process the answer is 0, and
-/// the turn is kept.
+/// Writes the turn that this thread took last to the `room` bytes at the address `out`. Returns the
+/// length of the turn; if that is more than `room`, nothing is written and the turn is kept.
+/// Returns 0 when there is no turn, and when `out` is no address of this process; then the turn is
+/// kept, too.
 ///
 /// # Safety
 ///
-/// As there.
+/// As for [`wxsocket_next_turn`].
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn wxsocket_take_turn(out: i64, room: i32) -> i32 {
     let Some(out) = pointer(out) else { return 0 };
     TAKEN.with_borrow_mut(|taken| {
         let fits = usize::try_from(room).is_ok_and(|room| taken.len() <= room);
-        // A turn is bounded: a mebibyte and one message of at most one gibibyte.
+        // A turn has at most 1 MiB and one message of at most 1 GiB.
         let len = i32::try_from(taken.len()).unwrap_or(i32::MAX);
         if fits {
-            // SAFETY: the caller's promise; `taken` is Rust's own memory, so they are apart.
+            // SAFETY: the caller's promise; `taken` is Rust's own memory, so the two do not
+            // overlap.
             unsafe { std::ptr::copy_nonoverlapping(taken.as_ptr(), out, taken.len()) };
             taken.clear();
             taken.shrink_to(KEEP);
@@ -157,7 +164,7 @@ mod tests {
     use super::*;
     use crate::{ConnectOptions, OverflowPolicy, QueueOptions, connect_socket};
 
-    /// As a JVM names it. On a 32-bit system the upper half is zero.
+    /// Returns the address as a JVM passes it. On a 32-bit system the upper half is zero.
     fn address(pointer: *const u8) -> i64 {
         (pointer.expose_provenance() as u64).cast_signed()
     }
@@ -188,7 +195,7 @@ mod tests {
         let nowhere: &[i64] = if usize::BITS == 32 { &[0, 1 << 32, -1] } else { &[0] };
         TAKEN.with_borrow_mut(|taken| taken.push(1));
         for &nowhere in nowhere {
-            // SAFETY: the promise is about bytes at an address, and this is none.
+            // SAFETY: these are no addresses of this process, so nothing is read or written there.
             unsafe {
                 assert_eq!(wxsocket_send(number, 1, nowhere, 1), LONG_WAY);
                 assert_eq!(wxsocket_send(number, 1, nowhere, -1), LONG_WAY);
@@ -213,7 +220,7 @@ mod tests {
         let number = task.join_turns();
         let send = |is_text: i32, bytes: &[u8]| {
             let len = i32::try_from(bytes.len()).expect("small");
-            // SAFETY: a slice.
+            // SAFETY: the address and the length are those of a slice.
             unsafe { wxsocket_send(number, is_text, address(bytes.as_ptr()), len) }
         };
         assert_eq!(send(1, "é".as_bytes()), QUEUED);
@@ -238,9 +245,9 @@ mod tests {
         let mut out = [0_u8; 64];
         let at = address(out.as_mut_ptr());
         let len = i32::try_from(expected.len()).expect("small");
-        // The line of turns is the process's; this looks at the form only.
+        // All tests of the process share the turns, so this one puts a turn there itself.
         TAKEN.with_borrow_mut(|taken| taken.clone_from(&expected));
-        // SAFETY: an array.
+        // SAFETY: the array has 64 bytes.
         unsafe {
             assert_eq!(wxsocket_take_turn(at, len - 1), len);
             assert_eq!(out, [0; 64]);

@@ -1,4 +1,4 @@
-//! A descriptor that is readable when the wall clock jumps or the device resumes.
+//! A descriptor that becomes readable when the wall clock jumps or the device resumes.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,27 +6,27 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// A timer that never ends by itself. The system cancels it when the wall clock changes other
-/// than by passing, and a resume is such a change (timerfd_create(2), `TFD_TIMER_CANCEL_ON_SET`).
-/// It costs one descriptor and wakes nobody otherwise.
+/// A timer that never expires. The system cancels it when the wall clock changes in another way
+/// than by the passing of time, and a resume is such a change (timerfd_create(2),
+/// `TFD_TIMER_CANCEL_ON_SET`). It costs one descriptor and causes no other wake-ups.
 #[derive(Debug)]
 pub(crate) struct ClockJumps(File);
 
 impl ClockJumps {
     pub(crate) fn new() -> io::Result<Self> {
         let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
-        // SAFETY: it takes numbers only.
+        // SAFETY: the call takes numbers only.
         let descriptor = unsafe { libc::timerfd_create(libc::CLOCK_REALTIME, flags) };
         if descriptor < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the call has just opened it, so nobody else owns it.
+        // SAFETY: the call has just opened it, so nothing else owns it.
         let jumps = Self(File::from(unsafe { OwnedFd::from_raw_fd(descriptor) }));
         jumps.arm()?;
         Ok(jumps)
     }
 
-    /// Waits for the next jump.
+    /// Sets the timer, so that the system cancels it at the next jump.
     fn arm(&self) -> io::Result<()> {
         let never = libc::timespec { tv_sec: libc::time_t::MAX, tv_nsec: 0 };
         let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -39,20 +39,24 @@ impl ClockJumps {
         };
         match io::Error::last_os_error() {
             _ if result == 0 => Ok(()),
-            // The clock has just jumped again. The timer is armed all the same.
+            // The clock has just jumped again. The timer is set nevertheless.
             error if is_jump(&error) => Ok(()),
             error => Err(error),
         }
     }
 
-    /// Has the runtime of the caller wait for jumps.
+    /// Registers the descriptor with the runtime of the caller.
     pub(crate) fn watch(self) -> io::Result<AsyncFd<Self>> {
         // SAFETY: the descriptor is that of the file that `self` owns and never replaces, so it is
         // open and the same for as long as `self` lives.
         Ok(unsafe { AsyncFd::register_with_interest(self, Interest::READABLE) }?)
     }
 
-    /// Takes one jump and waits for the next. `WouldBlock`: there was none.
+    /// Takes one jump and sets the timer for the next.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when the clock has not jumped.
     pub(crate) fn take(&self) -> io::Result<()> {
         match (&self.0).read(&mut [0; 8]) {
             Err(error) if is_jump(&error) => self.arm(),

@@ -1,16 +1,16 @@
-//! What the kernel knows of a TCP connection. The standard library and socket2 do not tell it on
-//! every system, so the system is asked directly.
+//! Calls of the kernel about a TCP connection. The standard library and socket2 do not have them on
+//! every system.
 
 use tokio::net::TcpStream;
 
-/// How many bytes the kernel has taken and the peer's kernel has not acknowledged yet. `None`: the
-/// system does not tell.
+/// Returns the number of bytes that the kernel has taken and the peer's kernel has not acknowledged
+/// yet. `None` means that the system does not tell.
 pub(crate) fn unacknowledged(tcp: &TcpStream) -> Option<u64> {
     system::unacknowledged(tcp)
 }
 
-/// Has the kernel take no more than about this many bytes beyond those that it has sent already
-/// (TCP_NOTSENT_LOWAT), so that what is written next is soon on its way.
+/// Limits the bytes that the kernel takes beyond those that it has sent already to about this many
+/// (TCP_NOTSENT_LOWAT), so that what is written next is sent soon.
 pub(crate) fn limit_unsent(tcp: &TcpStream, bytes: u32) {
     if let Err(error) = system::limit_unsent(tcp, bytes) {
         log::debug!("TCP_NOTSENT_LOWAT: {error}");
@@ -91,7 +91,8 @@ mod tests {
     use std::io::Read;
     use std::net::TcpListener;
 
-    /// The peer does not read, so the connection fills up; then it does, and all is acknowledged.
+    /// First the peer does not read, so the buffers fill up. Then it reads, and all bytes are
+    /// acknowledged.
     #[test]
     fn what_the_peer_has_not_acknowledged_is_counted() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -1,4 +1,4 @@
-//! The few lines that UniFFI's internals or `unsafe` need, each with its reason.
+//! All code that has `unsafe` or uses UniFFI's internals.
 #![allow(unsafe_code)]
 
 mod bytes;

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// Where a dial is, for the error when its time is over.
+/// The step that a dial has reached. The error of a dial that takes too long names it.
 struct Progress<'a> {
     watch: Stopwatch,
     step: &'static str,
-    /// How many steps are passed.
+    /// The number of steps that the dial has completed.
     passed: &'a AtomicU32,
 }
 
@@ -25,8 +25,12 @@ impl Progress<'_> {
     }
 }
 
-/// Dials, and adds one to `passed` at each step. Dropping the future drops whatever was made so
-/// far.
+/// Dials, and adds one to `passed` after each step. When the future is dropped, everything that it
+/// has made so far is dropped, too.
+///
+/// # Errors
+///
+/// The failure of a step, or `Timeout` when the dial takes longer than `options.timeout`.
 pub(crate) async fn dial(options: &DialOptions, passed: &AtomicU32) -> Result<Opened, Failure> {
     let mut progress = Progress { watch: Stopwatch::start(), step: "looking up the name", passed };
     let steps = Box::pin(steps(options, &mut progress));
@@ -81,8 +85,8 @@ async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
     }
 }
 
-/// Tries the addresses in turn. Each but the last gets a fair share of the time that is left,
-/// so that one that swallows packets does not use up everything.
+/// Connects to the first address that accepts, in the given order. Each address gets an equal share
+/// of the time that is left, so that one that swallows packets does not use up all of it.
 async fn connect(
     addresses: &[SocketAddr],
     deadline: Instant,
@@ -103,11 +107,11 @@ async fn connect(
 }
 
 /// How long the prefix of a translator is looked up: as long as resolvers commonly wait for one
-/// name server. Without a network it may take until the end of the dial to learn nothing.
+/// name server. Without a network the lookup may take until the end of the dial and find nothing.
 const PREFIX_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Tries an IPv4 address that was written into the URL through the network's NAT64, if it has
-/// one. `direct` is how it failed without.
+/// Connects to an IPv4 address of the URL through the NAT64 of the network, if it has one. `direct`
+/// is how the dial without NAT64 failed; it is returned when NAT64 cannot be used.
 async fn connect_translated(
     direct: Failure,
     target: &Target,

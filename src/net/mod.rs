@@ -1,4 +1,4 @@
-//! One dial: name → addresses → TCP → TLS → upgrade. It knows nothing of retries.
+//! A dial: name lookup, TCP, TLS and upgrade. It knows nothing of retries.
 
 mod connect;
 mod key;
@@ -26,26 +26,26 @@ use tokio_tungstenite::WebSocketStream;
 /// An open WebSocket.
 pub(crate) type Socket = WebSocketStream<Transport>;
 
-/// Everything that one dial needs to know, checked already.
+/// The options of a dial. They have been checked.
 #[derive(Clone, Debug)]
 pub(crate) struct DialOptions {
-    /// Where to.
+    /// The host, port and path.
     pub(crate) target: Target,
-    /// What the app adds to the request.
+    /// The headers that the app adds to the upgrade request.
     pub(crate) header: Vec<Header>,
-    /// What is offered; the server must choose one of them if there are any.
+    /// The sub-protocols that are offered. If there are any, the server must choose one of them.
     pub(crate) protocols: Vec<String>,
     pub(crate) tcp_no_delay: bool,
-    /// For all of it.
+    /// The time limit of the whole dial.
     pub(crate) timeout: Duration,
     pub(crate) max_message_bytes: usize,
     pub(crate) tls: TlsSettings,
 }
 
-/// What a dial that succeeded brings home.
+/// The result of a dial that has succeeded.
 pub(crate) struct Opened {
     pub(crate) socket: Socket,
-    /// The headers of the answer, original case, duplicates kept.
+    /// The headers of the server's answer, in their order and case, with duplicates.
     pub(crate) header: Vec<Header>,
     /// The sub-protocol that the server chose.
     pub(crate) protocol: Option<String>,

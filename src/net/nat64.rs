@@ -1,35 +1,36 @@
-//! IPv4 addresses on a network that has IPv6 only, where a translator (NAT64) carries them.
+//! Dials to IPv4 addresses on a network that has IPv6 only and a translator (NAT64).
 //!
-//! A host name is no problem there: the network's resolver answers with IPv6 addresses that lead
-//! through the translator (DNS64). An IPv4 address in a URL is never looked up, so its IPv6
-//! address has to be made here. The prefix of the translator shows in the answer for a name whose
-//! IPv4 addresses are known (RFC 7050).
+//! A host name needs nothing from here: the resolver of such a network returns IPv6 addresses that
+//! lead through the translator (DNS64). An IPv4 address in a URL is never looked up, so its IPv6
+//! address is made here. The prefix of the translator is found by looking up a name whose IPv4
+//! addresses are known (RFC 7050).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The name that has IPv4 addresses only, and what these are (RFC 7050, 8).
+/// A name that has IPv4 addresses only, and these addresses (RFC 7050, 8).
 pub(super) const KNOWN_NAME: &str = "ipv4only.arpa";
 const KNOWN_ADDRESSES: [[u8; 4]; 2] = [[192, 0, 0, 170], [192, 0, 0, 171]];
 
-/// Where the four bytes of an IPv4 address lie behind prefixes of 96, 64, 56, 48, 40 and 32 bits;
-/// byte 8 is never used (RFC 6052, 2.2).
+/// The positions of the four bytes of an IPv4 address after prefixes of 96, 64, 56, 48, 40 and 32
+/// bits. Byte 8 is never used (RFC 6052, 2.2).
 const POSITIONS: [[usize; 4]; 6] =
     [[12, 13, 14, 15], [9, 10, 11, 12], [7, 9, 10, 11], [6, 7, 9, 10], [5, 6, 7, 9], [4, 5, 6, 7]];
 
-/// False for the addresses of this machine and of its own link, which no translator carries.
+/// Returns false for the addresses of this machine and of its own link, which no translator
+/// carries.
 pub(super) fn is_worth_translating(address: Ipv4Addr) -> bool {
     !(address.is_loopback() || address.is_link_local() || address.is_unspecified())
 }
 
-/// The addresses that lead to `address` through the translators that the answer for
-/// [`KNOWN_NAME`] shows; the ports are those of the answer.
+/// Returns the addresses that lead to `address` through the translators that the answer for
+/// [`KNOWN_NAME`] shows. The ports are those of the answer.
 pub(super) fn translate(address: Ipv4Addr, answer: &[SocketAddr]) -> Vec<SocketAddr> {
     let mut addresses = Vec::new();
     for known in answer {
         let IpAddr::V6(v6) = known.ip() else { continue };
         let Some(translated) = replace(v6, address) else { continue };
         let translated = SocketAddr::new(translated.into(), known.port());
-        // The two known addresses show the same prefix.
+        // The two known addresses of one translator give the same result.
         if !addresses.contains(&translated) {
             addresses.push(translated);
         }
@@ -37,7 +38,8 @@ pub(super) fn translate(address: Ipv4Addr, answer: &[SocketAddr]) -> Vec<SocketA
     addresses
 }
 
-/// `within` with `address` in the place of a known one, if it holds one.
+/// Returns `within` with `address` in the place of a known address. `None` means that `within`
+/// contains no known address.
 fn replace(within: Ipv6Addr, address: Ipv4Addr) -> Option<Ipv6Addr> {
     let mut bytes = within.octets();
     let positions = POSITIONS
@@ -60,7 +62,8 @@ mod tests {
         addresses.iter().map(ToString::to_string).collect()
     }
 
-    /// The table of RFC 6052, 2.4, for 192.0.2.33, and the answers that RFC 7050 lets one expect.
+    /// The table of RFC 6052, 2.4, for 192.0.2.33. The answers are what a resolver returns for the
+    /// known name (RFC 7050).
     #[test]
     fn every_length_of_prefix_is_that_of_the_rfc() {
         for (answer, expected) in [
@@ -98,7 +101,7 @@ mod tests {
             ("0.0.0.0", false),
             ("169.254.1.1", false),
             ("8.8.8.8", true),
-            // A company's translator may carry these.
+            // The translator of a private network may carry this one.
             ("10.0.0.1", true),
         ] {
             assert_eq!(is_worth_translating(address.parse().expect(address)), is_worth);

@@ -25,7 +25,7 @@ pub struct SocketProfile {
     pub cost: f64,
 }
 
-/// Takes the times as they happen.
+/// Collects the times of a dial while it runs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stopwatch {
     wall_ms: f64,
@@ -37,7 +37,7 @@ pub(super) struct Stopwatch {
 
 impl Stopwatch {
     pub(super) fn start() -> Self {
-        // A wall clock before 1970 is as good as 1970.
+        // A wall clock before 1970 counts as 1970.
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             wall_ms: wall.as_secs_f64() * 1_000.0,

@@ -1,10 +1,11 @@
-//! Name lookups: on threads of their own, and one at a time for each host.
+//! Name lookups, on threads of their own. Dials to the same host share a lookup.
 //!
 //! The operating system's resolver blocks, sometimes for minutes, and cannot be cancelled. So a
-//! lookup goes on in its thread when the dial that asked for it is given up, and the next dial
-//! to the same host waits for the answer of that lookup instead of starting another. A lookup
-//! that began before the network changed, or that has run for long, may have asked a network that
-//! is gone: one more is started beside it, and the first good answer serves the dials of both.
+//! lookup continues in its thread when the dial that asked for it is given up, and the next dial to
+//! the same host waits for the answer of that lookup instead of starting another one. A lookup that
+//! began before the network changed, or that has run for long ([`LONG`]), may have asked a network
+//! that is gone. Then one more lookup of the same host is started, and the first good answer is for
+//! the dials of both.
 
 use crate::session::{ErrorKind, Failure};
 use once_cell::sync::Lazy;
@@ -15,40 +16,47 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// So many lookups run at a time in the process, each for another host; those that have run for
-/// long ([`LONG`]) do not count. Further hosts wait for a thread, within the time limit of their
-/// dial. A thread ends when nothing waits for it.
+/// The largest number of lookups that run at the same time in the process. Lookups that have run
+/// for long ([`LONG`]) do not count. Further lookups wait for a thread, within the time limit of
+/// their dial. A thread ends when no lookup waits for it.
 const MAX_THREADS: usize = 64;
 
-/// So many times [`MAX_THREADS`] are the bound for all of them, however long they run.
+/// The bound for all lookups, however long they have run: this many times [`MAX_THREADS`].
 const WITH_THOSE_THAT_HANG: usize = 4;
 
-/// A lookup that has run for longer than this is not joined if another one may be started: most
-/// answers come within a second, and resolvers ask again after 5 s (resolv.conf(5), `timeout`).
+/// A dial does not wait for a lookup that has run for longer than this if another one may be
+/// started. Most answers come within a second, and resolvers ask again after 5 s (resolv.conf(5),
+/// `timeout`).
 const LONG: Duration = Duration::from_secs(2);
 
-/// So many lookups of one host run at a time: two networks that are gone, and the present one.
+/// The largest number of lookups of one host at the same time: for two networks that are gone, and
+/// for the present one.
 const MAX_OF_ONE_HOST: usize = 3;
 
 static SYSTEM: Lazy<Lookups> = Lazy::new(|| Lookups::new(MAX_THREADS, LONG, Box::new(ask_system)));
 
-/// The addresses of a host name, in the order in which they are to be tried. At least one.
+/// Returns the addresses of a host name, at least one, in the order in which they are to be tried.
+///
+/// # Errors
+///
+/// `Dns` when the lookup fails, `Network` when the system gives no thread for it.
 pub(super) async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
     SYSTEM.look_up(host, port).await
 }
 
-/// The network has changed: dials from now on join no lookup that began before.
+/// Tells the lookups that the network has changed. Later dials wait for no lookup that began
+/// before.
 pub(crate) fn network_changed() {
     SYSTEM.network_changed();
 }
 
-/// Addresses with port 0.
+/// The addresses that a lookup has found, with port 0, or why it has failed.
 type Found = Result<Vec<SocketAddr>, Failure>;
 type Resolve = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 struct Lookups {
     most_threads: usize,
-    /// [`LONG`], but in tests.
+    /// [`LONG`]; tests have another value.
     long: Duration,
     resolve: Box<Resolve>,
     state: Mutex<State>,
@@ -57,18 +65,18 @@ struct Lookups {
 #[derive(Default)]
 struct State {
     threads: usize,
-    /// The number of the lookup that was asked for last.
+    /// The number of the newest lookup.
     last: u64,
-    /// Those that run and those that wait for a thread, oldest first.
+    /// The lookups that run and those that wait for a thread, oldest first.
     lookups: Vec<Lookup>,
 }
 
 struct Lookup {
     number: u64,
     host: String,
-    /// When it began to run; absent while it waits for a thread.
+    /// When it began to run; `None` while it waits for a thread.
     began: Option<Instant>,
-    /// The network has changed since it was asked for.
+    /// True when the network has changed since it began.
     is_old: bool,
     /// The dials that wait for the answer.
     dials: Vec<oneshot::Sender<Found>>,
@@ -111,7 +119,8 @@ impl Lookups {
         let answer = loop {
             match tokio::time::timeout(self.long, answer.as_mut()).await {
                 Ok(answer) => break answer,
-                // Those that had all the threads may have run for long by now.
+                // By now the lookups that use all the threads may have run for long, so that they
+                // do not count any more.
                 Err(_) => self.look_for_room(),
             }
         };
@@ -123,13 +132,13 @@ impl Lookups {
     fn ask(&'static self, host: &str, dial: oneshot::Sender<Found>) {
         let mut state = self.state();
         let running = state.lookups.iter().filter(|lookup| lookup.is_of(host)).count();
-        // The newest one: it has the best prospects.
+        // The newest lookup is the most likely one to succeed.
         let newest = state.lookups.iter_mut().rfind(|lookup| lookup.is_of(host));
         if let Some(lookup) = newest
             && (running >= MAX_OF_ONE_HOST || !lookup.is_old && !lookup.has_run_for(self.long))
         {
-            // Before the list grows, so that its length stays near the number of dials that
-            // still wait.
+            // Dials that were given up are removed before the list grows, so that its length stays
+            // near the number of dials that still wait.
             if lookup.dials.len() == lookup.dials.capacity() {
                 lookup.dials.retain(|dial| !dial.is_closed());
             }
@@ -147,14 +156,14 @@ impl Lookups {
         }
     }
 
-    /// Whether another thread may be started.
+    /// Returns true when another thread may be started.
     fn has_room(&self, state: &State) -> bool {
         let hang = state.lookups.iter().filter(|lookup| lookup.has_run_for(self.long)).count();
         state.threads.saturating_sub(hang) < self.most_threads
             && state.threads < self.most_threads * WITH_THOSE_THAT_HANG
     }
 
-    /// Starts a thread if a lookup waits for one and one may be started.
+    /// Starts a thread if a lookup waits for one and another one may be started.
     fn look_for_room(&'static self) {
         let mut state = self.state();
         let waits = state.lookups.iter().any(|lookup| lookup.began.is_none());
@@ -170,11 +179,11 @@ impl Lookups {
             Err(error) if state.threads == 0 => {
                 let failure = Failure::new(ErrorKind::Network, format!("no thread: {error}"));
                 for dial in state.lookups.drain(..).flat_map(|lookup| lookup.dials) {
-                    // Some may have been given up.
+                    // The send fails when the dial was given up.
                     let _ = dial.send(Err(failure.clone()));
                 }
             }
-            // The threads that there are will come to it.
+            // One of the running threads will take this lookup when it is free.
             Err(error) => log::warn!("no thread for a lookup: {error}"),
         }
     }
@@ -196,7 +205,8 @@ impl Lookups {
         }
     }
 
-    /// The lookup to run next; `None`: nothing waits, and the thread is to end.
+    /// Returns the lookup to run next. `None` means that no lookup waits, and that the thread has
+    /// to end.
     fn next(&self) -> Option<(u64, String)> {
         let mut state = self.state();
         state.lookups.retain(Lookup::is_wanted);
@@ -208,8 +218,8 @@ impl Lookups {
         Some((lookup.number, lookup.host.clone()))
     }
 
-    /// Removes a lookup; the dials that are served by its answer. A good one also serves those
-    /// that wait for another lookup of the same host.
+    /// Removes a lookup, and returns the dials that get its answer. A good answer is also for the
+    /// dials that wait for another lookup of the same host.
     fn finish(&self, number: u64, is_good: bool) -> Vec<oneshot::Sender<Found>> {
         let mut state = self.state();
         let at = state.lookups.iter().position(|lookup| lookup.number == number);
@@ -242,9 +252,9 @@ pub(crate) mod stand_in {
 
     static RESOLVER: RwLock<Option<Arc<Resolver>>> = RwLock::new(None);
 
-    /// Has every lookup of the process ask `resolver` first, from a thread on which it may
-    /// block. It is given the host name; `None` leaves the name to the operating system. It
-    /// replaces the one that was set before.
+    /// Sets a function that every lookup of the process asks before the operating system. It gets
+    /// the host name, on a thread on which it may block. When it returns `None`, the operating
+    /// system looks up the name. It replaces the function that was set before.
     pub fn set_resolver(
         resolver: impl Fn(&str) -> Option<io::Result<Vec<IpAddr>>> + Send + Sync + 'static,
     ) {
@@ -252,7 +262,7 @@ pub(crate) mod stand_in {
     }
 
     pub(super) fn resolve(host: &str) -> Option<io::Result<Vec<SocketAddr>>> {
-        // A copy: the lock is not held while the resolver blocks.
+        // Cloned, so that the lock is not held while the resolver blocks.
         let resolver = RESOLVER.read().unwrap_or_else(PoisonError::into_inner).clone()?;
         let with_port = |address| SocketAddr::new(address, 0);
         Some(resolver(host)?.map(|found| found.into_iter().map(with_port).collect()))

@@ -1,11 +1,11 @@
-//! Where to: the checked and split URL, headers and sub-protocols of a dial.
+//! Checks and splits the URL of a dial, and checks its headers and sub-protocols.
 
 use crate::session::Header;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// What a request line cannot carry as it is: white space, quotes and brackets, and whatever
-/// is outside ASCII (which `percent_encoding` always encodes). `%` stays: the URL may be
-/// encoded already.
+/// The ASCII characters of a path that are percent-encoded, because a request line cannot contain
+/// them: control characters, the space, quotes and brackets. `percent_encoding` always encodes what
+/// is outside ASCII. `%` is not encoded, because the URL may be encoded already.
 const IN_PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -18,8 +18,8 @@ const IN_PATH: &AsciiSet = &CONTROLS
     .add(b'\\')
     .add(b'^');
 
-/// The headers of the handshake, which the engine writes itself, and `Referer`, which the wx
-/// API does not allow.
+/// The headers that the app cannot set: those of the handshake, which the engine writes itself, and
+/// `Referer`, which the wx API does not allow.
 const RESERVED: [&str; 9] = [
     "connection",
     "content-length",
@@ -32,24 +32,28 @@ const RESERVED: [&str; 9] = [
     "upgrade",
 ];
 
-/// A URL that can be dialled.
+/// A valid URL, split into what a dial needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// `wss`.
+    /// True for `wss`.
     pub(crate) secure: bool,
-    /// Name or address, without the brackets of IPv6.
+    /// The host name or the address, without the brackets of IPv6.
     pub(crate) host: String,
-    /// The port, 80 or 443 unless given.
+    /// The port; without one in the URL 80 for `ws` and 443 for `wss`.
     pub(crate) port: u16,
-    /// What goes into the `Host` header.
+    /// The value of the `Host` header.
     pub(crate) authority: String,
-    /// Path and query, percent-encoded.
+    /// The path and the query, percent-encoded.
     pub(crate) path: String,
 }
 
 impl Target {
-    /// Checks and splits a URL; the error says what is wrong with it, without a word of it: a
-    /// slip of the pen puts a token anywhere.
+    /// Checks and splits a URL.
+    ///
+    /// # Errors
+    ///
+    /// A text that says what is wrong. It repeats no part of the URL, because a mistake in a URL
+    /// can put a token in any part of it.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         if url.chars().any(char::is_control) {
             return Err("it contains a control character".to_owned());
@@ -123,8 +127,12 @@ fn check_host(host: &str) -> Result<&str, String> {
     Ok(host)
 }
 
-/// Checks one header of the app; the error names it, never its value, which some write where
-/// the name should be.
+/// Checks a header of the app.
+///
+/// # Errors
+///
+/// A text that says what is wrong. It repeats a name only if the name is valid, and never a value,
+/// because some callers write the value in the place of the name.
 pub(crate) fn check_header(header: &Header) -> Result<(), String> {
     let Header { name, value } = header;
     if !is_token(name) {
@@ -144,8 +152,12 @@ pub(crate) fn check_header(header: &Header) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks the list of sub-protocols: tokens, none twice (RFC 6455, 4.1). The error counts them
-/// from 1 and repeats none: some carry credentials.
+/// Checks the list of sub-protocols: each is a token, and none occurs twice (RFC 6455, 4.1).
+///
+/// # Errors
+///
+/// A text that says what is wrong. It gives the number of the sub-protocol, counted from 1, and not
+/// the sub-protocol itself, because some contain credentials.
 pub(crate) fn check_protocols(protocols: &[String]) -> Result<(), String> {
     for (at, protocol) in protocols.iter().enumerate() {
         if !is_token(protocol) {
@@ -158,7 +170,7 @@ pub(crate) fn check_protocols(protocols: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// RFC 9110, 5.6.2.
+/// Returns true when the text is a token (RFC 9110, 5.6.2).
 fn is_token(text: &str) -> bool {
     !text.is_empty() && text.chars().all(is_in_tokens)
 }
@@ -167,7 +179,7 @@ fn is_in_tokens(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
 }
 
-/// Why this is no token, without repeating it.
+/// Returns why the text is not a token, without repeating it.
 fn flaw(text: &str) -> String {
     match text.chars().enumerate().find(|(_, c)| !is_in_tokens(*c)) {
         Some((at, c)) => format!("must not hold {c:?}, its character {}", at + 1),
@@ -209,7 +221,8 @@ mod tests {
         }
     }
 
-    /// The longest name that DNS carries (RFC 1035, 2.3.4), written without the final dot.
+    /// 253 characters are the longest name that DNS carries (RFC 1035, 2.3.4), written without the
+    /// final dot.
     #[test]
     fn a_host_has_253_characters_at_most() {
         let host = |length| format!("{}a", "a-_.".repeat(63)).repeat(2)[..length].to_owned();

@@ -1,4 +1,4 @@
-//! TLS: whom to trust, and the handshake.
+//! TLS: the trusted authorities and the handshake.
 
 use super::transport::{Counted, Transport};
 use crate::session::{ErrorKind, Failure};
@@ -16,20 +16,25 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_rustls::TlsConnector;
 
-/// Whom to trust, and the configuration made of it at the first handshake: reading the
-/// system's authorities takes milliseconds that a call from a main thread does not have.
+/// The authorities to trust, and the configuration that is made of them at the first handshake. It
+/// is not made earlier because reading the system's authorities takes milliseconds, which is too
+/// long for a call on a main thread.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsSettings {
     extra: Arc<[CertificateDer<'static>]>,
     made: Arc<OnceCell<Arc<ClientConfig>>>,
 }
 
-/// The configuration of every task that adds no authority of its own: they share it, and
-/// with it the session tickets that shorten the next handshake.
+/// The configuration of all tasks that add no authority of their own. They share it, and with it
+/// the session tickets that make the next handshake shorter.
 static SYSTEM: OnceCell<Arc<OnceCell<Arc<ClientConfig>>>> = OnceCell::new();
 
 impl TlsSettings {
-    /// Settings with more authorities; the error says what is wrong with the PEM.
+    /// Makes settings that trust the certificates in `ca_pem` besides the system's authorities.
+    ///
+    /// # Errors
+    ///
+    /// A text that says what is wrong with the PEM.
     pub(crate) fn new(ca_pem: Option<&str>) -> Result<Self, String> {
         let Some(pem) = ca_pem else {
             return Ok(Self {
@@ -43,7 +48,7 @@ impl TlsSettings {
         if certificates.is_empty() {
             return Err("there is no certificate in it".to_owned());
         }
-        // A certificate that cannot be an authority is found here, not at the first dial.
+        // A certificate that cannot be an authority is an error here and not at the first dial.
         let mut store = rustls::RootCertStore::empty();
         for certificate in &certificates {
             store.add(certificate.clone()).map_err(|error| error.to_string())?;
@@ -57,7 +62,8 @@ impl TlsSettings {
 }
 
 fn make_config(extra: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, rustls::Error> {
-    // Named here rather than installed for the process: the app may use rustls itself.
+    // The provider is passed here and not installed for the process, because the app may use rustls
+    // itself.
     let provider = Arc::new(provider());
     config_with(verifier(extra, provider.clone())?, provider)
 }
@@ -74,8 +80,8 @@ fn config_with(
     Ok(Arc::new(config))
 }
 
-/// The default provider without the code that signs: a client without a certificate of its own
-/// never does, and it weighs 40 KB.
+/// Returns the default provider without the code that signs, which has 40 KB. A client without a
+/// certificate of its own never signs.
 fn provider() -> CryptoProvider {
     CryptoProvider { key_provider: &NoKeys, ..rustls::crypto::ring::default_provider() }
 }
@@ -103,17 +109,17 @@ fn verifier(
     Ok(Arc::new(rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider)?))
 }
 
-/// Android's own verifier is reached through Java, needs a class of its own in the app and a
-/// call before the first dial, and panics without. The authorities it would use lie in files,
-/// which is also what an app trusts that says nothing else (users' own additions do not count
-/// since Android 7).
+/// Makes a verifier from the files of Android's authorities. Android's own verifier is not used: it
+/// is called through Java, needs a class of its own in the app and a call before the first dial,
+/// and panics without them. The files contain the authorities that an app trusts by default (those
+/// that the user has added do not count since Android 7).
 #[cfg(target_os = "android")]
 fn verifier(
     extra: &[CertificateDer<'static>],
     provider: Arc<CryptoProvider>,
 ) -> Result<Verifier, rustls::Error> {
     let mut store = rustls::RootCertStore::empty();
-    // The first is there since Android 14, where it is updated without the system.
+    // The first directory exists since Android 14. It is updated independently of the system.
     store.add_parsable_certificates(authorities_in(&[
         "/apex/com.android.conscrypt/cacerts",
         "/system/etc/security/cacerts",
@@ -127,13 +133,14 @@ fn verifier(
     Ok(verifier)
 }
 
-/// The certificates in the first of these directories that has any, one or more to a file.
+/// Returns the certificates in the first of these directories that has any. A file may have
+/// several.
 #[cfg(any(target_os = "android", test))]
 fn authorities_in(directories: &[&str]) -> Vec<CertificateDer<'static>> {
     let certificates = |directory: &&str| {
         let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
         let texts = files.filter_map(|file| std::fs::read(file.path()).ok());
-        // A file that is no certificate is not worth failing for: there are a hundred others.
+        // A file without a certificate is skipped: there are a hundred others.
         let found = texts
             .flat_map(|text| CertificateDer::pem_slice_iter(&text).flatten().collect::<Vec<_>>());
         found.collect::<Vec<_>>()
@@ -141,12 +148,12 @@ fn authorities_in(directories: &[&str]) -> Vec<CertificateDer<'static>> {
     directories.iter().map(certificates).find(|found| !found.is_empty()).unwrap_or_default()
 }
 
-/// The TLS handshake. It waits for the network on the I/O runtime. What came in is processed on
-/// a thread that may block, because the operating system's verifier does, for seconds on some
-/// phones.
+/// Does the TLS handshake. It waits for the network on the I/O runtime. What was received is
+/// processed on a thread that may block, because the operating system's verifier blocks, on some
+/// phones for seconds.
 ///
-/// rustls asks the verifier in the middle of its processing and before anything secret is
-/// sent, so the order of steps is that of rustls: nothing is accepted first and checked later.
+/// rustls calls the verifier during this processing and before anything secret is sent, so the
+/// order of steps is that of rustls: nothing is accepted first and checked later.
 pub(super) async fn handshake(
     tcp: TcpStream,
     host: &str,
@@ -163,19 +170,21 @@ pub(super) async fn handshake(
     result.map(Transport::from).map_err(|error| failure(&error))
 }
 
-/// So many handshakes are processed at a time; further ones wait for their turn, within the time
-/// limit of their dial. It is reached only when that many certificate checks block at once.
+/// The largest number of handshakes that are processed at the same time. Further ones wait, within
+/// the time limit of their dial. It is reached only when that many certificate checks block at
+/// once.
 const PROCESSED_AT_ONCE: usize = 16;
 
 static TURNS: Semaphore = Semaphore::const_new(PROCESSED_AT_ONCE);
 
-/// A handshake is processed twice if nothing is lost or late, and up to once for each packet of
-/// the server's. After so many times it waits for [`PAUSE`] before each further one: a server that
-/// sends single bytes must not have a thread started for each.
+/// How often a handshake is processed without a pause; before each further time it waits for
+/// [`PAUSE`]. Two times are enough if nothing is lost or late, and at most one time is needed for
+/// each packet of the server. A server that sends single bytes must not have a thread started for
+/// each.
 const PROMPTLY: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Wakes the dial when its handshake can go on.
+/// A waker. It wakes the dial when its handshake can continue.
 #[derive(Default)]
 struct Wakeup(Notify);
 
@@ -185,10 +194,11 @@ impl Wake for Wakeup {
     }
 }
 
-/// Polls a future on threads that may block. While it waits it holds none of them.
+/// Polls a future on threads that may block. It holds no thread while the future waits.
 ///
-/// Each poll has a new thread, which costs far less than the handshake itself, and can fail:
-/// tokio's pool for blocking work panics instead when the system refuses a thread.
+/// Each poll has a new thread, which costs far less than the handshake itself. The start of a
+/// thread can fail, and that is an error here. tokio's pool for blocking work is not used because
+/// it panics then.
 async fn poll_on_threads<T: Send + 'static>(
     mut future: BoxFuture<'static, io::Result<T>>,
 ) -> io::Result<T> {
@@ -199,13 +209,13 @@ async fn poll_on_threads<T: Send + 'static>(
             tokio::time::sleep(PAUSE).await;
         }
         times = times.saturating_add(1);
-        // Never closed, so there is always a permit in the end.
+        // The semaphore is never closed, so this always returns a permit in the end.
         let turn = TURNS.acquire().await;
         let waker = Waker::from(wakeup.clone());
         let (done, polled) = oneshot::channel();
         let poll = move || {
             let result = future.as_mut().poll(&mut Context::from_waker(&waker));
-            // If the dial was given up in the meantime, its connection ends here.
+            // The send fails when the dial was given up. Then the connection is dropped here.
             let _ = done.send((future, result));
             drop(turn);
         };

@@ -2,24 +2,25 @@
 
 /// What the operating system knows of the network that new connections would use.
 ///
-/// Only the first two fields change what the engine does today. The others are kept for each
-/// network, and are free to be left out.
+/// Only the first two fields change what the engine does now. The others are stored, and may be
+/// left out.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct NetworkStatus {
-    /// False: there is no network.
+    /// False when there is no network.
     pub available: bool,
-    /// The network's name of the system's choice: two names are two networks. The same name again
-    /// is no change, and nothing is dialled or asked. Absent: every report of a network counts as
-    /// a change.
+    /// The identity of the network, a text that the system chooses. Another `id` is another
+    /// network. The same `id` again is no change: nothing is dialled, and no heartbeat is sent.
+    /// Absent: every report of a network counts as a change.
     #[uniffi(default)]
     pub id: Option<String>,
-    /// What kind of network it is.
+    /// The kind of network.
     #[uniffi(default = None)]
     pub kind: Option<NetworkKind>,
-    /// True: its traffic costs money (Android: metered; Apple: expensive).
+    /// True when its traffic costs money (Android: metered; Apple: expensive).
     #[uniffi(default = false)]
     pub metered: bool,
-    /// True: the user asked apps to save traffic (Android: data saver; Apple: Low Data Mode).
+    /// True when the user has asked apps to save traffic (Android: data saver; Apple: Low Data
+    /// Mode).
     #[uniffi(default = false)]
     pub constrained: bool,
 }
@@ -33,22 +34,24 @@ pub enum NetworkKind {
     Cellular,
     /// A cable.
     Ethernet,
-    /// A virtual private network, over whatever carries it.
+    /// A virtual private network, over any other kind.
     Vpn,
     /// Anything else.
     Other,
 }
 
 impl From<bool> for NetworkStatus {
-    /// A network (true) of which nothing else is known, or none (false).
+    /// Makes the status of a network of which nothing else is known (true), or of no network
+    /// (false).
     fn from(available: bool) -> Self {
         Self { available, id: None, kind: None, metered: false, constrained: false }
     }
 }
 
 impl NetworkStatus {
-    /// True when connections made before `self` was reported may be worse than new ones: it is
-    /// not the network of `before`, or nobody can tell.
+    /// Returns true when connections that were made before `self` was reported may be dead: `self`
+    /// is no network, it is another one than `before`, or that cannot be known because it has no
+    /// `id`.
     pub(super) fn is_news_after(&self, before: Option<&Self>) -> bool {
         !self.available
             || self.id.is_none()

@@ -1,4 +1,4 @@
-//! One connection, from its acceptance to its end.
+//! A connection of the server, from its acceptance to its end.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -21,13 +21,14 @@ use super::player::{Flow, Leave, Player};
 use super::script::{Handshake, StatusAnswer};
 use super::seen::SeenEnd;
 
-/// For what was said to be written before a connection ends.
+/// How long the server tries to write the rest of its output before a connection ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-/// For the client to close its side after the server closed its own. Closing with something
-/// unread would reset the connection and could take away what the client has not read yet.
+/// How long the server waits for the client to close its side after the server has closed its own.
+/// A close with unread data would reset the connection, and the client could lose what it has not
+/// read yet.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A stream on a TCP connection.
+/// A stream over TCP, with TLS or without.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {
     fn tcp(&self) -> &TcpStream;
 }
@@ -44,7 +45,7 @@ impl Wire for TlsStream<TcpStream> {
     }
 }
 
-/// Plays a connection to its end.
+/// Plays the script of a connection until the connection ends.
 pub(super) async fn serve(mut peer: Peer, tcp: TcpStream, tls: Option<TlsAcceptor>) {
     match &peer.script.handshake {
         Handshake::Refuse => {
@@ -82,7 +83,7 @@ struct Connection<S> {
     unflushed: bool,
 }
 
-/// What woke the connection up.
+/// Why the connection has to do something.
 enum Step {
     Read(usize),
     Wrote,
@@ -110,7 +111,7 @@ impl<S: Wire> Connection<S> {
         self.leave(leave).await;
     }
 
-    /// Goes through the opening handshake.
+    /// Does the opening handshake.
     async fn open(&mut self) -> Result<(), Leave> {
         let read = self.peer.patiently(read_request(&mut self.io)).await?;
         let (request, rest) = match read {
@@ -123,7 +124,8 @@ impl<S: Wire> Connection<S> {
         }
         let (answer, rejected) = self.answer(&request).await?;
         if rejected.is_none() {
-            // Before the client can know that it is open: it may look at the record then.
+            // The record is changed before the answer is written, because a test may read the
+            // record as soon as its client is open.
             self.peer.opened = true;
             self.peer.shared.record.opened(self.peer.index);
         }
@@ -133,7 +135,7 @@ impl<S: Wire> Connection<S> {
         if let Some(end) = rejected {
             return Err(Leave::Fin(end));
         }
-        // From here on, and not from the acceptance, the times of the script count.
+        // The times of the script count from here, not from the acceptance.
         self.player = Player::new(Arc::clone(&self.peer.script), Instant::now());
         self.input.extend(&rest);
         Ok(())
@@ -153,7 +155,7 @@ impl<S: Wire> Connection<S> {
         self.peer.shared.record.update(self.peer.index, |seen| seen.violations.push(what));
     }
 
-    /// Puts on record why there is no request, and answers one that is too large.
+    /// Records why there is no request, and answers a request that is too large.
     async fn no_request(&mut self, error: NoRequest) -> Leave {
         let violation = match &error {
             NoRequest::Gone(error) => {
@@ -169,7 +171,7 @@ impl<S: Wire> Connection<S> {
             answer.body = format!("{what}\n");
             let answer = status_answer(&answer);
             let written = write(&mut self.io, &answer);
-            // A client that does not read it is let go all the same.
+            // The connection ends even if the client does not read the answer.
             match self.peer.patiently(written).await {
                 Ok(_) => {}
                 Err(leave) => return leave,
@@ -178,7 +180,8 @@ impl<S: Wire> Connection<S> {
         Leave::Fin(SeenEnd::BadRequest)
     }
 
-    /// The answer to a request, and how the connection ends if that is no upgrade.
+    /// Returns the answer to a request, after the delay of the script. If the answer is no upgrade,
+    /// also returns how the connection ends.
     async fn answer(&mut self, request: &Request) -> Result<(Vec<u8>, Option<SeenEnd>), Leave> {
         let script = Arc::clone(&self.peer.script);
         let delay_ms = match &script.handshake {
@@ -198,14 +201,14 @@ impl<S: Wire> Connection<S> {
             }
             (Handshake::Status(answer), _) => (status_answer(answer), Some(SeenEnd::Rejected)),
             (Handshake::Raw(bytes), _) => (bytes.clone(), Some(SeenEnd::Rejected)),
-            // The two others never get here.
+            // `Refuse` and `Hang` were handled before the request was read.
             (Handshake::WrongUpgrade | Handshake::Refuse | Handshake::Hang, _) => {
                 (wrong_upgrade(), Some(SeenEnd::Rejected))
             }
         })
     }
 
-    /// Waits before the answer, unless the client leaves meanwhile.
+    /// Waits before the answer, at most until the client ends the connection.
     async fn delay(&mut self, delay: Duration) -> Result<(), Leave> {
         let start = Instant::now();
         while let left = delay.saturating_sub(start.elapsed())
@@ -262,8 +265,8 @@ impl<S: Wire> Connection<S> {
         }
     }
 
-    /// Writes and reads what is possible. A single function, so that neither direction waits for
-    /// the other: a client that sends a lot before it reads would wait for ever.
+    /// Writes and reads what is possible. One function does both, so that neither direction waits
+    /// for the other: otherwise a client that sends a lot before it reads would wait for ever.
     fn poll_step(&mut self, cx: &mut Context<'_>, timer: Option<Pin<&mut Sleep>>) -> Poll<Step> {
         if let Poll::Ready(command) = self.peer.commands.poll_recv(cx) {
             return Poll::Ready(Step::Command(command));
@@ -291,7 +294,7 @@ impl<S: Wire> Connection<S> {
         }
     }
 
-    /// Writes as much as the client takes, and says whether that was anything.
+    /// Writes as much as the client takes. Returns true when at least one byte was written.
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> std::io::Result<bool> {
         let mut wrote = false;
         while !self.player.out.pending().is_empty() {
@@ -303,7 +306,7 @@ impl<S: Wire> Connection<S> {
             self.unflushed = true;
         }
         if self.unflushed && self.player.out.pending().is_empty() {
-            // TLS keeps bytes of its own.
+            // TLS has a buffer of its own.
             if let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx) {
                 flushed?;
                 self.unflushed = false;
@@ -312,8 +315,8 @@ impl<S: Wire> Connection<S> {
         Ok(wrote)
     }
 
-    /// Plays the whole frames that were read, and then puts them on record: once per read, and
-    /// before the client gets any answer to them.
+    /// Plays the complete frames that were read, and then records them: once per read, and before
+    /// the client gets an answer to them.
     fn decode(&mut self) -> Flow {
         let now = Instant::now();
         let at_ms = self.peer.shared.record.now_ms();
@@ -335,7 +338,7 @@ impl<S: Wire> Connection<S> {
         let batch = &mut self.player.batch;
         let is_closed =
             matches!(flow, Flow::Break(Leave::Fin(SeenEnd::ClientClosed | SeenEnd::ServerClosed)));
-        // A Pong may have been on its way: no rule forbids it.
+        // A Pong is allowed here, because it may have been on its way already.
         let next = self.input.filled().first().map(|byte| byte & 0x0f);
         if is_closed && next.is_some_and(|opcode| opcode != opcode::PONG) {
             batch.violations.push("data after the close frame".into());
@@ -386,7 +389,7 @@ impl<S: Wire> Connection<S> {
         }
     }
 
-    /// Writes what was said before the end. A client that does not read cannot hold this up.
+    /// Writes the rest of the output, for a limited time, because the client may not read.
     async fn flush(&mut self) {
         let out = &mut self.player.out;
         let io = &mut self.io;
@@ -411,7 +414,7 @@ async fn write<S: Wire>(io: &mut S, bytes: &[u8]) -> std::io::Result<()> {
     io.flush().await
 }
 
-/// Reads and forgets until the client closes its side.
+/// Reads and discards data until the client closes its side.
 async fn drain<S: Wire>(io: &mut S) -> std::io::Result<()> {
     let mut buf = vec![0; 4096];
     while io.read(&mut buf).await? > 0 {}

@@ -1,12 +1,13 @@
-//! The WebSocket framing, by hand: a library would refuse to send what a script may ask for.
+//! The WebSocket framing. It is written by hand because a library would refuse to send what a
+//! script may ask for.
 
 use std::ops::Range;
 
-/// The largest client frame and the largest message put together from fragments.
+/// The largest client frame, and the largest message of several fragments, in bytes.
 pub(super) const MAX_FRAME: usize = 64 * 1024 * 1024;
 
-/// How much is read at once. Also the least size of the buffer of each connection, which is why
-/// it is not larger: a thousand connections are a normal test.
+/// How many bytes are read at once. It is also the smallest buffer of a connection, and not larger
+/// because a test may have a thousand connections.
 const CHUNK: usize = 16 * 1024;
 
 pub(super) mod opcode {
@@ -52,32 +53,32 @@ pub(super) fn encode_close(out: &mut Vec<u8>, code: Option<u16>, reason: &str) {
     encode(out, true, opcode::CLOSE, &payload);
 }
 
-/// What is at the start of a buffer.
+/// The result of [`decode`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decoded {
-    /// Not a whole frame yet.
+    /// The frame is not complete yet.
     Incomplete,
-    /// A frame, whose payload is unmasked in place.
+    /// A frame. Its payload was unmasked in place.
     Frame { fin: bool, opcode: u8, payload: Range<usize> },
-    /// Something that no client may send, and the close code that says so.
+    /// Bytes that no client may send, and the close code to answer.
     Violation(u16, &'static str),
 }
 
-/// The close codes that the server itself gives as a reason (RFC 6455, 7.4.1).
+/// The close codes that the server chooses itself (RFC 6455, 7.4.1).
 pub(super) mod close_code {
     pub(crate) const PROTOCOL: u16 = 1002;
     pub(crate) const NOT_UTF8: u16 = 1007;
     pub(crate) const TOO_BIG: u16 = 1009;
 
-    /// Whether a close frame may carry it: the codes that are assigned and not reserved for
-    /// other uses (RFC 6455, 7.4.1, and the registry it begins), and those for libraries and
+    /// Returns true when a close frame may have this code: the codes that are assigned and not
+    /// reserved for other uses (RFC 6455, 7.4.1, and its registry), and those for libraries and
     /// applications (7.4.2).
     pub(crate) fn may_be_sent(code: u16) -> bool {
         matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }
 }
 
-/// Looks at the start of a buffer for a client frame.
+/// Decodes the client frame at the start of a buffer.
 pub(super) fn decode(buf: &mut [u8]) -> Decoded {
     let [first, second, rest @ ..] = &*buf else {
         return Decoded::Incomplete;
@@ -134,7 +135,7 @@ fn violation(first: u8, second: u8, len: u64, len_bytes: usize) -> Option<&'stat
     }
 }
 
-/// Eight bytes at a time: a flood of large messages is common enough to matter.
+/// Unmasks eight bytes at a time, because floods of large messages are common.
 fn unmask(payload: &mut [u8], [a, b, c, d]: [u8; 4]) {
     let mask = [a, b, c, d, a, b, c, d];
     let word = u64::from_ne_bytes(mask);
@@ -147,7 +148,7 @@ fn unmask(payload: &mut [u8], [a, b, c, d]: [u8; 4]) {
     }
 }
 
-/// What was read and not yet decoded.
+/// The input that was read and not decoded yet.
 #[derive(Default)]
 pub(super) struct InBuf {
     // Always initialised up to its length, so that it can be read into without unsafe code.
@@ -157,7 +158,7 @@ pub(super) struct InBuf {
 }
 
 impl InBuf {
-    /// What is there to decode.
+    /// Returns the bytes to decode.
     pub(super) fn filled(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..self.end]
     }
@@ -167,15 +168,15 @@ impl InBuf {
         debug_assert!(self.start <= self.end);
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-            // Give back what a single large frame took.
+            // Frees the memory of a single large frame.
             if self.bytes.len() > 64 * CHUNK {
                 self.bytes = Vec::new();
             }
         }
     }
 
-    /// Room for the next read. Grows only as the bytes of a frame really arrive: a header that
-    /// announces 64 MiB costs nothing.
+    /// Returns the room for the next read. The buffer grows only when the bytes of a frame arrive:
+    /// a header that announces 64 MiB costs nothing.
     pub(super) fn room(&mut self) -> &mut [u8] {
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);

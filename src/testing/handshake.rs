@@ -1,4 +1,4 @@
-//! The opening handshake: reading the request, checking it, writing an answer of any kind.
+//! The opening handshake: reads the request, checks it, and makes an answer of any kind.
 
 use std::io;
 
@@ -8,25 +8,25 @@ use tokio_tungstenite::tungstenite::http::StatusCode;
 
 use super::script::{ProtocolAnswer, StatusAnswer, Upgrade};
 
-/// The largest request head.
+/// The largest request head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
-/// The most headers in it.
+/// The largest number of headers in a request.
 const MAX_HEADERS: usize = 100;
-/// The longest piece of the request in a violation, in characters.
+/// How many characters of the request a violation repeats at most.
 const MAX_QUOTED: usize = 100;
 
 /// Why there is no request to answer.
 #[derive(Debug)]
 pub(super) enum NoRequest {
-    /// The client left before it was complete, or the connection broke.
+    /// The client ended the connection before the request was complete, or the connection broke.
     Gone(io::Error),
-    /// It is too large.
+    /// The request is too large. The text says what of it.
     TooLarge(&'static str),
-    /// It is no HTTP.
+    /// It is not HTTP.
     Malformed(httparse::Error),
 }
 
-/// The head of a request, as it came.
+/// The head of a request, as it was received.
 #[derive(Debug, Default)]
 pub(super) struct Request {
     pub(super) method: String,
@@ -36,7 +36,7 @@ pub(super) struct Request {
     pub(super) headers: Vec<(String, String)>,
 }
 
-/// Reads up to the end of the request head. What came after it is returned as well.
+/// Reads up to the end of the request head. Returns the request, and the bytes that came after it.
 pub(super) async fn read_request<S: AsyncRead + Unpin>(
     io: &mut S,
 ) -> Result<(Request, Vec<u8>), NoRequest> {
@@ -86,7 +86,7 @@ impl Request {
         all.map(|(_, value)| value.as_str())
     }
 
-    /// The subprotocols offered, in order, from all headers that name some.
+    /// Returns the sub-protocols that the client offers, in order, from all headers of that name.
     pub(super) fn protocols(&self) -> Vec<String> {
         let all = self.values("Sec-WebSocket-Protocol").flat_map(|value| value.split(','));
         all.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
@@ -97,7 +97,7 @@ impl Request {
         all.any(|t| t.trim().eq_ignore_ascii_case(token))
     }
 
-    /// The value of a header that must stand there once.
+    /// Returns the value of a header that must occur exactly once.
     fn only(&self, name: &str) -> Result<&str, String> {
         let mut all = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
         match (all.next(), all.next()) {
@@ -107,7 +107,8 @@ impl Request {
         }
     }
 
-    /// The key of a proper upgrade request (RFC 6455, 4.1), or what is wrong with it.
+    /// Returns the key of a valid upgrade request (RFC 6455, 4.1), or what is wrong with the
+    /// request.
     pub(super) fn websocket_key(&self) -> Result<&str, String> {
         if self.method != "GET" {
             return Err("method is not GET".to_owned());
@@ -140,7 +141,7 @@ impl Request {
         Ok(key)
     }
 
-    /// Sub-protocols are tokens, each offered once.
+    /// Checks that sub-protocols are tokens and that each is offered once.
     fn check_protocols(&self) -> Result<(), String> {
         let mut known = std::collections::HashSet::new();
         for name in self.protocols() {
@@ -156,20 +157,20 @@ impl Request {
     }
 }
 
-/// Whether a byte may be part of a token (RFC 9110, 5.6.2).
+/// Returns true when a byte may be part of a token (RFC 9110, 5.6.2).
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Whether a key is 16 bytes in base64 (RFC 6455, 4.1): 22 digits, of which the last has only
-/// its two high bits, and two signs that fill up.
+/// Returns true when a key is 16 bytes in base64 (RFC 6455, 4.1): 22 digits, of which the last has
+/// only its two high bits, and two padding characters.
 fn is_key(key: &str) -> bool {
     let Some(digits) = key.strip_suffix("==") else { return false };
     let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
     digits.len() == 22 && digits.bytes().all(is_digit) && digits.ends_with(['A', 'Q', 'g', 'w'])
 }
 
-/// The answer that accepts the upgrade.
+/// Makes the answer that accepts the upgrade.
 pub(super) fn upgrade_answer(request: &Request, key: &str, upgrade: &Upgrade) -> Vec<u8> {
     let mut head = format!(
         "HTTP/1.1 101 Switching Protocols\r\n\
@@ -189,7 +190,7 @@ pub(super) fn upgrade_answer(request: &Request, key: &str, upgrade: &Upgrade) ->
     finish(head, &upgrade.headers, "")
 }
 
-/// A 101 whose accept value belongs to the key of somebody else.
+/// Makes an answer 101 with the `Sec-WebSocket-Accept` of another key.
 pub(super) fn wrong_upgrade() -> Vec<u8> {
     format!(
         "HTTP/1.1 101 Switching Protocols\r\n\
@@ -201,7 +202,7 @@ pub(super) fn wrong_upgrade() -> Vec<u8> {
     .into_bytes()
 }
 
-/// An answer with an HTTP status.
+/// Makes an answer with an HTTP status.
 pub(super) fn status_answer(answer: &StatusAnswer) -> Vec<u8> {
     let usual =
         StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());

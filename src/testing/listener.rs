@@ -1,4 +1,4 @@
-//! The listening socket: accepting, going away, coming back on the same port.
+//! The listening socket: it accepts connections, stops, and listens again on the same port.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -19,28 +19,31 @@ use super::connection::serve;
 use super::peer::{Command, Peer};
 use super::server::Shared;
 
-/// A thousand clients that reconnect at the same moment must all get into the queue.
+/// The length of the queue of the socket. A thousand clients that reconnect at the same moment must
+/// fit into it.
 pub(super) const BACKLOG: i32 = 4096;
-/// The port may be busy for a moment after its last listener closed.
+/// How often binding is tried again. The port may be in use for a moment after its last listener
+/// closed.
 const BIND_ATTEMPTS: u32 = 100;
 const BIND_PAUSE: Duration = Duration::from_millis(20);
-/// After an accept that failed (out of descriptors, say), to not spin.
+/// The pause after an accept that failed (for instance without free descriptors), so that the loop
+/// does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// What the server tells its listener.
+/// A command of the server for its listener.
 #[derive(Debug)]
 pub(super) enum Control {
-    /// Stop listening and drop all connections; listen again after that time, if any.
+    /// Stop listening and drop all connections; listen again after the given time, if there is one.
     Stop(Option<Duration>, Option<Ack<io::Result<()>>>),
     /// Listen again.
     Resume(Ack<io::Result<()>>),
 }
 
-/// Binds, without listening yet.
+/// Binds a socket that does not listen yet.
 pub(super) fn bind(addr: SocketAddr) -> io::Result<Socket> {
     let domain = Domain::for_address(addr);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-    // On Windows the option means something else, and is not needed to come back.
+    // On Windows the option means something else, and is not needed to bind the same port again.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -48,13 +51,13 @@ pub(super) fn bind(addr: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The listening socket, or what holds its place.
+/// The state of the port.
 enum Port {
     Listening(TcpListener),
-    /// Bound but not listening: dials are refused, and neither another process nor the dialling
-    /// client itself (which would then be connected to itself) can get the port meanwhile.
+    /// Bound but not listening. Dials are refused, and nothing else gets the port meanwhile:
+    /// neither another process nor the client that dials, which would then be connected to itself.
     Reserved(Socket),
-    /// Could not even be bound again.
+    /// Not bound, because binding it again has failed.
     Lost,
 }
 
@@ -74,7 +77,7 @@ enum Event {
 }
 
 impl Listener {
-    /// `socket` is bound and listens already.
+    /// Makes a listener of a socket that is bound and listens already.
     pub(super) fn new(
         shared: Arc<Shared>,
         addr: SocketAddr,

@@ -1,10 +1,9 @@
 //! The scripted server: a WebSocket server that misbehaves on command.
 //!
-//! A client that reconnects is only as good as the failures it was tried against. This server
-//! produces them for real, on a real loopback socket: it refuses, hangs, answers with an HTTP
-//! error, upgrades wrongly, resets, goes silent, floods, sends garbage, and comes back. It records
-//! what it saw, so that a test can assert on it, and lets a test wait for what it expects to
-//! happen instead of sleeping.
+//! It produces failures on a real loopback socket: it refuses, hangs, answers with an HTTP error,
+//! upgrades wrongly, resets, goes silent, floods, sends garbage, and comes back. It records what it
+//! receives, so that a test can check it. A test waits for what it expects to happen instead of
+//! sleeping.
 //!
 //! ```
 //! use std::time::Duration;
@@ -23,15 +22,16 @@
 //!
 //! # How a script is played
 //!
-//! The n-th accepted connection plays the n-th [`ConnectionScript`]; the last one repeats for
-//! ever. An empty script is a plain echo server that answers heartbeats. Within a connection the
-//! [`Handshake`] comes first; then the server echoes, answers heartbeats and pings, and runs the
-//! actions of each [`Rule`] whose [`Trigger`] fires. The rule for a message runs after its echo.
+//! The n-th accepted connection plays the n-th [`ConnectionScript`]; the last one is used for all
+//! later connections, too. An empty script is a plain echo server that answers heartbeats. Within a
+//! connection the [`Handshake`] comes first. Then the server echoes, answers heartbeats and pings,
+//! and runs the actions of each [`Rule`] whose [`Trigger`] fires. The rule for a message runs after
+//! its echo.
 //!
 //! # Bounds
 //!
-//! A client frame (or a message put together from fragments) may have up to 64 MiB, a request
-//! head up to 64 KiB and 100 headers. What is kept of the traffic is bounded too: see [`SeenConnection`].
+//! A client frame (or a message of several fragments) may have up to 64 MiB, a request head up to
+//! 64 KiB and 100 headers. The record has bounds, too: see [`SeenConnection`].
 
 mod connection;
 mod frame;

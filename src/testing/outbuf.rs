@@ -1,18 +1,18 @@
-//! What a connection has still to write.
+//! The output of a connection that is not written yet.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// With this much unsent, nothing more is read: the client has to read its echoes first.
+/// With this many unsent bytes nothing more is read: the client has to read its echoes first.
 const HIGH_WATER: usize = 4 * 1024 * 1024;
-/// The same for what is held back by a delay, in reads.
+/// The same limit for output that a delay holds back, counted in reads.
 const HIGH_WATER_DELAYED: usize = 1024;
-/// What is written already is thrown away when it is this much.
+/// Written bytes are removed from the buffer when there are this many.
 const COMPACT: usize = 256 * 1024;
 
-/// What is to be written, now or after the script's delay.
+/// The bytes to write, now or after the delay of the script.
 pub(super) struct OutBuf {
     delay: Duration,
     ready: Vec<u8>,
@@ -21,12 +21,12 @@ pub(super) struct OutBuf {
 }
 
 impl OutBuf {
-    /// `delay` goes for everything.
+    /// Makes an empty buffer. `delay` holds back everything.
     pub(super) fn new(delay: Duration) -> OutBuf {
         OutBuf { delay, ready: Vec::new(), written: 0, delayed: VecDeque::new() }
     }
 
-    /// Where to append.
+    /// Returns the bytes to append to.
     pub(super) fn tail(&mut self, now: Instant) -> &mut Vec<u8> {
         if self.delay.is_zero() {
             return &mut self.ready;
@@ -39,18 +39,18 @@ impl OutBuf {
         bytes
     }
 
-    /// Whether nothing more should be read: the client leaves too much unread.
+    /// Returns true when nothing more should be read, because the client leaves too much unread.
     pub(super) fn is_full(&self) -> bool {
         self.delayed.len() >= HIGH_WATER_DELAYED || self.len() >= HIGH_WATER
     }
 
-    /// How much is to be written, held back or not.
+    /// Returns the number of bytes to write, including those that are held back.
     pub(super) fn len(&self) -> usize {
         let delayed = self.delayed.iter().map(|(_, bytes)| bytes.len());
         self.pending().len() + delayed.sum::<usize>()
     }
 
-    /// Makes ready what was held back for long enough.
+    /// Makes those bytes ready whose delay is over.
     pub(super) fn promote(&mut self, now: Instant) {
         while let Some((due, _)) = self.delayed.front()
             && *due <= now
@@ -68,7 +68,7 @@ impl OutBuf {
         self.delay
     }
 
-    /// What can be written now.
+    /// Returns the bytes that can be written now.
     pub(super) fn pending(&self) -> &[u8] {
         &self.ready[self.written..]
     }
@@ -78,7 +78,7 @@ impl OutBuf {
         if self.written == self.ready.len() {
             self.written = 0;
             self.ready.clear();
-            // An idle connection must not hold on to the buffer of a flood.
+            // An idle connection must not keep the buffer of a flood.
             if self.ready.capacity() > HIGH_WATER {
                 self.ready = Vec::new();
             }
@@ -88,7 +88,7 @@ impl OutBuf {
         }
     }
 
-    /// Forgets what is not written yet.
+    /// Discards what is not written yet.
     pub(super) fn clear(&mut self) {
         self.ready.clear();
         self.written = 0;

@@ -1,5 +1,5 @@
-//! A connection as its server sees it: what it is told, and how it waits where no script is
-//! played, before the upgrade and in a black hole.
+//! What a connection has of its server: its script, its commands and its record. Also how it waits
+//! when it plays no script, which is before the upgrade and as a black hole.
 
 use std::future::Future;
 use std::pin::pin;
@@ -18,14 +18,15 @@ use super::script::ConnectionScript;
 use super::seen::SeenEnd;
 use super::server::Shared;
 
-/// For a client to send its request, or to get through TLS.
+/// How long a client may take to send its request, or to complete the TLS handshake.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a black hole, or a late answer, looks whether the client is still there.
+/// How often a black hole or a delayed answer checks whether the client is still there.
 pub(super) const HOLE_CHECK: Duration = Duration::from_millis(100);
-/// How long a black hole outlives its client, which may wait for an answer to its own close.
+/// How long a black hole stays after its client has ended the connection, which may wait for an
+/// answer to its own close.
 const HOLE_LINGER: Duration = Duration::from_secs(10);
 
-/// What the server tells its connections.
+/// A command of the server for a connection.
 #[derive(Clone, Debug)]
 pub(super) enum Command {
     SendText(Arc<str>),
@@ -34,7 +35,7 @@ pub(super) enum Command {
     Silence,
 }
 
-/// Who a connection is, and whom it reports to.
+/// The number of a connection, its script, and its links to the server.
 pub(super) struct Peer {
     pub(super) shared: Arc<Shared>,
     pub(super) index: u64,
@@ -49,7 +50,7 @@ impl Drop for Peer {
     }
 }
 
-/// Makes the close that follows a reset (RST) instead of an orderly end (FIN).
+/// Makes the close that follows a reset (RST) instead of a regular end (FIN).
 pub(super) fn reset(tcp: &TcpStream) {
     if let Err(error) = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO)) {
         log::warn!("scripted server: cannot reset: {error}");
@@ -62,8 +63,8 @@ impl Peer {
         log::debug!("scripted server: connection {} ended: {end:?}", self.index);
     }
 
-    /// Waits for something before the connection is open, during which it can only be dropped
-    /// or silenced.
+    /// Waits for a future before the connection is open. Only the commands to drop and to silence
+    /// the connection end the wait.
     pub(super) async fn interruptibly<F: Future>(&mut self, wait: F) -> Result<F::Output, Leave> {
         let mut wait = pin!(wait);
         loop {
@@ -80,14 +81,14 @@ impl Peer {
         }
     }
 
-    /// The same with a limit on what a client may take to get connected.
+    /// As `interruptibly`, but a client that takes longer than [`REQUEST_TIMEOUT`] is refused.
     pub(super) async fn patiently<F: Future>(&mut self, wait: F) -> Result<F::Output, Leave> {
         let outcome = self.interruptibly(timeout(REQUEST_TIMEOUT, wait)).await?;
         outcome.map_err(|_| Leave::Fin(SeenEnd::BadRequest))
     }
 
-    /// Is a black hole until the server drops the connection. The client is watched without
-    /// reading: its end goes on record, and some time later the socket is given back.
+    /// Keeps the connection as a black hole until the server drops it. The client is watched
+    /// without reading: its end is recorded, and the socket is closed some time later.
     pub(super) async fn hold(&mut self, tcp: &TcpStream) {
         let mut gone: Option<Instant> = None;
         loop {
@@ -113,7 +114,8 @@ impl Peer {
     }
 }
 
-/// Whether the client closed or reset its side, as far as can be told without reading.
+/// Returns how the client has ended its side, as far as this can be known without reading. `None`
+/// means that it has not.
 pub(super) fn client_end(tcp: &TcpStream) -> Option<SeenEnd> {
     let interest = Interest::READABLE | Interest::WRITABLE;
     let ready = tcp.ready(interest).now_or_never()?.ok()?;

@@ -1,5 +1,5 @@
-//! The script of one open connection, without any input or output of its own: frames and time go
-//! in, bytes and decisions come out.
+//! Plays the script of one open connection. It does no input or output: it gets frames and the
+//! time, and makes bytes and decisions.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -14,21 +14,21 @@ use super::record::Batch;
 use super::script::{Action, ConnectionScript, Payload, Trigger};
 use super::seen::{SeenEnd, SeenFrame, SeenFrameKind};
 
-/// A flood is topped up to this much unsent data, which keeps the socket busy.
+/// A flood adds messages until this many bytes are unsent, which keeps the socket busy.
 const FLOOD_AHEAD: usize = 256 * 1024;
-/// Frames of one message; they are made all at once.
+/// The largest number of frames of one message. They are made all at once.
 const MAX_PIECES: u32 = 1_000_000;
 /// How long the server waits for the answer to its close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How playing stops. What was said before is still written.
+/// How playing ends. What was sent before is still written, except with `Gone`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leave {
     /// Reset the TCP connection.
     Reset(SeenEnd),
-    /// End the stream in order.
+    /// End the stream (FIN).
     Fin(SeenEnd),
-    /// The connection is no more.
+    /// The connection has ended already.
     Gone(SeenEnd),
     /// Become a black hole.
     Silence,
@@ -39,24 +39,24 @@ pub(super) type Flow = ControlFlow<Leave>;
 pub(super) struct Player {
     script: Arc<ConnectionScript>,
     pub(super) out: OutBuf,
-    /// What came in since it was last put on record.
+    /// What was received since the last record.
     pub(super) batch: Batch,
-    /// The server is to stop listening for so many milliseconds.
+    /// How many milliseconds the server has to stop listening for, if it has to.
     pub(super) stop_listening: Option<u64>,
     plays: Vec<Play>,
-    /// The rules that wait for a time.
+    /// The rules that wait for a time, each with that time.
     timers: Vec<(Instant, usize)>,
     messages: u64,
     heartbeats: u64,
-    /// The fragments of a message so far.
+    /// The opcode of a fragmented message, and its payload so far.
     fragments: Option<(u8, Vec<u8>)>,
-    /// The server sent a close frame, and waits until then for the client's.
+    /// Set when the server has sent a close frame: the end of its wait for that of the client.
     closing: Option<Instant>,
-    /// The client sent a close frame, after which it may send nothing.
+    /// True when the client has sent a close frame, after which it may send nothing.
     client_closed: bool,
 }
 
-/// The actions of one rule on their way.
+/// The actions of one rule that has started.
 struct Play {
     rule: usize,
     next: usize,
@@ -70,7 +70,7 @@ enum Blocked {
 }
 
 impl Player {
-    /// Starts to play, right after the upgrade.
+    /// Starts the script, right after the upgrade.
     pub(super) fn new(script: Arc<ConnectionScript>, now: Instant) -> Player {
         let timers = script.rules.iter().enumerate();
         let timers = timers.filter_map(|(rule, r)| match r.on {
@@ -94,7 +94,7 @@ impl Player {
         player
     }
 
-    /// Does what is due.
+    /// Runs what is due.
     pub(super) fn advance(&mut self, now: Instant) -> Flow {
         self.out.promote(now);
         if self.closing.is_some_and(|deadline| deadline <= now) {
@@ -110,7 +110,7 @@ impl Player {
         self.run_plays(now)
     }
 
-    /// When [`Player::advance`] has something to do again, if nothing else happens.
+    /// Returns when [`Player::advance`] has to be called again if nothing else happens.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waits = self.plays.iter().filter_map(|play| match play.blocked {
             Blocked::Until(due) => Some(due),
@@ -120,7 +120,7 @@ impl Player {
         waits.chain(timers).chain(self.closing).chain(self.out.next_due()).min()
     }
 
-    /// Plays a frame that came in at `now`, which is `at_ms` on the clock of the record.
+    /// Plays a frame that was received at `now`, which is `at_ms` on the clock of the record.
     pub(super) fn on_frame(
         &mut self,
         now: Instant,
@@ -139,7 +139,7 @@ impl Player {
         self.batch.bytes += payload.len() as u64;
         let seen = SeenFrame::new(at_ms, kind, fin, payload);
         self.batch.frames.push(seen);
-        // A Pong may have been on its way: no rule forbids it.
+        // A Pong is allowed here, because it may have been on its way already.
         if self.client_closed && kind != SeenFrameKind::Pong {
             return self.violation(now, close_code::PROTOCOL, "frame after the close frame");
         }
@@ -211,7 +211,7 @@ impl Player {
             let n = self.messages;
             self.start(|on| awaited(on) || *on == Trigger::Messages(n));
         }
-        // At once: what comes next in the same read must find the actions done.
+        // The actions run at once, because the next frame of the same read must find them done.
         self.run_plays(now)
     }
 
@@ -230,8 +230,8 @@ impl Player {
         Flow::Break(Leave::Fin(SeenEnd::ClientClosed))
     }
 
-    /// Puts on record what the client did wrong, and fails the connection as the protocol says:
-    /// with this close code, unless a close frame was sent already.
+    /// Records what the client did wrong, and fails the connection (RFC 6455, 7.1.7) with this
+    /// close code, unless a close frame was sent already.
     pub(super) fn violation(
         &mut self,
         now: Instant,
@@ -250,7 +250,7 @@ impl Player {
         frame::encode(self.out.tail(now), true, opcode::TEXT, text.as_bytes());
     }
 
-    /// Sends a close frame, once.
+    /// Sends a close frame. A second call does nothing.
     pub(super) fn close(&mut self, now: Instant, code: Option<u16>, reason: &str) {
         if self.closing.is_none() {
             frame::encode_close(self.out.tail(now), code, reason);
@@ -258,12 +258,12 @@ impl Player {
         }
     }
 
-    /// A close frame was sent: nothing may follow it.
+    /// Returns true when a close frame was sent. Nothing may follow it.
     pub(super) fn is_closing(&self) -> bool {
         self.closing.is_some()
     }
 
-    /// Starts the actions of the rules with such a trigger.
+    /// Starts the actions of the rules whose trigger fires.
     fn start(&mut self, fires: impl Fn(&Trigger) -> bool) {
         let rules = self.script.rules.iter().enumerate();
         let fired = rules.filter(|(_, rule)| fires(&rule.on));
@@ -295,7 +295,7 @@ impl Player {
                 Blocked::No => {}
                 Blocked::Until(due) if *due > now => return Flow::Continue(()),
                 Blocked::Until(_) => {}
-                // Nothing follows a close frame.
+                // No frame follows a close frame.
                 Blocked::Flood { .. } if self.closing.is_some() => {}
                 Blocked::Flood { left, frame } => {
                     let mut ahead = self.out.len();
@@ -320,7 +320,8 @@ impl Player {
 
     fn act(&mut self, action: &Action, now: Instant) -> ControlFlow<Leave, Blocked> {
         match action {
-            // Nothing follows a close frame, but for bytes that the script wants as they are.
+            // No frame follows a close frame. The bytes of `Garbage` do, because the script wants
+            // them as they are.
             Action::Send(_)
             | Action::SendHex(_)
             | Action::Ping(_)
@@ -355,7 +356,7 @@ impl Player {
     }
 }
 
-/// What is wrong with the payload of a close frame, and the close code that says so.
+/// Returns what is wrong with the payload of a close frame, and the close code to answer.
 fn close_violation(payload: &[u8]) -> Option<(u16, Cow<'static, str>)> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         let half = || (close_code::PROTOCOL, "close frame with half a code".into());
@@ -369,7 +370,7 @@ fn close_violation(payload: &[u8]) -> Option<(u16, Cow<'static, str>)> {
     (!valid).then(|| (close_code::NOT_UTF8, "close reason is not UTF-8".into()))
 }
 
-/// A time from a script. Those beyond a year, which the clock might not hold, never come anyway.
+/// Converts a time of a script. It is limited to a year, because the clock might not hold more.
 fn millis(ms: u64) -> Duration {
     Duration::from_millis(ms).min(Duration::from_secs(365 * 24 * 60 * 60))
 }

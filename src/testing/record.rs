@@ -1,17 +1,17 @@
-//! What the server saw, and waiting until it sees more.
+//! The record of the server, and waiting for changes of it.
 
 use super::seen::{SeenConnection, SeenEnd, SeenFrame};
 use std::borrow::Cow;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Frames kept per connection: between this many and twice as many.
+/// How many frames of a connection are kept: between this many and twice as many.
 const KEEP_FRAMES: usize = 10_000;
-/// What the kept frames and request heads of all connections may take together.
+/// The bytes that the kept frames and request heads of all connections may take together.
 const KEEP_BYTES: usize = 64 * 1024 * 1024;
-/// Connections kept after their end: between this many and twice as many.
+/// How many connections are kept after their end: between this many and twice as many.
 const KEEP_CONNECTIONS: usize = 10_000;
-/// Violations kept per connection.
+/// How many violations of a connection are kept.
 const KEEP_VIOLATIONS: usize = 100;
 
 /// The state of the server at one moment, for the predicates of
@@ -21,22 +21,22 @@ const KEEP_VIOLATIONS: usize = 100;
 pub struct Snapshot {
     /// The connections, oldest first.
     pub connections: Vec<SeenConnection>,
-    /// Whether the server accepts connections.
+    /// True while the server accepts connections.
     pub listening: bool,
     /// How often `listening` has changed.
     pub listening_changes: u64,
-    /// How often a connection could not be accepted, for instance for want of descriptors. The
-    /// server tries again some 100 times a second.
+    /// How often a connection could not be accepted, for instance because the process had no free
+    /// descriptor. The server tries again some 100 times a second.
     pub accept_errors: u64,
-    /// The last such error, in the words of the operating system.
+    /// The text of the operating system for the last such error.
     pub last_accept_error: Option<String>,
-    /// How many connections were accepted so far.
+    /// How many connections were accepted since the start.
     pub accepted: u64,
     /// How many connections are open: upgraded and not ended.
     pub open: u64,
-    /// How many connections ended so far.
+    /// How many connections have ended since the start.
     pub ended: u64,
-    /// How many data messages came in so far, on all connections.
+    /// How many data messages were received since the start, on all connections.
     pub messages: u64,
     kept_bytes: usize,
     /// How many of `connections` have ended.
@@ -44,14 +44,14 @@ pub struct Snapshot {
     waiting: usize,
 }
 
-/// The record of a server, shared by its connections and by those who look at it.
+/// The record of a server. Its connections and its user share it.
 pub(super) struct Record {
     start: Instant,
     state: Mutex<Snapshot>,
     changed: Condvar,
 }
 
-/// What one read brought.
+/// What was received with one read.
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) frames: Vec<SeenFrame>,
@@ -87,7 +87,7 @@ impl Record {
         self.start.elapsed().as_secs_f64() * 1000.0
     }
 
-    /// Looks at the state, which a panicking predicate cannot have broken.
+    /// Locks the state, also after a panic: a predicate that panics cannot have changed it.
     pub(super) fn lock(&self) -> MutexGuard<'_, Snapshot> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -95,7 +95,7 @@ impl Record {
     fn change<T>(&self, change: impl FnOnce(&mut Snapshot) -> T) -> T {
         let mut state = self.lock();
         let result = change(&mut state);
-        // A notification is a system call even if nobody waits.
+        // A notification is a system call even if no thread waits.
         if state.waiting > 0 {
             self.changed.notify_all();
         }
@@ -171,7 +171,8 @@ impl Record {
         let ended_ms = self.now_ms();
         self.change(|state| {
             if let Some(connection) = state.connection_mut(index) {
-                // A shutdown ends everything, and may race with the connection's own end.
+                // A shutdown ends all connections, and one of them may have ended at the same
+                // moment.
                 if connection.ended.is_some() {
                     return;
                 }
@@ -196,7 +197,7 @@ impl Record {
         self.listening(false);
     }
 
-    /// Adds what was read, and empties it.
+    /// Adds a batch to the record of a connection, and empties the batch.
     pub(super) fn add(&self, index: u64, batch: &mut Batch) {
         self.change(|state| {
             state.messages += batch.messages;
@@ -233,7 +234,7 @@ impl Snapshot {
         self.connections.get_mut(position)
     }
 
-    /// The connection with this number, if it is still kept.
+    /// Returns the connection with this number, if it is still kept.
     pub fn connection(&self, index: u64) -> Option<&SeenConnection> {
         self.connections.get(self.position(index)?)
     }
@@ -242,7 +243,7 @@ impl Snapshot {
         self.connections.binary_search_by_key(&index, |connection| connection.index).ok()
     }
 
-    /// Forgets the oldest connections that have ended.
+    /// Discards the oldest `count` connections that have ended.
     fn forget_connections(&mut self, count: usize) {
         let mut left = count;
         let mut freed = 0;
@@ -258,7 +259,8 @@ impl Snapshot {
         self.kept_bytes -= freed;
     }
 
-    /// Keeps all connections together within their bound.
+    /// Discards frames, then request heads, until all connections together are within
+    /// [`KEEP_BYTES`].
     fn forget_bytes(&mut self) {
         while self.kept_bytes > KEEP_BYTES {
             let largest = self.connections.iter_mut().max_by_key(|c| c.kept_bytes);

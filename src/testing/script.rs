@@ -1,4 +1,4 @@
-//! What a server is told to do: the script, as Rust values and as JSON.
+//! The script of a server, as Rust values and as JSON.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,8 +6,8 @@ use super::script_serde::{CloseFields, FragmentFields, hex, limits, objects, one
 
 /// What the server does, connection by connection.
 ///
-/// The n-th accepted connection plays the n-th entry; the last entry repeats for ever. Without
-/// entries the server echoes and answers heartbeats.
+/// The n-th accepted connection plays the n-th entry; the last entry is used for all later
+/// connections, too. Without entries the server echoes and answers heartbeats.
 ///
 /// In JSON a script is an array of connections, or an object with the key `connections`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -16,7 +16,7 @@ pub struct Script {
     pub connections: Vec<ConnectionScript>,
 }
 
-/// Why a script could not be read, and where in its text.
+/// The error of a script that cannot be read, with its position in the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {message}")]
 pub struct ScriptError {
@@ -28,7 +28,7 @@ pub struct ScriptError {
     pub message: String,
 }
 
-/// What one connection goes through.
+/// What happens on one connection.
 ///
 /// In JSON every key may be left out; the defaults make an echo server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,22 +36,22 @@ pub struct ScriptError {
 pub struct ConnectionScript {
     /// How the dial is answered (default: [`Handshake::Upgrade`]).
     pub handshake: Handshake,
-    /// Sends every data message back as it came, text as text and binary as binary (default:
-    /// true). Heartbeats and texts that a rule waits for are not echoed.
+    /// Sends every data message back unchanged, text as text and binary as binary (default: true).
+    /// Heartbeats and texts that a rule waits for are not echoed.
     pub echo: bool,
     /// Texts that are heartbeats, each with its reply (default: `"ping"` with `"pong"`). A
     /// heartbeat is neither echoed nor counted as a message.
     pub heartbeats: Vec<(String, String)>,
-    /// Replies to heartbeats; when false they are swallowed (default: true).
+    /// Replies to heartbeats (default: true). When false, heartbeats get no reply.
     pub answer_heartbeats: bool,
     /// Answers a protocol ping with a pong (default: true).
     pub answer_pings: bool,
     /// Answers a close frame with one and closes (default: true). When false, a close frame is
     /// recorded and nothing else happens.
     pub answer_close: bool,
-    /// Holds back everything said after the handshake for this long (default: 0).
+    /// Delays everything that is sent after the handshake by this many milliseconds (default: 0).
     pub delay_ms: u64,
-    /// What else happens, and when (default: nothing).
+    /// Other actions, and when they run (default: none).
     #[serde(deserialize_with = "objects")]
     pub rules: Vec<Rule>,
 }
@@ -68,7 +68,7 @@ pub enum Handshake {
     /// Resets the TCP connection (RST) as soon as it is accepted. The client's `connect` may
     /// still succeed; for a port that refuses, see [`Action::StopListening`].
     Refuse,
-    /// Accepts the TCP connection, reads nothing and says nothing.
+    /// Accepts the TCP connection, reads nothing and sends nothing.
     Hang,
     /// Answers with an HTTP status and closes.
     Status(StatusAnswer),
@@ -82,16 +82,16 @@ pub enum Handshake {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Upgrade {
-    /// Time between the request and the answer (default: 0).
+    /// The time between the request and the answer in milliseconds (default: 0).
     pub delay_ms: u64,
-    /// Headers to add to the answer, in this order and case, duplicates included.
+    /// More headers of the answer, in this order and case, duplicates included.
     pub headers: Vec<(String, String)>,
-    /// The subprotocol to answer with.
+    /// The sub-protocol of the answer.
     #[serde(skip_serializing_if = "ProtocolAnswer::is_first_offered")]
     pub protocol: ProtocolAnswer,
 }
 
-/// The subprotocol in the answer to an upgrade.
+/// The sub-protocol in the answer to an upgrade.
 ///
 /// In JSON: no key for the first one offered, `null` for none, or the name to force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,9 +99,9 @@ pub enum ProtocolAnswer {
     /// The first one that the client offers, if it offers any.
     #[default]
     FirstOffered,
-    /// None, whatever the client offers.
+    /// None, even if the client offers some.
     None,
-    /// This one, offered or not.
+    /// This one, even if the client does not offer it.
     Force(String),
 }
 
@@ -121,11 +121,11 @@ pub struct StatusAnswer {
     pub headers: Vec<(String, String)>,
     /// The body (default: empty).
     pub body: String,
-    /// Time between the request and the answer (default: 0).
+    /// The time between the request and the answer in milliseconds (default: 0).
     pub delay_ms: u64,
 }
 
-/// What to do, and when.
+/// Actions, and when they start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
@@ -146,22 +146,22 @@ pub enum Trigger {
     /// After the n-th data message (counted from 1, heartbeats not counted) and its echo. Once.
     #[serde(deserialize_with = "limits::messages")]
     Messages(u64),
-    /// This long after the upgrade. Once.
+    /// This many milliseconds after the upgrade. Once.
     AfterMs(u64),
-    /// Each time exactly this text arrives. It counts as a message and is not echoed. A
-    /// heartbeat that is named here stays a heartbeat, and the rule runs as well.
+    /// Each time exactly this text is received. It counts as a message and is not echoed. A
+    /// heartbeat with this text stays a heartbeat, and the rule runs as well.
     Text(String),
     /// After the n-th heartbeat (counted from 1) and its reply. Once.
     #[serde(deserialize_with = "limits::heartbeats")]
     Heartbeats(u64),
 }
 
-/// One thing the server does on an open connection.
+/// One action of the server on an open connection.
 ///
 /// In JSON an action without values is a word (`"drop"`), the others are objects with one key
-/// (`{"send": "hello"}`). What a real server could get wrong may be asked for: any close code
-/// goes out as it is. What does not fit into its frame is refused when a script is read; for a
-/// frame that breaks the rules there is [`Action::Garbage`].
+/// (`{"send": "hello"}`). Mistakes that a real server could make are possible: any close code is
+/// sent as it is. What does not fit into its frame is refused when a script is read; for a frame
+/// that breaks the rules there is [`Action::Garbage`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[non_exhaustive]
@@ -193,35 +193,34 @@ pub enum Action {
         #[serde(default)]
         binary: bool,
     },
-    /// Puts bytes on the stream as they are, framed or not.
+    /// Writes bytes to the stream as they are. They need not be frames.
     #[serde(with = "hex")]
     Garbage(Vec<u8>),
-    /// Resets the TCP connection (RST), after what was said before is written (for a second at
-    /// most).
+    /// Resets the TCP connection (RST), after writing what was sent before (for a second at most).
     Drop,
-    /// Ends the stream without a close frame (FIN), after what was said before is written.
+    /// Ends the stream without a close frame (FIN), after writing what was sent before.
     Eof,
-    /// Sends a close frame, waits for the client's (10 s at most), and closes. A connection sends
-    /// one close frame: a second one that a script asks for is left out.
+    /// Sends a close frame, waits for that of the client (10 s at most), and closes. A connection
+    /// sends one close frame: if a script asks for a second one, it is left out.
     #[serde(serialize_with = "CloseFields::write", deserialize_with = "CloseFields::read")]
     Close {
-        /// The code, any code; without it the close frame is empty.
+        /// The code, which is not checked; without it the close frame is empty.
         code: Option<u16>,
-        /// The reason (default: empty), at most 123 bytes (RFC 6455, 5.5). It needs a code: a
-        /// frame has no room for it otherwise.
+        /// The reason (default: empty), at most 123 bytes (RFC 6455, 5.5). It needs a code, because
+        /// a frame without a code has no room for a reason.
         reason: String,
     },
-    /// Becomes a black hole: TCP stays open, nothing is read, answered or sent any more.
+    /// Turns into a black hole: TCP stays open, and nothing more is read, answered or sent.
     Silence,
-    /// The server goes down: its port refuses and all connections are reset (RST). After `ms` it
-    /// listens on the same port again.
+    /// Simulates a server that is down: dials are refused and all connections are reset (RST).
+    /// After `ms` the server listens on the same port again.
     StopListening {
-        /// For how long.
+        /// The time in milliseconds.
         ms: u64,
     },
-    /// Waits before the next action of the same rule; everything else goes on.
+    /// Waits before the next action of the same rule. Other rules and the echo continue.
     Wait {
-        /// For how long.
+        /// The time in milliseconds.
         ms: u64,
     },
 }
@@ -236,16 +235,20 @@ pub enum Payload {
 }
 
 impl Script {
-    /// A script with these connections.
+    /// Makes a script with these connections.
     pub fn new(connections: Vec<ConnectionScript>) -> Script {
         Script { connections }
     }
 
     /// Reads a script from JSON.
+    ///
+    /// # Errors
+    ///
+    /// When the text is not JSON, or has a key or a value that is not allowed.
     pub fn parse(json: &str) -> Result<Script, ScriptError> {
         serde_json::from_str(json).map_err(|error| {
             let whole = error.to_string();
-            // serde_json appends the position, which ScriptError carries by itself.
+            // serde_json appends the position, which `ScriptError` has in fields of its own.
             let position = format!(" at line {} column {}", error.line(), error.column());
             ScriptError {
                 line: u32::try_from(error.line()).unwrap_or(u32::MAX),
@@ -257,7 +260,7 @@ impl Script {
 }
 
 impl ConnectionScript {
-    /// The default connection with another answer to the dial.
+    /// Makes the default connection with another answer to the dial.
     pub fn handshake(handshake: Handshake) -> ConnectionScript {
         ConnectionScript { handshake, ..ConnectionScript::default() }
     }
@@ -291,7 +294,7 @@ impl Default for Handshake {
 }
 
 impl StatusAnswer {
-    /// This status without headers and body.
+    /// Makes an answer with this status, without headers and body.
     pub fn new(status: u16) -> StatusAnswer {
         StatusAnswer { status, reason: None, headers: Vec::new(), body: String::new(), delay_ms: 0 }
     }

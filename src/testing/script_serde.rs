@@ -1,7 +1,6 @@
-//! The parts of a script's JSON that are friendlier than what the derived code reads.
+//! Reads the parts of a script that are simpler in JSON than what derived code reads.
 //!
-//! Untagged enums would do the same in fewer lines, but their errors say nothing: neither what
-//! was expected nor where.
+//! Untagged enums would need fewer lines, but their errors do not say what was expected, nor where.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -46,7 +45,7 @@ impl<'de> Visitor<'de> for ScriptVisitor {
     }
 }
 
-/// Reads an object, and not what derived code reads as well: an array of its values.
+/// Reads an object. Derived code would also accept an array of its values.
 struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -109,7 +108,8 @@ impl<'de> Visitor<'de> for HandshakeVisitor {
     }
 }
 
-/// All keys that a handshake object may have; which of them go together is checked afterwards.
+/// All keys that a handshake object may have. Which of them may occur together is checked
+/// afterwards.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct HandshakeFields {
@@ -151,7 +151,7 @@ impl HandshakeFields {
             if forced {
                 return Err(E::custom("`protocol` belongs to an upgrade, not to a status"));
             }
-            // 101 is an upgrade, right or wrong, and has words of its own.
+            // 101 is an upgrade, which has words of its own (`upgrade`, `wrongUpgrade`).
             if !(100..=999).contains(&status) || status == 101 {
                 return Err(E::custom("`status` must be from 100 to 999, and not 101"));
             }
@@ -211,7 +211,7 @@ impl Serialize for ProtocolAnswer {
     }
 }
 
-/// Reads `"drop"`, `{"send": "x"}` or an array of such.
+/// Reads an action (`"drop"` or `{"send": "x"}`) or an array of actions.
 pub(super) fn one_or_many<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<Action>, D::Error> {
@@ -240,7 +240,7 @@ impl<'de> Visitor<'de> for ActionsVisitor {
     }
 }
 
-/// [`Action::Fragment`] as it stands in JSON.
+/// The JSON form of [`Action::Fragment`].
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FragmentFields {
@@ -286,7 +286,7 @@ impl FragmentFields {
     }
 }
 
-/// [`Action::Close`] as it stands in JSON.
+/// The JSON form of [`Action::Close`].
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CloseFields {
@@ -322,7 +322,7 @@ impl CloseFields {
     }
 }
 
-/// Values that a script may not have.
+/// Checks of the values of a script.
 pub(super) mod limits {
     use serde::de::{Deserialize, Deserializer, Error};
 
@@ -343,7 +343,7 @@ pub(super) mod limits {
 
     pub(crate) fn ping<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
         let payload = String::deserialize(d)?;
-        // RFC 6455, 5.5.
+        // A control frame has room for 125 bytes (RFC 6455, 5.5).
         if payload.len() > 125 {
             let len = payload.len();
             let why = format!("`ping` is {len} bytes long; a control frame has room for 125");
@@ -353,7 +353,7 @@ pub(super) mod limits {
     }
 }
 
-/// Bytes as hexadecimal digits, between which spaces are allowed.
+/// Bytes as hexadecimal digits, with optional spaces between them.
 pub(super) mod hex {
     use serde::de::{Deserialize, Deserializer, Error};
     use serde::ser::Serializer;

@@ -1,46 +1,46 @@
-//! What the server keeps of a connection and of its frames.
+//! What the server records of a connection and of its frames.
 
-/// Payload bytes kept per frame.
+/// How many payload bytes of a frame are kept.
 pub(super) const KEEP_PAYLOAD: usize = 64 * 1024;
 
-/// What the server saw of one connection.
+/// What the server has recorded of one connection.
 ///
-/// Counters count everything. Of the frames the last 10,000 are kept (up to 20,000 for a while),
-/// of each frame the first 64 KiB, and of all connections together 64 MiB, request heads
-/// included; when that is reached, the connection with the most gives up the older half of its
-/// frames, and once it has none, its request and its violations. Every connection that lasts is
-/// kept, and the last 10,000 that ended (up to 20,000 for a while).
+/// The counters count everything. Of the frames the last 10,000 are kept (up to 20,000 for a
+/// while), and the first 64 KiB of each. All connections together are kept up to 64 MiB, request
+/// heads included. When that is reached, the older half of the frames of the largest connection is
+/// discarded or, when it has no frames, its request and its violations. Every connection that has
+/// not ended is kept, and the last 10,000 that ended (up to 20,000 for a while).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SeenConnection {
     /// Its number, counted from 1 in the order of acceptance.
     pub index: u64,
     /// When it was accepted, in milliseconds since the server started.
     pub accepted_ms: f64,
-    /// The target of the request, with its query; none before a request was read.
+    /// The target of the request, with its query; absent before a request was read.
     pub request_path: Option<String>,
     /// The headers of the request, in order and in their original case, duplicates included.
     pub headers: Vec<(String, String)>,
-    /// The subprotocols offered, in order.
+    /// The sub-protocols that the client offered, in order.
     pub protocols_offered: Vec<String>,
-    /// Whether the server upgraded it.
+    /// True when the server has upgraded it.
     pub opened: bool,
     /// The frames the client sent, oldest first.
     pub frames: Vec<SeenFrame>,
     /// How many frames are no longer in `frames`.
     pub frames_forgotten: u64,
-    /// How many data messages came in, heartbeats not counted.
+    /// How many data messages were received. Heartbeats do not count.
     pub messages_received: u64,
-    /// How many heartbeats came in.
+    /// How many heartbeats were received.
     pub heartbeats_received: u64,
-    /// How many payload bytes came in, in frames of any kind.
+    /// How many payload bytes were received, in frames of any kind.
     pub bytes_received: u64,
-    /// What the client did against the protocol (the first 100).
+    /// What the client did against the protocol (the first 100 violations).
     pub violations: Vec<String>,
-    /// How it ended; none while it lasts.
+    /// How it ended; absent while it lasts.
     pub ended: Option<SeenEnd>,
-    /// When it ended, in milliseconds since the server started.
+    /// When it ended, in milliseconds since the server started; absent while it lasts.
     pub ended_ms: Option<f64>,
-    /// What it takes, about.
+    /// The memory that it takes, about, in bytes.
     pub(super) kept_bytes: usize,
 }
 
@@ -51,15 +51,15 @@ pub struct SeenFrame {
     pub at_ms: f64,
     /// Its kind.
     pub kind: SeenFrameKind,
-    /// Whether it is the last frame of its message.
+    /// True when it is the last frame of its message.
     pub fin: bool,
-    /// The payload of a text frame, empty for others. What is not UTF-8 is replaced.
+    /// The payload of a text frame, empty for others. What is not UTF-8 is replaced by U+FFFD.
     pub text: String,
     /// The payload of a frame other than text and close, empty for those.
     pub bytes: Vec<u8>,
     /// The size of the whole payload, kept or not.
     pub payload_len: u64,
-    /// The code of a close frame, none if it is empty.
+    /// The code of a close frame; absent if the frame is empty, and for other frames.
     pub close_code: Option<u16>,
     /// The reason of a close frame; empty for other frames.
     pub close_reason: String,
@@ -90,14 +90,14 @@ pub enum SeenEnd {
     Refused,
     /// The server answered the request with something other than an upgrade, as its script said.
     Rejected,
-    /// The client's request (or TLS handshake) was none, was not finished, or asked for no
-    /// WebSocket.
+    /// The client's request (or TLS handshake) was not valid, was not completed, or did not ask for
+    /// a WebSocket.
     BadRequest,
     /// The client sent a close frame, which the server answered.
     ClientClosed,
     /// The server sent a close frame, which the client answered.
     ServerClosed,
-    /// The server sent a close frame, which the client did not answer in 10 s.
+    /// The server sent a close frame, which the client did not answer within 10 s.
     CloseIgnored,
     /// The server reset it (RST).
     ServerDropped,
@@ -114,18 +114,18 @@ pub enum SeenEnd {
 }
 
 impl SeenConnection {
-    /// Whether it is upgraded and has not ended.
+    /// Returns true when it is upgraded and has not ended.
     pub fn is_open(&self) -> bool {
         self.opened && self.ended.is_none()
     }
 
-    /// The value of the first header of that name, in any case.
+    /// Returns the value of the first header of that name. Case does not matter.
     pub fn header(&self, name: &str) -> Option<String> {
         let mut all = self.headers.iter();
         all.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
     }
 
-    /// The kept text frames, heartbeats included, oldest first.
+    /// Returns the payloads of the kept text frames, heartbeats included, oldest first.
     pub fn texts(&self) -> Vec<String> {
         let texts = self.frames.iter().filter(|f| f.kind == SeenFrameKind::Text);
         texts.map(|frame| frame.text.clone()).collect()
@@ -137,7 +137,7 @@ impl SeenConnection {
         self.frames_forgotten += n as u64;
     }
 
-    /// Forgets what came before the frames.
+    /// Discards the request and the violations.
     pub(super) fn forget_head(&mut self) {
         self.request_path = None;
         self.headers = Vec::new();
@@ -145,7 +145,7 @@ impl SeenConnection {
         self.violations = Vec::new();
     }
 
-    /// What the request and the violations take.
+    /// Returns the memory of the request and the violations, in bytes.
     pub(super) fn head_cost(&self) -> usize {
         let names = self.protocols_offered.iter().chain(&self.violations);
         let names = names.chain(&self.request_path);
@@ -160,7 +160,7 @@ impl SeenConnection {
         self.head_cost() + self.list_cost() + payloads
     }
 
-    /// What the list of frames takes, without their payloads.
+    /// Returns the memory of the list of frames, without their payloads, in bytes.
     pub(super) fn list_cost(&self) -> usize {
         self.frames.capacity() * size_of::<SeenFrame>()
     }
@@ -192,7 +192,7 @@ impl SeenFrame {
         frame
     }
 
-    /// What its payload takes.
+    /// Returns the memory of its payload, in bytes.
     pub(super) fn cost(&self) -> usize {
         self.text.capacity() + self.bytes.capacity() + self.close_reason.capacity()
     }

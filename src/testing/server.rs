@@ -1,4 +1,4 @@
-//! The server as its user sees it: start, live controls, records.
+//! The server for its users: start, control while it runs, records.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,14 +17,15 @@ use super::record::{Record, Snapshot};
 use super::script::{ConnectionScript, Script};
 use super::seen::SeenConnection;
 
-/// For the listener to do as it is told.
+/// How long the listener may take to carry out a [`Control`].
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A WebSocket server that plays a [`Script`], on a thread and a runtime of its own.
 ///
-/// All methods may be called from any thread. Those that wait (`wait_*`, and for a moment the
-/// ones about listening) block the calling thread; in asynchronous code call them where blocking
-/// is allowed. The server ends with [`shutdown`](ScriptedServer::shutdown) or when it is dropped.
+/// All methods may be called from any thread. Those that wait (`wait_*`, and for a short time those
+/// that change whether the server listens) block the calling thread; in asynchronous code call them
+/// where blocking is allowed. The server ends with [`shutdown`](ScriptedServer::shutdown) or when
+/// it is dropped.
 pub struct ScriptedServer {
     shared: Arc<Shared>,
     addr: SocketAddr,
@@ -61,7 +62,7 @@ impl Cursor {
     }
 }
 
-/// Nothing that is locked here can be left half done by a panic.
+/// Locks a mutex, also after a panic: no panic leaves the data of these mutexes half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -71,8 +72,8 @@ impl Shared {
         lock(&self.script).next()
     }
 
-    /// Takes a connection in. Whoever sees it on record can reach it with a command: the lock
-    /// is held meanwhile.
+    /// Adds a connection to the record and returns its number. The lock is held meanwhile, so that
+    /// a connection in the record always gets commands.
     pub(super) fn register(&self, commands: UnboundedSender<Command>) -> u64 {
         let mut live = lock(&self.live);
         let index = self.record.accepted();
@@ -86,7 +87,7 @@ impl Shared {
 
     pub(super) fn tell_all(&self, command: &Command) {
         for commands in lock(&self.live).values() {
-            // A connection that just ended has nothing to do any more.
+            // The send fails when the connection has just ended.
             let _ = commands.send(command.clone());
         }
     }
@@ -98,18 +99,30 @@ impl Shared {
 }
 
 impl ScriptedServer {
-    /// Starts a server on a loopback port of its choosing.
+    /// Starts a server on a free port of the loopback interface.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system when the server cannot listen.
     pub fn start(script: Script) -> io::Result<Arc<ScriptedServer>> {
         Self::start_on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), script)
     }
 
-    /// Starts a server on this address; with port 0 on a port of its choosing.
+    /// Starts a server on this address. With port 0 it takes a free port.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system when the server cannot listen.
     pub fn start_on(addr: SocketAddr, script: Script) -> io::Result<Arc<ScriptedServer>> {
         Self::start_with(addr, script, None)
     }
 
-    /// Starts a server for `wss` on a loopback port of its choosing. Its certificate has to be
+    /// Starts a server for `wss` on a free port of the loopback interface. Its certificate must be
     /// one for `localhost`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system when the server cannot listen.
     pub fn start_tls(
         script: Script,
         tls: Arc<rustls::ServerConfig>,
@@ -117,7 +130,11 @@ impl ScriptedServer {
         Self::start_tls_on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), script, tls)
     }
 
-    /// Starts a server for `wss` on this address; with port 0 on a port of its choosing.
+    /// Starts a server for `wss` on this address. With port 0 it takes a free port.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system when the server cannot listen.
     pub fn start_tls_on(
         addr: SocketAddr,
         script: Script,
@@ -132,7 +149,7 @@ impl ScriptedServer {
         tls: Option<TlsAcceptor>,
     ) -> io::Result<Arc<ScriptedServer>> {
         let socket = bind(addr)?;
-        // Before anyone is told the port.
+        // Listens before the caller can know the port, so that no dial is refused.
         socket.listen(BACKLOG)?;
         let addr = socket.local_addr()?.as_socket().unwrap_or(addr);
         let runtime = Builder::new_multi_thread()
@@ -158,7 +175,7 @@ impl ScriptedServer {
         }))
     }
 
-    /// Where to dial: `ws://127.0.0.1:PORT`, or `wss://localhost:PORT` with TLS.
+    /// Returns the URL to dial: `ws://127.0.0.1:PORT`, or `wss://localhost:PORT` with TLS.
     pub fn url(&self) -> String {
         if self.tls {
             return format!("wss://localhost:{}", self.addr.port());
@@ -171,13 +188,13 @@ impl ScriptedServer {
         format!("ws://{}", SocketAddr::new(ip, self.addr.port()))
     }
 
-    /// The port it listens on, also while it does not.
+    /// Returns the port of the server, which stays the same while it does not listen.
     pub fn port(&self) -> u16 {
         self.addr.port()
     }
 
-    /// Plays another script on the connections accepted from now on, from its first entry. Those
-    /// that are there keep theirs.
+    /// Sets the script of the connections that are accepted from now on, beginning with its first
+    /// entry. The present connections keep theirs.
     pub fn set_script(&self, script: Script) {
         *lock(&self.shared.script) = Cursor::new(script);
     }
@@ -193,31 +210,45 @@ impl ScriptedServer {
         self.shared.tell_all(&Command::Drop);
     }
 
-    /// Sends a close frame on all open connections, except silenced ones, and closes them when
-    /// they answer (or after 10 s). Any code goes; without one the frame is empty.
+    /// Sends a close frame on all open connections, except silenced ones, and closes them when they
+    /// answer (or after 10 s). The code is not checked; without one the frame is empty.
     pub fn close_all(&self, code: Option<u16>, reason: &str) {
         self.shared.tell_all(&Command::Close(code, reason.into()));
     }
 
-    /// Turns all connections into black holes: TCP stays open, nothing is read, answered or sent
-    /// any more.
+    /// Turns all connections into black holes: TCP stays open, and nothing more is read, answered
+    /// or sent.
     pub fn silence_all(&self) {
         self.shared.tell_all(&Command::Silence);
     }
 
-    /// The server goes down: its port refuses and all connections are reset, until
+    /// Simulates a server that is down: dials are refused and all connections are reset, until
     /// [`resume_listening`](ScriptedServer::resume_listening). When this returns, dials are
     /// refused.
+    ///
+    /// # Errors
+    ///
+    /// When the server is shut down, or the listener does not react within 10 s.
     pub fn stop_listening(&self) -> io::Result<()> {
         self.control(|ack| Control::Stop(None, Some(ack)))
     }
 
-    /// The same for a time. This returns as soon as dials are refused.
+    /// As [`stop_listening`](ScriptedServer::stop_listening), but the server listens again after
+    /// `time`. This returns as soon as dials are refused.
+    ///
+    /// # Errors
+    ///
+    /// As for `stop_listening`.
     pub fn stop_listening_for(&self, time: Duration) -> io::Result<()> {
         self.control(|ack| Control::Stop(Some(time), Some(ack)))
     }
 
     /// Listens again, on the same port. When this returns without an error, dials succeed.
+    ///
+    /// # Errors
+    ///
+    /// When the server is shut down, the listener does not react within 10 s, or the operating
+    /// system does not give the port.
     pub fn resume_listening(&self) -> io::Result<()> {
         self.control(Control::Resume)
     }
@@ -227,7 +258,8 @@ impl ScriptedServer {
         control: impl FnOnce(std::sync::mpsc::Sender<io::Result<()>>) -> Control,
     ) -> io::Result<()> {
         let (ack, done) = channel();
-        // If the server is shut down, the receiver is gone or will be, and the ack with it.
+        // When the server is shut down, the command may be lost. Then `ack` is dropped, and the
+        // wait below ends.
         let _ = self.shared.controls.send(control(ack));
         match done.recv_timeout(CONTROL_TIMEOUT) {
             Ok(result) => result,
@@ -238,8 +270,8 @@ impl ScriptedServer {
         }
     }
 
-    /// Ends the server and all its connections. Does not wait until they are gone, and may be
-    /// called anywhere, also in asynchronous code. The record stays.
+    /// Ends the server and all its connections. It does not wait until they have ended, and may be
+    /// called in asynchronous code, too. The record can still be read.
     pub fn shutdown(&self) {
         if let Some(runtime) = lock(&self.runtime).take() {
             runtime.shutdown_background();
@@ -247,44 +279,48 @@ impl ScriptedServer {
         }
     }
 
-    /// The connections seen so far, oldest first: a copy of the record.
+    /// Returns a copy of the record: the connections so far, oldest first.
     pub fn connections(&self) -> Vec<SeenConnection> {
         self.shared.record.lock().connections.clone()
     }
 
-    /// The connection with this number, counted from 1, if there was one and it is still kept.
+    /// Returns the connection with this number, counted from 1. `None` means that there was none,
+    /// or that it is not kept any more.
     pub fn connection(&self, index: u64) -> Option<SeenConnection> {
         self.shared.record.lock().connection(index).cloned()
     }
 
-    /// How many connections are open now: upgraded and not ended.
+    /// Returns the number of connections that are open: upgraded and not ended.
     pub fn open_connections(&self) -> usize {
         usize::try_from(self.shared.record.lock().open).unwrap_or(usize::MAX)
     }
 
-    /// Blocks until the predicate holds, and says whether it did in time. It is asked at once
-    /// and after each change, and must not call the server.
+    /// Blocks until the predicate holds. Returns false when it did not hold within `timeout`. The
+    /// predicate is called at once and after each change, and must not call the server.
     pub fn wait_for(&self, predicate: impl FnMut(&Snapshot) -> bool, timeout: Duration) -> bool {
         self.shared.record.wait_for(predicate, timeout)
     }
 
-    /// Blocks until at least `n` connections were accepted since the start.
+    /// Blocks until at least `n` connections were accepted since the start. Returns false after
+    /// `timeout`.
     pub fn wait_connections(&self, n: u64, timeout: Duration) -> bool {
         self.wait_for(|seen| seen.accepted >= n, timeout)
     }
 
-    /// Blocks until at least `n` connections are open at the same time.
+    /// Blocks until at least `n` connections are open at the same time. Returns false after
+    /// `timeout`.
     pub fn wait_open(&self, n: u64, timeout: Duration) -> bool {
         self.wait_for(|seen| seen.open >= n, timeout)
     }
 
-    /// Blocks until at least `n` data messages came in since the start, on all connections
-    /// together, heartbeats not counted.
+    /// Blocks until at least `n` data messages were received since the start, on all connections
+    /// together. Heartbeats do not count. Returns false after `timeout`.
     pub fn wait_messages(&self, n: u64, timeout: Duration) -> bool {
         self.wait_for(|seen| seen.messages >= n, timeout)
     }
 
-    /// Blocks until at least `n` connections ended since the start.
+    /// Blocks until at least `n` connections have ended since the start. Returns false after
+    /// `timeout`.
     pub fn wait_ended(&self, n: u64, timeout: Duration) -> bool {
         self.wait_for(|seen| seen.ended >= n, timeout)
     }

@@ -57,7 +57,7 @@ fn lines_are_sent_as_they_are() {
     let server = serve("[]");
     let long = "x".repeat(1 << 20);
     let input = format!("one\n\ntwo\r\n  three  \n{long}\nlast");
-    // It may all come before the open.
+    // All of it may be read before the open.
     let ended = run(&["connect", "--queue-bytes", "2MiB", &server.url()], input.as_bytes());
     assert_eq!(ended.code, Some(0));
     assert!(server.wait_ended(1, LONG));
@@ -118,7 +118,7 @@ fn invalid_utf8_is_told_and_skipped() {
 fn what_was_accepted_is_sent_before_the_end() {
     let server = serve("[]");
     server.stop_listening().expect("stops");
-    // An empty message has no bytes by which it would count as buffered.
+    // An empty message does not count in the buffered bytes.
     for (index, message) in [(1, "kept"), (2, "")] {
         let mut program = Program::connect(&server.url(), &[]);
         program.write(format!("{message}\n").as_bytes());
@@ -156,7 +156,8 @@ fn a_full_queue_makes_the_input_wait() {
     let mut program =
         Program::connect(&server.url(), &["--queue-messages", "2", "--queue-bytes", "10"]);
     program.skip_to("close");
-    // The third is too many, and the last too long for the queue: both wait for the open.
+    // The third line is one too many for the queue, and the last one is too long for it: both wait
+    // for the open.
     program.write(b"1\n2\n3\n12345678901\n");
     program.end_input();
     for _ in 0..2 {

@@ -102,7 +102,7 @@ fn a_final_close_by_the_server_is_4() {
     let close =
         r#"[{"rules": [{"on": "open", "do": {"close": {"code": 1000, "reason": "done"}}}]}]"#;
     let server = serve(close);
-    // The camel-case name of the preset is as good.
+    // The camel-case name of the preset is accepted, too.
     let program = Program::connect(&server.url(), &["--preset", "useWs"]);
     program.event("open");
     let close = program.event("close");
@@ -162,7 +162,7 @@ fn nobody_reads_the_output() {
     let mut program = Program::connect(&server.url(), &[]);
     program.event("open");
     program.stop_reading();
-    // The first message makes the reader leave, a later one finds the pipe broken.
+    // After the first message the reader ends; a later message finds the pipe broken.
     let mut number = 0;
     while server.open_connections() > 0 {
         number += 1;
@@ -234,7 +234,7 @@ fn a_final_close_code_after_the_last_line_is_4_every_time() {
         serve(r#"[{"rules": [{"on": {"messages": 1}, "do": {"close": {"code": 1000}}}]}]"#);
     for flag in [&["--preset", "resilient"][..], &["--no-reconnect"]] {
         for _ in 0..15 {
-            // It ends as soon as the server closes, and does not wait so long.
+            // The program ends as soon as the server closes, and does not wait for --linger.
             let url = server.url();
             let arguments = [&["connect", "--linger", "1h", &url], flag].concat();
             let ended = run(&arguments, b"hi\n");

@@ -1,22 +1,22 @@
-//! Standard input: read as fast as the connection takes it, and every line that is not delivered
-//! counts.
+//! Standard input: it is read as fast as the connection takes it, and a line that is not delivered
+//! changes the exit code.
 
 use crate::program::{LONG, Program, run, run_with, serve};
 use std::fs::File;
 use std::process::Stdio;
 use wxsocket::testing::{SeenFrame, SeenFrameKind, Snapshot};
 
-/// Lines that are longer together than any buffer on the way.
+/// Returns lines that are longer together than all buffers between the program and the server.
 fn long_lines(count: usize) -> Vec<u8> {
     let line = |number: usize| format!("{number:05}{}\n", "x".repeat(65_000));
     (0..count).map(line).collect::<String>().into_bytes()
 }
 
-/// The server has exactly these lines, in order.
+/// Checks that the server has received exactly these lines, in order.
 fn assert_lines(seen: &Snapshot, count: usize) {
     let connections = seen.connections.iter();
     let frames = connections.flat_map(|connection| &connection.frames);
-    // On a slow machine there is time for a heartbeat.
+    // On a slow machine there may be a heartbeat among them.
     let is_line = |frame: &&SeenFrame| frame.kind == SeenFrameKind::Text && frame.text != "ping";
     let texts = frames.filter(is_line);
     let numbers: Vec<usize> =
@@ -26,7 +26,7 @@ fn assert_lines(seen: &Snapshot, count: usize) {
 
 #[test]
 fn every_line_of_a_large_file_arrives() {
-    // The open comes late, and the server reads slowly: it holds its echoes back.
+    // The open comes late, and the server reads slowly because it delays its echoes.
     let server = serve(r#"[{"handshake": {"delayMs": 300}, "delayMs": 20}]"#);
     let ended = run(&["connect", "--json", &server.url()], &long_lines(600));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);

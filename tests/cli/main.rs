@@ -1,4 +1,4 @@
-//! The command line as its user meets it: the real program, against the scripted server.
+//! The command line: the real program against the scripted server.
 
 mod arguments;
 mod connect;

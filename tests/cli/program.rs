@@ -1,4 +1,4 @@
-//! A running `wxsocket`, its lines as they come, and what they say.
+//! Runs `wxsocket`, and reads and parses its output line by line.
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use wxsocket::testing::{Script, ScriptedServer};
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_wxsocket");
 
-/// Far more than anything here takes; reaching it is a failure.
+/// The time limit of every wait. It is much longer than any wait of a test that passes.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 pub(crate) struct Program {
@@ -64,7 +64,7 @@ impl Program {
         Self { child, stdin, lines, stderr: Some(stderr) }
     }
 
-    /// `connect --json` with a short delay, and these.
+    /// Starts `connect --json` with a short delay between attempts and these arguments.
     pub(crate) fn connect(url: &str, arguments: &[&str]) -> Self {
         Self::start(&[&["connect", "--json", "--delay", "50ms", url], arguments].concat())
     }
@@ -82,7 +82,7 @@ impl Program {
         self.stdin = None;
     }
 
-    /// Closes its standard output: the thread that reads it leaves with the next line.
+    /// Makes the thread that reads standard output end with the next line, which closes the pipe.
     pub(crate) fn stop_reading(&mut self) {
         self.lines = channel().1;
     }
@@ -91,7 +91,7 @@ impl Program {
         self.lines.recv_timeout(LONG).expect("a line in time")
     }
 
-    /// The next line, which must be this event.
+    /// Returns the next line, which must be this event.
     pub(crate) fn event(&self, name: &str) -> Value {
         let line = self.line();
         let event: Value = serde_json::from_str(&line).expect("JSON");
@@ -99,7 +99,7 @@ impl Program {
         event
     }
 
-    /// The next line that is this event.
+    /// Skips lines up to this event, and returns it.
     pub(crate) fn skip_to(&self, name: &str) -> Value {
         loop {
             let event: Value = serde_json::from_str(&self.line()).expect("JSON");
@@ -109,7 +109,7 @@ impl Program {
         }
     }
 
-    /// Ctrl-C.
+    /// Sends SIGINT, as Ctrl-C does.
     pub(crate) fn interrupt(&self) {
         self.signal("-INT");
     }
@@ -120,12 +120,12 @@ impl Program {
         assert!(status.success());
     }
 
-    /// Waits for its end; its standard input stays as it is.
+    /// Waits until the program has ended. Its standard input stays as it is.
     pub(crate) fn finish(mut self) -> Ended {
         let stdin = self.stdin.take();
         let stderr = self.stderr.take().expect("not finished yet");
         let mut lines = Vec::new();
-        // The end of the program is the end of its output.
+        // The output ends when the program ends.
         loop {
             match self.lines.recv_timeout(LONG) {
                 Ok(line) => lines.push(line),
@@ -141,13 +141,14 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // A failed test must not leave it behind; one that has ended does not mind.
+        // A failed test must not leave the program running. When it has ended already, this does
+        // nothing.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Runs to the end with this input.
+/// Runs the program to its end with this input.
 pub(crate) fn run(arguments: &[&str], input: &[u8]) -> Ended {
     let mut program = Program::start(arguments);
     program.write(input);
@@ -155,7 +156,8 @@ pub(crate) fn run(arguments: &[&str], input: &[u8]) -> Ended {
     program.finish()
 }
 
-/// Runs to the end, with streams of the caller's choice; standard input is empty otherwise.
+/// Runs the program to its end with streams that the caller chooses. Standard input is empty
+/// otherwise.
 pub(crate) fn run_with(
     arguments: &[&str],
     choose: impl FnOnce(&mut Command) -> &mut Command,
@@ -173,7 +175,7 @@ pub(crate) fn serve(script: &str) -> Arc<ScriptedServer> {
     ScriptedServer::start(Script::parse(script).expect("a script")).expect("a port")
 }
 
-/// The keys of a JSON object, in the order in which they stand.
+/// The keys of a JSON object, in their order.
 pub(crate) struct Keys(pub(crate) Vec<String>);
 
 impl<'de> Deserialize<'de> for Keys {

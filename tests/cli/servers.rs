@@ -1,4 +1,4 @@
-//! `demo` and `serve`.
+//! The commands `demo` and `serve`.
 
 use crate::program::{PROGRAM, Program, piped, run};
 use serde_json::Value;
@@ -50,7 +50,7 @@ fn the_demo_tells_its_story() {
     assert!(!text.contains('\x1b') && !text.contains('\r'), "plain where there is no terminal");
 }
 
-/// A server with these flags, and its URL.
+/// Starts a server with these flags. Returns it and its URL.
 fn serve(flags: &[&str]) -> (Program, String) {
     let program =
         Program::start(&[&["serve", "--json", "--listen", "127.0.0.1:0"], flags].concat());
@@ -212,7 +212,7 @@ fn serve_refuses_what_it_cannot_do() {
     assert!(ended.stderr.contains(taken), "{ended:?}");
 }
 
-/// An upgraded connection to a server, by hand: it sends what a client would not.
+/// Makes an upgraded connection to a server by hand, in order to send what a client would not.
 fn raw_client(url: &str) -> TcpStream {
     let mut tcp = TcpStream::connect(url.trim_start_matches("ws://")).expect("a connection");
     let request = "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -239,7 +239,7 @@ fn a_slow_reader_is_told_how_much_it_missed() {
         serde_json::from_str(&line).expect("JSON")
     };
     let url = next()["urls"][0].as_str().expect("a URL").to_owned();
-    // Nobody reads now.
+    // From here on the output is not read.
     let mut client = raw_client(&url);
     let frames = b"\x81\x81\0\0\0\0x".repeat(usize::try_from(FRAMES).expect("fits"));
     client.write_all(&frames).expect("the server reads");
@@ -309,7 +309,7 @@ fn a_server_without_descriptors_says_so() {
     let first = server.skip_to("error");
     let message = first["message"].as_str().expect("a text");
     assert!(message.starts_with("cannot accept a connection: "), "{first}");
-    // It goes on, and is told once a second, not each time.
+    // The errors continue, but are printed once a second only.
     let second = server.skip_to("error");
     let at = |event: &Value| event["t_ms"].as_u64().expect("a time");
     assert!(at(&second) >= at(&first) + 999, "{first} {second}");

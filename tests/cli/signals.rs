@@ -1,4 +1,4 @@
-//! Signals: which end the program, and how.
+//! Signals: which of them end the program, and how.
 
 use crate::program::{PROGRAM, Program, piped, run, run_with};
 use std::fs::File;
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 const SERVE: &str = "serve --json --listen 127.0.0.1:0";
 
-/// A server behind this piece of shell, and its URL.
+/// Starts a server after this piece of shell code. Returns it and its URL.
 fn serve_after(prepare: &str) -> (Program, String) {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("{prepare} exec \"$0\" {SERVE}"), PROGRAM]);
@@ -61,7 +61,7 @@ fn nothing_is_said_where_nothing_can_be_said() {
     }
 }
 
-/// Runs the program where so many files may be open.
+/// Runs the program with this limit of open files.
 #[cfg(unix)]
 fn with_descriptors(limit: u32, arguments: &str) -> crate::program::Ended {
     let mut shell = Command::new("sh");

@@ -1,11 +1,11 @@
-//! What a person sees on a terminal. The terminal comes from `script` (in Debian's bsdutils, which
-//! is always there), and its size from `stty`.
+//! What the program shows on a terminal. The terminal is made by `script` (in Debian's bsdutils,
+//! which is always installed), and its size is set by `stty`.
 
 use crate::program::{PROGRAM, Program, piped, serve};
 use std::process::Command;
 use wxsocket::testing::ScriptedServer;
 
-/// Runs this piece of shell on a terminal so wide; `$0` is the program.
+/// Runs this shell code on a terminal of this width; `$0` is the program.
 fn on_terminal(columns: u32, shell: &str) -> Program {
     let inner = format!("stty cols {columns} rows 24; {}", shell.replace("$0", PROGRAM));
     let mut command = Command::new("script");
@@ -14,14 +14,14 @@ fn on_terminal(columns: u32, shell: &str) -> Program {
     Program::spawn(piped(&mut command))
 }
 
-/// What was written to the terminal, line by line, without colours.
+/// Returns what was written to the terminal, line by line, without colours.
 fn lines(terminal: Program) -> Vec<String> {
     let ended = terminal.finish();
     let lines = ended.lines.iter();
     lines.map(|line| plain(line.strip_suffix('\r').unwrap_or(line))).collect()
 }
 
-/// Without the sequences that set a colour; any other sequence stays.
+/// Returns a line without the sequences that set a colour. Any other sequence stays.
 fn plain(line: &str) -> String {
     let mut parts = line.split("\u{1b}[");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -34,12 +34,13 @@ fn plain(line: &str) -> String {
     })
 }
 
-/// What a line of the terminal showed one after another, each written over the one before.
+/// Returns the texts that a line of the terminal showed one after another, each written over the
+/// one before.
 fn rewritten(line: &str) -> Vec<&str> {
     line.split('\r').collect()
 }
 
-/// A URL where nobody listens, kept free by the server.
+/// Returns a URL that refuses dials. The server reserves its port.
 fn nobody() -> (std::sync::Arc<ScriptedServer>, String) {
     let server = serve("[]");
     server.stop_listening().expect("stops");
@@ -47,7 +48,8 @@ fn nobody() -> (std::sync::Arc<ScriptedServer>, String) {
     (server, url)
 }
 
-/// A dial that fails, two seconds of waiting and another one.
+/// Returns what is shown while one dial fails, the program waits two seconds, and another dial
+/// fails.
 fn countdown(columns: u32, before: &str) -> Vec<String> {
     let (_server, url) = nobody();
     let flags = "--delay 2s --max-attempts 1";

@@ -1,10 +1,10 @@
-//! Listeners that a test holds up, or that do as they are told.
+//! A gate that blocks listeners, and listeners that run a function of the test.
 
 use super::*;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 
-/// Holds up whoever passes until it is opened, and counts them.
+/// Blocks every thread that passes until it is opened, and counts the threads.
 #[derive(Default)]
 pub(crate) struct Gate {
     state: Mutex<(bool, usize)>,
@@ -24,7 +24,7 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Blocks until so many stand before it.
+    /// Blocks until this many threads have reached the gate.
     pub(crate) fn wait_for(&self, count: usize) {
         let state = self.state.lock().unwrap();
         let waited = self.changed.wait_timeout_while(state, PATIENCE, |state| state.1 < count);
@@ -32,7 +32,8 @@ impl Gate {
     }
 }
 
-/// A gate that a failing test does not leave closed: the threads behind it are everybody's.
+/// Opens the gate when it is dropped. A test that fails must not leave it closed, because all tests
+/// share the threads that it blocks.
 pub(crate) struct Opened(pub(crate) Arc<Gate>);
 
 impl Drop for Opened {
@@ -41,7 +42,8 @@ impl Drop for Opened {
     }
 }
 
-/// A listener that tells the test and then does as it is told.
+/// Returns a listener that sends each event to the test and then runs `then`, and the receiver of
+/// the events.
 pub(crate) fn telling(
     then: impl Fn(&SocketEvent) -> Result<(), ListenerError> + Send + Sync + 'static,
 ) -> (Arc<dyn SocketListener>, Receiver<SocketEvent>) {

@@ -1,6 +1,6 @@
-//! A client that writes down what it hears, and what every test asks of it.
+//! A client that records its events, and functions that most tests use.
 
-// Each test binary uses its own part of this.
+// Each test binary uses only a part of this.
 #![allow(dead_code)]
 #![allow(clippy::unwrap_used)]
 
@@ -13,25 +13,26 @@ use std::time::{Duration, Instant};
 use wxsocket::testing::{Script, ScriptedServer, SeenConnection, Snapshot};
 use wxsocket::*;
 
-/// Far more than anything here takes, on a loaded machine too; reaching it is a failure.
+/// The time limit of every wait. It is much longer than any wait of a test that passes, on a loaded
+/// machine, too.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A delay that no test lives to see: whoever is to wait waits, and whoever comes back was told
-/// to.
+/// A time that does not pass during a test. A task that waits for it does nothing until a call
+/// changes that.
 pub(crate) const NEVER: Millis = Millis(600_000);
 
-/// A server with this script, in JSON.
+/// Starts a server with this script, in JSON.
 pub(crate) fn serve(script: &str) -> Arc<ScriptedServer> {
     ScriptedServer::start(Script::parse(script).unwrap()).unwrap()
 }
 
-/// A server that echoes and answers heartbeats.
+/// Starts a server that echoes and answers heartbeats.
 pub(crate) fn echo() -> Arc<ScriptedServer> {
     serve("[]")
 }
 
-/// Comes back after 30 ms without end, and has no heartbeat: on a loaded machine one would now
-/// and then find a healthy server dead.
+/// Returns options that reconnect after 30 ms, without a limit. They have no heartbeat, because on
+/// a loaded machine it would sometimes find a healthy server dead.
 pub(crate) fn fast(url: impl Into<String>) -> ConnectOptions {
     ConnectOptions {
         reconnect: ReconnectOptions {
@@ -44,21 +45,21 @@ pub(crate) fn fast(url: impl Into<String>) -> ConnectOptions {
     }
 }
 
-/// Comes back only when told to.
+/// Returns options that reconnect only when a call or a signal demands it.
 pub(crate) fn patient(url: impl Into<String>) -> ConnectOptions {
     let mut options = fast(url);
     options.reconnect.delay = Some(ReconnectDelay::Fixed { delay: NEVER });
     options
 }
 
-/// One connection and no more.
+/// Returns options that do not reconnect.
 pub(crate) fn once(url: impl Into<String>) -> ConnectOptions {
     let mut options = fast(url);
     options.reconnect.enabled = Some(false);
     options
 }
 
-/// At most so many attempts in a row.
+/// Returns options with at most this many attempts in a row.
 pub(crate) fn limited(url: impl Into<String>, attempts: i64) -> ConnectOptions {
     let mut options = fast(url);
     options.reconnect.max_attempts = Some(AttemptLimit::Attempts { count: attempts });
@@ -83,7 +84,7 @@ impl<F: Fn(SocketEvent) -> Result<(), ListenerError> + Send + Sync> SocketListen
     }
 }
 
-/// A task and what it says, in order.
+/// A task and its events, in order.
 pub(crate) struct Client {
     task: Option<Arc<SocketTask>>,
     events: Receiver<SocketEvent>,
@@ -99,7 +100,7 @@ impl Client {
         Self::with(options, Some(before), |_, _| {})
     }
 
-    /// Runs `inside` in every callback, and only then tells the test.
+    /// Connects. In every callback `inside` runs before the test gets the event.
     pub(crate) fn hooked(
         options: ConnectOptions,
         inside: impl Fn(&Arc<SocketTask>, &SocketEvent) + Send + Sync + 'static,
@@ -116,11 +117,11 @@ impl Client {
         let slot = Arc::new(OnceLock::<Weak<SocketTask>>::new());
         let itself = slot.clone();
         let listener = On(move |event: SocketEvent| {
-            // The first event may be here before `connect_socket` has returned.
+            // The first event may come before `connect_socket` has returned.
             if let Some(task) = itself.wait().upgrade() {
                 inside(&task, &event);
             }
-            // A test that has seen enough is gone.
+            // The send fails when the test has ended.
             let _ = sender.send(event);
             Ok(())
         });
@@ -133,7 +134,7 @@ impl Client {
         self.task.as_ref().unwrap()
     }
 
-    /// Gives away the only lasting handle.
+    /// Returns the only lasting handle. The client keeps none.
     pub(crate) fn release(&mut self) -> Arc<SocketTask> {
         self.task.take().unwrap()
     }
@@ -142,7 +143,7 @@ impl Client {
         self.task().send(message).unwrap()
     }
 
-    /// The next event, whatever it is.
+    /// Returns the next event of any kind.
     #[track_caller]
     pub(crate) fn next(&mut self) -> SocketEvent {
         match self.events.recv_timeout(PATIENCE) {
@@ -189,7 +190,7 @@ impl Client {
         }
     }
 
-    /// A close that is not the last.
+    /// Returns the next event, which must be a close with a retry.
     #[track_caller]
     pub(crate) fn close(&mut self) -> CloseEvent {
         match self.next() {
@@ -198,7 +199,7 @@ impl Client {
         }
     }
 
-    /// The final close, and that nothing comes after it.
+    /// Returns the next event, which must be the final close. Checks that nothing follows it.
     #[track_caller]
     pub(crate) fn end(&mut self) -> CloseEvent {
         match self.next() {
@@ -210,7 +211,8 @@ impl Client {
         }
     }
 
-    /// An error of this kind and a close with 1006.
+    /// Checks that the next events are an error of this kind and a close with 1006. Returns the
+    /// error.
     #[track_caller]
     pub(crate) fn lost(&mut self, kind: ErrorKind) -> ErrorEvent {
         let error = self.error();
@@ -219,7 +221,8 @@ impl Client {
         error
     }
 
-    /// The engine lets go of the listener when all is said: the channel ends.
+    /// Checks that the engine drops the listener after the final close, which ends the channel, and
+    /// that the order of all events was right.
     #[track_caller]
     fn nothing_follows(&mut self) {
         match self.events.recv_timeout(PATIENCE) {
@@ -229,7 +232,8 @@ impl Client {
         }
     }
 
-    /// Closes, and hears everything out. All that was ever heard obeyed the rules.
+    /// Closes the task and waits for its final close. Checks the order of all events, and returns
+    /// them.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Vec<SocketEvent> {
         self.task().close(1000, String::new()).unwrap();
@@ -255,9 +259,9 @@ fn describe(event: &SocketEvent) -> String {
     line
 }
 
-/// The order that every task keeps, whatever happens to it: per epoch at most one open, then
-/// messages, then at most one error, then exactly one close; epochs in sequence; a close without
-/// retry at the end and nowhere else.
+/// Checks the order that every task keeps: per epoch at most one open, then messages, then at most
+/// one error, then exactly one close; epochs in sequence; a close without retry at the end and
+/// nowhere else.
 #[track_caller]
 pub(crate) fn assert_rules(events: &[SocketEvent]) {
     #[derive(PartialEq, PartialOrd, Debug)]
@@ -286,21 +290,21 @@ pub(crate) fn assert_rules(events: &[SocketEvent]) {
     }
 }
 
-/// Blocks until the server has seen it.
+/// Blocks until the predicate holds for the record of the server.
 #[track_caller]
 pub(crate) fn until(server: &ScriptedServer, predicate: impl FnMut(&Snapshot) -> bool) {
     let seen = server.wait_for(predicate, PATIENCE);
     assert!(seen, "the server waited in vain; it saw {:?}", server.connections());
 }
 
-/// The n-th connection of the server, once it has ended.
+/// Blocks until the n-th connection of the server has ended, and returns it.
 #[track_caller]
 pub(crate) fn ended(server: &ScriptedServer, n: u64) -> SeenConnection {
     until(server, |seen| seen.connections.iter().any(|one| one.index == n && one.ended.is_some()));
     server.connection(n).unwrap()
 }
 
-/// Blocks until something that leaves no event behind is so.
+/// Blocks until `holds` returns true. For conditions that no event tells.
 #[track_caller]
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();

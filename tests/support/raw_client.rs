@@ -1,6 +1,6 @@
-//! A plain WebSocket client without an engine, to try the scripted server with.
+//! A plain WebSocket client without the engine, for tests of the scripted server.
 
-// Each test binary uses a part of it.
+// Each test binary uses only a part of this.
 #![allow(dead_code)]
 
 use futures_util::{SinkExt, StreamExt};
@@ -15,7 +15,7 @@ use wxsocket::testing::{Script, ScriptedServer, SeenConnection};
 
 pub(crate) type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Far more than anything here takes; reaching it is a failure.
+/// The time limit of every wait. It is much longer than any wait of a test that passes.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 pub(crate) fn start(json: &str) -> Arc<ScriptedServer> {
@@ -39,7 +39,7 @@ pub(crate) async fn send(client: &mut Client, text: &str) {
     client.send(Message::text(text)).await.unwrap();
 }
 
-/// The only connection, when it has ended.
+/// Blocks until the only connection has ended, and returns it.
 pub(crate) fn ended(server: &ScriptedServer) -> SeenConnection {
     assert!(server.wait_ended(1, LONG));
     server.connection(1).unwrap()

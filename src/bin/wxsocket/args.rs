@@ -1,4 +1,4 @@
-//! The arguments, and the help that teaches them.
+//! The arguments of the command line, and their help.
 
 use super::units;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -83,7 +83,7 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = CONNECT_HELP)]
 pub(crate) struct ConnectArgs {
-    /// Where to: ws:// or wss://
+    /// The URL: ws:// or wss://
     pub(crate) url: String,
 
     /// The set of rules to begin with
@@ -98,7 +98,7 @@ pub(crate) struct ConnectArgs {
     #[arg(long, value_name = "N", value_parser = attempts, allow_negative_numbers = true, help_heading = "Rules")]
     pub(crate) max_attempts: Option<AttemptLimit>,
 
-    /// One connection only: when it ends, so does the program
+    /// Only one connection: the program ends when the connection ends
     #[arg(long, help_heading = "Rules", conflicts_with_all = ["delay", "max_attempts"])]
     pub(crate) no_reconnect: bool,
 
@@ -114,11 +114,11 @@ pub(crate) struct ConnectArgs {
     #[arg(long, value_name = "TIME", value_parser = units::duration, help_heading = "Heartbeat")]
     pub(crate) heartbeat_interval: Option<i64>,
 
-    /// Time for a sign of life after it [default: the preset's]
+    /// Time for a sign of life after a heartbeat [default: the preset's]
     #[arg(long, value_name = "TIME", value_parser = units::duration, help_heading = "Heartbeat")]
     pub(crate) heartbeat_timeout: Option<i64>,
 
-    /// What to send, as a text message [default: the preset's]
+    /// What a heartbeat sends, as a text message [default: the preset's]
     #[arg(long, value_name = "TEXT", help_heading = "Heartbeat")]
     pub(crate) heartbeat_payload: Option<String>,
 
@@ -126,7 +126,7 @@ pub(crate) struct ConnectArgs {
     #[arg(long, help_heading = "Heartbeat", conflicts_with_all = ["heartbeat_payload", "heartbeat_reply"])]
     pub(crate) heartbeat_ping: bool,
 
-    /// The message that answers it; it is not shown [default: pong in preset wx]
+    /// The message that answers a heartbeat; it is not shown [default: pong in preset wx]
     #[arg(long, value_name = "TEXT", help_heading = "Heartbeat")]
     pub(crate) heartbeat_reply: Option<String>,
 
@@ -145,11 +145,11 @@ pub(crate) struct ConnectArgs {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header, help_heading = "Request")]
     pub(crate) header: Vec<Header>,
 
-    /// A sub-protocol to offer, the most wanted first; may be repeated
+    /// A sub-protocol to offer, the preferred one first; may be repeated
     #[arg(long, value_name = "NAME", help_heading = "Request")]
     pub(crate) protocol: Vec<String>,
 
-    /// The first message of every connection, ahead of everything else
+    /// The first message of every connection, before all others
     #[arg(long, value_name = "TEXT", help_heading = "Request")]
     pub(crate) greeting: Option<String>,
 
@@ -173,7 +173,7 @@ pub(crate) struct ConnectArgs {
     #[arg(long, help_heading = "Input and output")]
     pub(crate) binary_hex: bool,
 
-    /// How long to stay after the end of the input, for what the server answers
+    /// How long to wait for answers of the server after the end of the input
     #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "200ms", help_heading = "Input and output")]
     pub(crate) linger: i64,
 
@@ -182,7 +182,7 @@ pub(crate) struct ConnectArgs {
     pub(crate) json: bool,
 }
 
-/// The presets under the names of a command line.
+/// The presets with their names on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PresetName {
     Wx,
@@ -268,7 +268,7 @@ pub(crate) struct ServeArgs {
     ])]
     pub(crate) script: Option<PathBuf>,
 
-    /// Only the first N connections meet the faults
+    /// Only the first N connections have the faults
     #[arg(long, value_name = "N", requires = "faults", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) first: Option<u16>,
 
@@ -310,19 +310,19 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) close_reason: Option<String>,
 
-    /// Become a black hole: TCP stays, nothing is read or said any more
+    /// Become a black hole: TCP stays open, nothing more is read or sent
     #[arg(long, value_name = "WHEN", value_parser = when, groups = ["open", "faults", "ends"], help_heading = "Faults of an open connection")]
     pub(crate) silence_after: Option<When>,
 
-    /// Go down, and listen again after --down-for
+    /// Stop listening, and listen again after --down-for
     #[arg(long, value_name = "WHEN", value_parser = when, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
     pub(crate) restart_after: Option<When>,
 
-    /// How long --restart-after stays down
+    /// How long the server does not listen after --restart-after
     #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "3s", requires = "restart_after", help_heading = "Faults of an open connection")]
     pub(crate) down_for: i64,
 
-    /// Swallow heartbeats (`ping`) instead of answering them
+    /// Do not answer heartbeats (`ping`)
     #[arg(long, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
     pub(crate) ignore_heartbeats: bool,
 
@@ -334,7 +334,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
     pub(crate) no_echo: bool,
 
-    /// Hold back everything that is said after the handshake
+    /// Delay everything that is sent after the handshake by this time
     #[arg(long, value_name = "TIME", value_parser = units::duration, groups = ["open", "faults"], help_heading = "Faults of an open connection")]
     pub(crate) delay: Option<i64>,
 
@@ -343,7 +343,8 @@ pub(crate) struct ServeArgs {
     pub(crate) greeting: Option<String>,
 }
 
-/// What happens to a dial. One that does not open leaves nothing to do to an open connection.
+/// The faults of a dial. Those after which no connection opens exclude the faults of an open
+/// connection.
 #[derive(Args, Debug)]
 pub(crate) struct DialFaults {
     /// Reset the connection as soon as it is accepted
@@ -352,7 +353,7 @@ pub(crate) struct DialFaults {
             "open", "close_code", "close_reason", "down_for"])]
     pub(crate) refuse: bool,
 
-    /// Accept the connection and say nothing
+    /// Accept the connection and send nothing
     #[arg(long, help_heading = "Faults of a dial", group = "faults",
         conflicts_with_all = ["status", "wrong_upgrade", "handshake_delay", "retry_after", "body",
             "open", "close_code", "close_reason", "down_for"])]
@@ -383,12 +384,12 @@ pub(crate) struct DialFaults {
     pub(crate) handshake_delay: Option<i64>,
 }
 
-/// When a fault strikes.
+/// When a fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
-    /// After so many messages.
+    /// After this many messages.
     Messages(u64),
-    /// So long after the open.
+    /// This many milliseconds after the open.
     Ms(u64),
 }
 

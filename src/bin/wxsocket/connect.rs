@@ -1,8 +1,9 @@
 //! `connect`: a client that stays connected.
 //!
-//! One loop takes everything in order from one channel: events of the task, lines of standard
-//! input. It alone sends and prints, so that what is printed is what happened, in its order. Only
-//! a few lines are read ahead: one that the task has no room for is kept, and the input waits.
+//! One loop takes the events of the task and the lines of standard input from one channel. Only
+//! this loop sends and prints, so that the output shows everything in the order in which it
+//! happened. Only a few lines are read ahead: a line that the task has no room for is kept, and the
+//! input waits.
 
 use super::args::ConnectArgs;
 use super::forward::Forward;
@@ -22,23 +23,23 @@ use wxsocket::{
     connect_socket,
 };
 
-/// Events and lines on their way to the loop. Few: when standard output is slow, the server
-/// is to feel it, not the memory.
+/// How many events and lines wait for the loop. They are few, so that a slow standard output makes
+/// the server wait and does not fill the memory.
 const CHANNEL: usize = 64;
 
-/// While so much waits to be written to the open connection, no line is sent: as much as the
-/// queue of a closed one holds by default.
+/// While this many bytes wait to be written to the open connection, no line is sent. It is the
+/// default size of the queue.
 const MAX_BUFFERED: i64 = 1 << 20;
 
-/// Lines that are read and not dealt with, counted in shares: a line takes one for each 16 KiB, and
-/// one that takes them all is alone.
+/// The room for lines that are read and not handled yet, in shares. A line takes one share, and one
+/// more for each 16 KiB. A line that is larger than all of the room takes all shares.
 const SHARES: usize = 64;
 const SHARE_BYTES: usize = 16 * 1024;
 
-/// How often to look whether the open connection has taken what was sent; nothing tells.
+/// How often to check whether the open connection has written what was sent. No event tells that.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
 
-/// A year: as long as any process, and within reach of every clock.
+/// A year: longer than any process runs, and not too long for any clock.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 enum Wake {
@@ -55,7 +56,7 @@ impl Wake {
     }
 }
 
-/// Whether nothing comes after it.
+/// Returns true when no event follows this one.
 fn is_final(event: &SocketEvent) -> bool {
     matches!(event, SocketEvent::Close { event } if event.retry.is_none())
 }
@@ -120,8 +121,8 @@ fn close_on_interrupt(task: &Arc<SocketTask>, asked: &Arc<AtomicBool>) {
     interrupt::on_interrupt(move || close(&task, &asked));
 }
 
-/// Closes the task, and notes that it was asked to. A task that has ended already ended by
-/// itself, whether its last event has arrived here or not.
+/// Closes the task, and notes in `asked` that the program has asked for it. A task that is closed
+/// already has ended by itself, even if its last event has not been handled yet.
 fn close(task: &SocketTask, asked: &AtomicBool) {
     if task.ready_state() != ReadyState::Closed {
         asked.store(true, Ordering::SeqCst);
@@ -130,8 +131,8 @@ fn close(task: &SocketTask, asked: &AtomicBool) {
     let _ = task.close(1000, String::new());
 }
 
-/// Reads standard input, as long as there are shares. Those of a line are given back through the
-/// answer once it is dealt with.
+/// Reads standard input on a thread while there are shares. Returns the sender that gives back the
+/// shares of a line when the line has been handled.
 fn read_lines(
     sender: SyncSender<Wake>,
     binary_hex: bool,
@@ -139,7 +140,7 @@ fn read_lines(
 ) -> SyncSender<()> {
     let (free, wanted) = sync_channel(SHARES);
     for _ in 0..SHARES {
-        // There is room for all of them.
+        // The channel has room for all of them.
         let _ = free.try_send(());
     }
     std::thread::spawn(move || {
@@ -151,7 +152,7 @@ fn read_lines(
     free
 }
 
-/// How much of the room for lines that are read ahead this one takes.
+/// Returns how many shares a line takes.
 fn shares(line: &Line) -> usize {
     match line {
         Line::Message(message) => (message.len() / SHARE_BYTES + 1).min(SHARES),
@@ -159,57 +160,57 @@ fn shares(line: &Line) -> usize {
     }
 }
 
-/// So many lines, as the subject of a sentence in the past.
+/// Returns a number of lines as the beginning of a sentence.
 fn counted(lines: u64) -> String {
     if lines == 1 { "1 line was".to_owned() } else { format!("{lines} lines were") }
 }
 
-/// How far standard input is.
+/// The state of standard input.
 enum Input {
     Open,
-    /// At its end; what was accepted is still to be written.
+    /// At its end. Some of what was accepted is not written yet.
     Draining,
-    /// All is written; closing then.
+    /// Everything is written. The task is closed at this time.
     Lingering(Instant),
-    /// Closed by us.
+    /// The program has closed the task.
     Closing,
 }
 
 struct Client {
     task: Arc<SocketTask>,
     output: Output,
-    /// The task was asked to close before it ended.
+    /// True when the task was asked to close before it ended.
     asked: Arc<AtomicBool>,
     linger: Duration,
     input: Input,
-    /// The input has stopped within a line.
+    /// True when the input has stopped within a line.
     unfinished: Arc<AtomicBool>,
-    /// Gives back the shares of lines that are dealt with.
+    /// Gives back the shares of lines that have been handled.
     shares: SyncSender<()>,
-    /// What was read and is not dealt with.
+    /// The lines that were read and not handled yet.
     lines: VecDeque<Line>,
-    /// The queue of the closed connection is full: only an open changes that.
+    /// True when the queue is full. Nothing is sent until the next open.
     until_open: bool,
-    /// The connection is open, as far as the events tell.
+    /// True when the connection is open, according to the events.
     open: bool,
-    /// The connection has been open.
+    /// True when a connection has been open.
     opened: bool,
-    /// A message was queued and perhaps not handed over yet. Bytes alone do not tell: a message
-    /// may be empty.
+    /// True when a message was queued and may not have been written yet. The bytes that are
+    /// buffered do not show this, because a message may be empty.
     queued: bool,
-    /// A part of the input was not delivered.
+    /// True when a part of the input was not delivered.
     incomplete: bool,
     ledger: Ledger,
     no_reconnect: bool,
-    /// Standard output cannot be written any more.
+    /// Why standard output cannot be written any more, if that is so.
     broken: Option<io::ErrorKind>,
     limit: bool,
 }
 
-/// What became of a message.
+/// What the task has done with a message.
 enum Offer {
     Taken,
-    /// It will have its turn.
+    /// Nothing. It is sent later.
     Kept,
     Refused,
 }
@@ -225,7 +226,8 @@ impl Client {
             match wake {
                 Ok(Wake::Event(event)) => {
                     if is_final(&event) {
-                        // What was read by now was not sent, and is told.
+                        // The lines that were read by now are not sent. The final report counts
+                        // them.
                         let lines = wakes.try_iter().filter_map(Wake::into_line);
                         self.lines.extend(lines);
                     }
@@ -236,13 +238,13 @@ impl Client {
                 }
                 Ok(Wake::Line(line)) => self.lines.push_back(line),
                 Err(RecvTimeoutError::Timeout) => self.output.tick(),
-                // The task owns a sender until its last event.
+                // The task has a sender until after its last event.
                 Err(RecvTimeoutError::Disconnected) => return exit::FAILED,
             }
         }
     }
 
-    /// The exit code, if this was the last event.
+    /// Handles an event. Returns the exit code if it was the last one.
     fn on_event(&mut self, event: &SocketEvent) -> Option<u8> {
         let mut lost = 0;
         match event {
@@ -273,7 +275,8 @@ impl Client {
         }
     }
 
-    /// The exit code. The last connection was lost with so many lines.
+    /// Prints what was not delivered, and returns the exit code. `lost` is the number of lines that
+    /// were lost with the last connection.
     fn ending(&mut self, close: &CloseEvent, lost: u64) -> u8 {
         let unsent = self.lines.iter().filter(|line| !matches!(line, Line::End)).count();
         if unsent > 0 {
@@ -294,11 +297,12 @@ impl Client {
                 "{lines} handed to a connection that was lost; whether all of it arrived is not known"
             ));
         }
-        // A close that we asked for ends with our code and our reason, in which it differs from
-        // an end that came just before.
+        // A close that the program asked for has its code and its reason. That shows whether
+        // another end came just before it.
         let is_ours = close.code == 1000 && close.reason.is_empty();
         let is_ours = is_ours && self.asked.load(Ordering::SeqCst);
-        // The only connection may be lost a moment before our close or a moment after it.
+        // With --no-reconnect a loss just before the close of the program and one just after it
+        // have the same exit code.
         let is_lost = self.no_reconnect && lost > 0;
         if self.limit {
             exit::LIMIT
@@ -313,7 +317,7 @@ impl Client {
         }
     }
 
-    /// Deals with the lines that were read, up to one that there is no room for.
+    /// Handles the lines that were read, up to one that the task has no room for.
     fn take_lines(&mut self) {
         while let Some(line) = self.lines.pop_front() {
             let size = shares(&line);
@@ -330,7 +334,7 @@ impl Client {
                 Line::End => self.input = Input::Draining,
             }
             for _ in 0..size {
-                // There is room for all shares. The reader may have ended.
+                // The channel has room for all shares. The send fails when the reader has ended.
                 let _ = self.shares.try_send(());
             }
         }
@@ -350,12 +354,12 @@ impl Client {
                 self.output.input_waits();
                 return Offer::Kept;
             }
-            // A message that an open connection with nothing to write does not take is too long.
+            // An open connection that has nothing to write refuses only a message that is too long.
             if !is_open || buffered > 0 {
                 return Offer::Kept;
             }
         }
-        // The task has ended; its last event is on its way.
+        // The task has ended. Its last event follows.
         if let Err(WxError::NotConnected { .. }) = &outcome {
             return Offer::Kept;
         }
@@ -380,7 +384,7 @@ impl Client {
         if taken { Offer::Taken } else { Offer::Refused }
     }
 
-    /// What cannot be printed is lost, and the program has lost its purpose.
+    /// Closes the task when standard output cannot be written, because the messages would be lost.
     fn check_output(&mut self, printed: io::Result<()>) {
         let Err(error) = printed else { return };
         self.broken = Some(error.kind());
@@ -390,7 +394,7 @@ impl Client {
         self.close();
     }
 
-    /// Does what is due: sends what was read, and closes at the end of the input.
+    /// Sends what was read, and closes the task after the end of the input.
     fn proceed(&mut self) {
         self.take_lines();
         let drained = self.is_drained();
@@ -404,9 +408,9 @@ impl Client {
         }
     }
 
-    /// Whether everything accepted is written. Before the first open nothing counts as written,
-    /// so that a program without any input still shows whether the server can be reached. Where
-    /// the events and the task differ, an event is on its way and will decide.
+    /// Returns true when everything that was accepted is written. Before the first open this is
+    /// false, so that a program without any input still shows whether the server can be reached. It
+    /// is also false when the events and the task differ, because then an event follows.
     fn is_drained(&mut self) -> bool {
         let empty = self.task.buffered_amount() == 0;
         match (self.open, self.task.ready_state()) {
@@ -428,7 +432,7 @@ impl Client {
         let waits = !self.lines.is_empty() || matches!(self.input, Input::Draining);
         let own = match self.input {
             Input::Lingering(until) => Some(until),
-            // While it is not open, an event will come and say more.
+            // While the connection is not open, the next event wakes the loop.
             _ if waits && self.task.ready_state() == ReadyState::Open => {
                 Some(Instant::now() + DRAIN_POLL)
             }

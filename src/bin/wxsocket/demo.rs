@@ -1,7 +1,7 @@
-//! `demo`: the life of a connection, told by a client and a server in one process.
+//! `demo`: shows the life of a connection, with a client and a server in one process.
 //!
-//! It is a check as well: each step waits for the event that must come next, and at the end what
-//! the client counted is held against what the server saw.
+//! It is a check as well: each step waits for the event that must come next, and at the end the
+//! counters of the client are compared with the record of the server.
 
 use super::args::DemoArgs;
 use super::forward::Forward;
@@ -25,10 +25,10 @@ const DELAY: i64 = 5_000;
 const HEARTBEAT: i64 = 10_000;
 const STABLE: i64 = 5_000;
 
-/// Far more than any step takes, beyond its own timings.
+/// How much longer than its own timings a step may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The words of the goodbye, to be seen again at the server.
+/// The reason of the last close. The server has to receive it.
 const GOODBYE: &str = "the end";
 
 pub(crate) fn run(args: &DemoArgs) -> u8 {
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &DemoArgs) -> u8 {
     }
 }
 
-/// How fast the story goes.
+/// The speed of the demo.
 struct Pace {
     divisor: i64,
 }
@@ -156,7 +156,8 @@ fn drop_connection(stage: &mut Stage) -> Result<(), Surprise> {
     stage.send("written while the connection was down")?;
     stage.expect_open()?;
     stage.expect_message("written while the connection was down")?;
-    // A heartbeat later the connection counts as stable, and the attempts from zero.
+    // After one heartbeat the connection counts as stable, and the attempts are counted from zero
+    // again.
     stage.expect_heartbeats(1)
 }
 
@@ -171,7 +172,7 @@ fn restart(stage: &mut Stage, pace: &Pace) -> Result<(), Surprise> {
     let down = pace.duration(DELAY * 2 / 5);
     stage.server_does(&format!("is down for {}", pace.readable(DELAY * 2 / 5)));
     stage.server.stop_listening_for(down).map_err(|error| format!("the server: {error}"))?;
-    // On a busy machine the dial may come before the server is back.
+    // On a busy machine the dial may come before the server listens again.
     stage.expect_return()
 }
 
@@ -205,7 +206,7 @@ fn refused_dial(stage: &mut Stage) -> Result<(), Surprise> {
     stage.expect_message("back again")
 }
 
-/// Holds the client's account against its own counters and against the server's.
+/// Compares what the events told with the counters of the task and with the record of the server.
 fn summary(stage: &mut Stage) -> Result<(), Surprise> {
     let goodbye_seen = stage.server.wait_for(|seen| seen.open == 0, PATIENCE);
     let connections = stage.server.connections();

@@ -1,11 +1,11 @@
-//! Text of the other side, fit for a terminal: a server must not move the cursor, rename the
-//! window, begin a line of its own (not even where the terminal wraps a long one), turn the
-//! direction of writing or hide a part of it.
+//! Makes text of the peer safe for a terminal. A peer must not move the cursor, rename the window,
+//! begin a line of its own (not even where the terminal wraps a long one), change the direction of
+//! writing or hide a part of its text.
 
-/// The longest piece of such text in a line of the timeline, in characters.
+/// How many characters of such text a line of the timeline shows at most.
 const MAX_SHOWN: usize = 200;
 
-/// The beginning of a text, and its size if that is not all.
+/// Returns the beginning of a text, and its size if that is not all of it.
 pub(crate) fn visible(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}… ({} bytes)", printable(&text[..end]), text.len()),
@@ -32,7 +32,7 @@ pub(crate) fn quoted(text: &str) -> String {
     }
 }
 
-/// All of a text, in one line.
+/// Returns all of a text in one line.
 pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     text.chars().for_each(|c| push(&mut shown, c));
@@ -43,10 +43,10 @@ fn push(shown: &mut String, c: char) {
     if is_acted_upon(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
 }
 
-/// Whether a terminal does something with a character instead of showing it: controls, line and
+/// Returns true when a terminal acts upon a character instead of showing it: controls, line and
 /// paragraph separators, what the bidirectional algorithm obeys (Unicode Standard Annex 9, 2), and
-/// what takes no room or looks like a space. The joiners U+200C and U+200D stay: scripts and emoji
-/// need them.
+/// what takes no room or looks like a space. The joiners U+200C and U+200D are not among them,
+/// because scripts and emoji need them.
 pub(crate) fn is_acted_upon(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -55,19 +55,19 @@ pub(crate) fn is_acted_upon(c: char) -> bool {
             | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// What begins each further row of a long line; no line of our own begins so.
+/// The beginning of each further row of a long line. No line of the program begins with it.
 const CONTINUED: &str = "… ";
 
-/// The fewest columns that a row is given.
+/// The smallest width of a row, in columns.
 const MIN_ROW: usize = 10;
 
-/// How many columns a character takes at most. What is not ASCII may take two.
+/// Returns how many columns a character takes at most. A character outside ASCII may take two.
 pub(crate) fn width(c: char) -> usize {
     if c.is_ascii() { 1 } else { 2 }
 }
 
-/// A text in rows that fit so many columns, the first of which has `used` columns already. The
-/// terminal never has to wrap it by itself, which it would do without a mark.
+/// Splits a text into rows that fit `columns`. The first row has `used` columns already. So the
+/// terminal never wraps the text itself, which it would do without a mark.
 pub(crate) fn rows(text: &str, used: usize, columns: Option<usize>) -> String {
     let Some(columns) = columns else { return text.to_owned() };
     // The last column stays free: some terminals wrap as soon as it is written.

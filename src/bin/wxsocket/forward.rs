@@ -1,11 +1,11 @@
-//! The events of a task, passed on to a program that takes them in a loop of its own.
+//! A listener that passes the events of a task to a loop of the program.
 
 use wxsocket::{
     CloseEvent, ErrorEvent, ListenerError, MessageEvent, OpenEvent, SocketEvent, SocketListener,
 };
 
-/// Hands every event to the function, which says whether anybody still wants it. It may block:
-/// the server then has to wait.
+/// Passes every event to the function, which returns false when the program takes no more events.
+/// The function may block; then the server has to wait.
 pub(crate) struct Forward<F>(pub(crate) F);
 
 impl<F: Fn(SocketEvent) -> bool> Forward<F> {

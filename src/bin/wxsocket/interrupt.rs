@@ -1,16 +1,16 @@
-//! Ctrl-C: the first is a request, the second an order.
+//! Ctrl-C: the first one asks the program to close, the second one ends it at once.
 
 use super::say;
 use std::io::IsTerminal;
 
-/// What a shell adds to the number of the signal that ended a program.
+/// A shell reports this number plus that of the signal when a signal has ended a program.
 const BY_SIGNAL: i32 = 128;
 
 /// Calls `first` at the first Ctrl-C (or SIGTERM, SIGHUP); the second ends the process at once.
 ///
-/// Both happen on a thread of their own: the main one may be stuck in a write to a pipe that
-/// nobody reads. A signal that is ignored when the program starts, as SIGHUP is under `nohup`,
-/// stays ignored.
+/// Both happen on a thread of their own, because the main thread may be blocked in a write to a
+/// pipe that is not read. A signal that is ignored when the program starts, as SIGHUP is under
+/// `nohup`, stays ignored.
 pub(crate) fn on_interrupt(first: impl Fn() + Send + 'static) {
     let mut before = false;
     listen(move |signal| {
@@ -24,7 +24,7 @@ pub(crate) fn on_interrupt(first: impl Fn() + Send + 'static) {
 /// Ends the process at the first Ctrl-C (or SIGTERM, SIGHUP).
 pub(crate) fn exit_on_interrupt() {
     listen(|signal| {
-        // The living line, if there is one, stays as it is; what follows begins below it.
+        // The live line, if there is one, stays as it is; what follows begins below it.
         if std::io::stderr().is_terminal() {
             say("");
         }
@@ -32,10 +32,10 @@ pub(crate) fn exit_on_interrupt() {
     });
 }
 
-/// Calls the function with the number of each signal that comes.
+/// Calls the function with the number of each signal that is received.
 fn listen(on_signal: impl FnMut(i32) + Send + 'static) {
     if let Err(error) = system::listen(on_signal) {
-        // Ctrl-C still ends the program, only not politely.
+        // Ctrl-C still ends the program, but without a close frame.
         say(format_args!("warning: Ctrl-C will not close politely: {error}"));
     }
 }
@@ -77,8 +77,9 @@ mod system {
         .await
     }
 
-    /// Whether the program was started with this signal ignored. Where the system does not tell
-    /// without unsafe code, SIGHUP is left to it: ignored, or the end of the program.
+    /// Returns true when the program was started with this signal ignored. Where the system does
+    /// not tell that without unsafe code, this returns true for SIGHUP: then SIGHUP has its usual
+    /// effect, it is ignored or ends the program.
     fn is_ignored(kind: SignalKind) -> bool {
         let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
             return kind == SignalKind::hangup();

@@ -46,7 +46,7 @@ enum Line<'a> {
         reason: &'a str,
         was_clean: bool,
         retry: Option<Retry>,
-        /// Messages that were accepted and will not be sent.
+        /// How many messages were accepted and will not be sent.
         #[serde(skip_serializing_if = "is_zero")]
         unsent: usize,
     },
@@ -94,13 +94,13 @@ impl Serialize for Pairs<'_> {
     }
 }
 
-// Serde hands over a reference.
+// Serde passes a reference.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// An event of the task.
+/// Returns the line of an event of the task.
 pub(crate) fn event(event: &SocketEvent, t_ms: u64) -> String {
     to_line(&match event {
         SocketEvent::Open { event } => open(event, t_ms),
@@ -110,7 +110,7 @@ pub(crate) fn event(event: &SocketEvent, t_ms: u64) -> String {
     })
 }
 
-/// What became of a line of standard input.
+/// Returns the line of the result of sending a line of standard input.
 pub(crate) fn send(outcome: &Result<SendOutcome, WxError>, t_ms: u64) -> String {
     let (outcome, err_code) = match outcome {
         Ok(SendOutcome::Sent) => ("sent", None),
@@ -187,13 +187,14 @@ impl From<SocketProfile> for Profile {
     }
 }
 
-/// One line of JSON, without its end.
+/// Returns one line of JSON, without a line end.
 pub(crate) fn to_line(value: &impl Serialize) -> String {
-    // These types have string keys and no serializer of their own that fails.
+    // This cannot fail: these types have string keys, and their own serializers do not fail.
     without_controls(serde_json::to_string(value).unwrap_or_default())
 }
 
-/// The same JSON, with everything escaped that a terminal acts upon; it can only stand in strings.
+/// Returns the same JSON with all characters escaped that a terminal acts upon. They can occur only
+/// in strings.
 fn without_controls(line: String) -> String {
     if !line.contains(is_acted_upon) {
         return line;
@@ -211,7 +212,7 @@ fn without_controls(line: String) -> String {
     escaped
 }
 
-/// Bytes as hex digits.
+/// Returns bytes as hex digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let pairs = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);

@@ -1,17 +1,18 @@
-//! Which lines were handed to which connection. Only a connection that was closed cleanly tells
-//! that the server had the time to read them.
+//! Counts which lines were handed to which connection. Only a clean close shows that the server had
+//! the time to read them.
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// Lines that may still wait inside the task, at most; more than that count as handed over.
+/// The largest number of lines that are counted as waiting inside the task. When there are more,
+/// all of them count as handed over.
 const MAX_WAITING: usize = 1 << 16;
 
 #[derive(Default)]
 pub(crate) struct Ledger {
     /// The newest connection that has been open.
     opened: Option<i64>,
-    /// Lines that the task took and has perhaps not written: the connection at that time, and
-    /// the size. The oldest first, which is the order in which they are written.
+    /// The lines that the task has accepted and may not have written yet: the connection at that
+    /// time, and the size. The oldest is the first, because it is written first.
     waiting: VecDeque<(i64, usize)>,
     /// How many lines were written to each connection that is not known to have ended.
     handed: BTreeMap<i64, u64>,
@@ -19,7 +20,8 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// The task took a line. `buffered` is what it had not written before that, in bytes.
+    /// Notes that the task has accepted a line. `buffered` is the number of bytes that it had not
+    /// written before.
     pub(crate) fn took(&mut self, epoch: i64, len: usize, is_open: bool, buffered: i64) {
         if is_open && buffered == 0 || self.waiting.len() >= MAX_WAITING {
             for (epoch, _) in std::mem::take(&mut self.waiting) {
@@ -29,7 +31,7 @@ impl Ledger {
         self.waiting.push_back((epoch, len));
     }
 
-    /// The task gave back so many lines, the oldest ones, without writing them.
+    /// Notes that the task has returned its `count` oldest lines without writing them.
     pub(crate) fn gave_back(&mut self, count: usize) {
         self.waiting.drain(..count.min(self.waiting.len()));
     }
@@ -38,10 +40,10 @@ impl Ledger {
         self.opened = Some(epoch);
     }
 
-    /// A connection ended. `buffered` bytes and the newest `unsent` lines were not written to it.
-    /// Answers how many lines were lost with it.
+    /// Notes that a connection has ended. `buffered` bytes and the newest `unsent` lines were not
+    /// written to it. Returns how many lines were lost with it.
     pub(crate) fn closed(&mut self, epoch: i64, clean: bool, buffered: i64, unsent: usize) -> u64 {
-        // A dial that failed was never handed anything.
+        // No line was ever handed to a dial that failed.
         if self.opened != Some(epoch) {
             return 0;
         }
@@ -64,7 +66,7 @@ impl Ledger {
         lost
     }
 
-    /// How many lines were handed to connections that were not closed cleanly.
+    /// Returns how many lines were handed to connections that were not closed cleanly.
     pub(crate) fn lost(&self) -> u64 {
         self.lost
     }

@@ -1,24 +1,25 @@
-//! Standard input, line by line, on a thread of its own: reading it cannot be interrupted.
+//! Standard input, line by line. It is read on a thread of its own, because reading it cannot be
+//! interrupted.
 
 use std::io::{self, BufRead, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use wxsocket::Message;
 
-/// Longer than any message that the engine accepts (16 MiB), even in hex with spaces; a stream
-/// without line ends must not fill the memory.
+/// The longest line, in bytes, so that a stream without line ends does not fill the memory. It is
+/// longer than any message that the engine accepts (16 MiB), even in hex with spaces.
 const MAX_LINE: u64 = 64 << 20;
 
-/// What standard input brought.
+/// What was read from standard input.
 pub(crate) enum Line {
     /// A message to send.
     Message(Message),
-    /// A line that is none, and why; the next one may be better.
+    /// A line that cannot be sent, and why. The next line is read nevertheless.
     Bad(String),
-    /// There is no more.
+    /// The end of the input.
     End,
 }
 
-/// Input that notes whether the last thing read from it is an unfinished line.
+/// Input that notes whether what was read last ends within a line.
 struct Watched<'a, R> {
     input: R,
     unfinished: &'a AtomicBool,
@@ -46,8 +47,9 @@ impl<R: BufRead> BufRead for Watched<'_, R> {
     }
 }
 
-/// Hands over everything, `Line::End` last; stops when `take` answers false. One line is read
-/// ahead while `take` blocks. `unfinished` tells whether the input has stopped within a line.
+/// Calls `take` with each line, and with `Line::End` at the end. Stops when `take` returns false.
+/// While `take` blocks, nothing is read. `unfinished` is true when the input has stopped within a
+/// line.
 pub(crate) fn read(
     input: impl BufRead,
     binary_hex: bool,
@@ -61,7 +63,7 @@ pub(crate) fn read(
         let bad = |why: String| Line::Bad(format!("line {number}: {why}"));
         let line = match next(&mut input) {
             Ok(None) => {
-                // The last line needs no end.
+                // The last line needs no line end, so it is not unfinished.
                 unfinished.store(false, Ordering::SeqCst);
                 break;
             }
@@ -81,7 +83,7 @@ pub(crate) fn read(
 
 struct TooLong;
 
-/// The next line without its end, which is LF or CR LF; `None` at the end of the input.
+/// Returns the next line without its end, which is LF or CR LF. `None` means the end of the input.
 fn next(input: &mut impl BufRead) -> io::Result<Option<Result<Vec<u8>, TooLong>>> {
     let mut line = Vec::new();
     input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)?;

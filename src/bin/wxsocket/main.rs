@@ -1,5 +1,5 @@
-//! `wxsocket`: the engine from a shell. A client (`connect`), a tour of what the engine does
-//! (`demo`), and a server that misbehaves on command (`serve`).
+//! `wxsocket`: the engine on the command line. A client (`connect`), a demonstration of what the
+//! engine does (`demo`), and a server that misbehaves on command (`serve`).
 
 mod args;
 mod connect;
@@ -25,21 +25,21 @@ use clap::Parser;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-/// What the process answers; the table stands in `--help` too.
+/// The exit codes. `--help` lists them, too.
 mod exit {
-    /// The close was ours, or the story went as told.
+    /// A close that the program asked for, or a demo that went as expected.
     pub(crate) const OK: u8 = 0;
-    /// Something that should not happen.
+    /// A failure.
     pub(crate) const FAILED: u8 = 1;
     /// Bad arguments (clap uses the same number).
     pub(crate) const USAGE: u8 = 2;
     /// The limit of reconnect attempts was reached.
     pub(crate) const LIMIT: u8 = 3;
-    /// The connection ended for good, and it was neither us nor the limit; or the system gives
-    /// none.
+    /// The connection ended for good, neither by a close of ours nor by the limit; or the system
+    /// does not give what the program needs.
     pub(crate) const ENDED: u8 = 4;
-    /// The close was ours, but a part of the input was not delivered, or perhaps not, or output
-    /// was lost.
+    /// A close that the program asked for, but a part of the input was not delivered, or perhaps
+    /// not, or output was lost.
     pub(crate) const INCOMPLETE: u8 = 5;
 }
 
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Prints a help text, or what is wrong with the arguments.
+/// Prints a help text, or what is wrong with the arguments. Returns the exit code.
 fn explain(told: &clap::Error) -> u8 {
     let printed = told.print().and_then(|()| std::io::stdout().flush());
     match (told.use_stderr(), printed) {
@@ -73,18 +73,18 @@ fn explain(told: &clap::Error) -> u8 {
     }
 }
 
-/// The exit code when standard output cannot be written: nothing is wrong when it is a pipe whose
-/// reader has seen enough.
+/// Returns the exit code when standard output cannot be written. It is 0 for a pipe that its reader
+/// has closed, because that is no failure.
 fn lost_output(error: ErrorKind, code: u8) -> u8 {
     if error == ErrorKind::BrokenPipe { exit::OK } else { code }
 }
 
-/// Says something on standard error, if that is possible.
+/// Prints a message on standard error, if that is possible.
 fn say(message: impl std::fmt::Display) {
     let _ = writeln!(anstream::stderr(), "{message}");
 }
 
-/// Says what is wrong with the arguments, in clap's own words and with its exit code.
+/// Prints what is wrong with the arguments in the form of clap, and returns its exit code.
 fn usage_error(message: impl std::fmt::Display) -> u8 {
     let red = clap::builder::styling::AnsiColor::Red.on_default().bold();
     say(format_args!("{red}error:{red:#} {message}\n\nFor more information, try '--help'."));

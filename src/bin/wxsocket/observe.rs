@@ -1,4 +1,4 @@
-//! What the scripted server sees, told as it happens.
+//! Prints what the scripted server sees, as it happens.
 
 use super::escape::{quoted, visible};
 use super::json;
@@ -10,15 +10,15 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 use wxsocket::testing::{SeenConnection, SeenEnd, SeenFrame, SeenFrameKind, Snapshot};
 
-/// How many facts are noted at a time, and how many bytes of payload. What the reader of the
-/// output does not take stays in the server's record, which is bounded.
+/// How many facts, and how many bytes of payload, are noted at a time. When the reader of the
+/// output is slow, the rest stays in the server's record, which is bounded.
 const MAX_FACTS: usize = 1_000;
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The least time between two lines that say that connections cannot be accepted.
+/// The shortest time between two lines which say that connections cannot be accepted.
 const ERROR_PACE: Duration = Duration::from_secs(1);
 
-/// Something new. As JSON, the order of the keys is the order of the fields.
+/// One thing that has happened. In JSON, the order of the keys is the order of the fields.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Fact {
@@ -51,15 +51,15 @@ enum Fact {
         how: &'static str,
         violations: Vec<String>,
     },
-    /// The port refuses now, or accepts again.
+    /// The port refuses dials from now on (`Up`: it accepts them again).
     Down {
         t_ms: u64,
     },
     Up {
         t_ms: u64,
     },
-    /// The record has forgotten something before it was told: frames of a connection, or
-    /// connections with all or a part of what they did.
+    /// The record has discarded something before it was noted: frames of a connection, or
+    /// connections with all or a part of their frames.
     Skipped {
         t_ms: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +69,7 @@ enum Fact {
         #[serde(skip_serializing_if = "Option::is_none")]
         connections: Option<u64>,
     },
-    /// Connections could not be accepted, so often since the last such line.
+    /// Connections could not be accepted, this many times since the last such line.
     Error {
         t_ms: u64,
         message: String,
@@ -77,7 +77,7 @@ enum Fact {
     },
 }
 
-/// How far a connection is told.
+/// What was noted of a connection.
 #[derive(Default)]
 struct Told {
     open: bool,
@@ -90,19 +90,19 @@ pub(crate) struct Observer {
     timeline: Timeline,
     /// The connections that have not ended.
     live: BTreeMap<u64, Told>,
-    /// The connection to begin with, so that a busy one does not keep the others from their turn.
+    /// The connection to look at first, so that a busy one does not hold up the others.
     turn: u64,
     accepted: u64,
     listening_changes: u64,
     accept_errors: u64,
-    /// When an accept error was told last, and whether there are more.
+    /// When an accept error was noted last, and whether there are more.
     error_told: Option<Instant>,
     error_waits: bool,
     facts: Facts,
     broken: Option<io::ErrorKind>,
 }
 
-/// What was noted and is still to be printed.
+/// What was noted and not printed yet.
 #[derive(Default)]
 struct Facts {
     all: Vec<Fact>,
@@ -138,7 +138,7 @@ impl Observer {
         }
     }
 
-    /// Why nobody gets what is printed, if that is so.
+    /// Returns why the output cannot be written any more, if that is so.
     pub(crate) fn broken(&self) -> Option<io::ErrorKind> {
         self.broken.or(self.timeline.broken())
     }
@@ -147,13 +147,14 @@ impl Observer {
         self.timeline.note(Mark::Start, text);
     }
 
-    /// How long until there is something to tell, even if nothing more happens.
+    /// Returns the time until there is something to print even if nothing more happens, if that is
+    /// so.
     pub(crate) fn patience(&self) -> Option<Duration> {
         let told = self.error_told.filter(|_| self.error_waits)?;
         Some(ERROR_PACE.saturating_sub(told.elapsed()))
     }
 
-    /// Notes what is new, as much as there is room for, and says whether anything is.
+    /// Notes what is new, as far as there is room. Returns true when there is something to print.
     pub(crate) fn look(&mut self, seen: &Snapshot) -> bool {
         let t_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.look_at_accepted(seen, t_ms);
@@ -235,7 +236,7 @@ impl Observer {
         }
     }
 
-    /// A line of JSON.
+    /// Prints a line of JSON.
     pub(crate) fn line(&mut self, line: &str) {
         let mut stdout = io::stdout().lock();
         let written = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
@@ -245,13 +246,13 @@ impl Observer {
     }
 }
 
-/// Notes what is new on a connection, as much as there is room for, and says whether there may be
-/// more.
+/// Notes what is new on a connection, as far as there is room. Returns true when there may be more
+/// to note later.
 fn follow(seen: &SeenConnection, told: &mut Told, t_ms: u64, facts: &mut Facts) -> bool {
     let connection = seen.index;
     if seen.opened && !told.open {
         told.open = true;
-        // A query may carry a token.
+        // A query may contain a token.
         let path = seen.request_path.as_deref().map(without_secrets).unwrap_or_default();
         let (path, protocols) = (path.to_owned(), seen.protocols_offered.clone());
         facts.push(Fact::Open { t_ms, connection, path, protocols });
@@ -371,7 +372,7 @@ fn tell(timeline: &mut Timeline, fact: &Fact) {
     }
 }
 
-/// Milliseconds as the record has them, without their fraction.
+/// Returns milliseconds of the record without their fraction.
 fn whole(ms: f64) -> u64 {
     std::time::Duration::from_secs_f64(ms.max(0.0) / 1_000.0)
         .as_millis()

@@ -1,4 +1,5 @@
-//! From the arguments to the engine's options, and from its errors back to the arguments.
+//! Makes the engine's options from the arguments, and explains the engine's errors with the names
+//! of the arguments.
 
 use super::args::ConnectArgs;
 use std::net::IpAddr;
@@ -7,7 +8,11 @@ use wxsocket::{
     ReconnectDelay, ReconnectOptions, ReplyMatch, TlsOptions, WxError,
 };
 
-/// The engine checks the values; only a file that cannot be read is an error here.
+/// Makes the options. The engine checks their values.
+///
+/// # Errors
+///
+/// When the file of --ca cannot be read.
 pub(crate) fn connect_options(args: &ConnectArgs) -> Result<ConnectOptions, String> {
     let ca_pem = args.ca.as_ref().map(|path| {
         std::fs::read_to_string(path)
@@ -51,7 +56,8 @@ fn heartbeat(args: &ConnectArgs) -> HeartbeatOptions {
     }
 }
 
-/// The engine's name of an option, what it is called here, and what its numbers count.
+/// The engine's name of an option, its argument, and what is added to an error text: the unit of
+/// its numbers, or a hint.
 const FLAGS: [(&str, &str, &str); 13] = [
     ("url", "URL", ""),
     ("header", "--header", ""),
@@ -72,7 +78,7 @@ const FLAGS: [(&str, &str, &str); 13] = [
     ("heartbeat.strict", "--strict-pong", ""),
 ];
 
-/// An error of the engine, told in terms of the arguments.
+/// Returns the text of an error of the engine, with the names of the arguments.
 pub(crate) fn explain(error: &WxError) -> String {
     let WxError::InvalidArgument { field, reason, .. } = error else {
         return error.to_string();
@@ -83,12 +89,14 @@ pub(crate) fn explain(error: &WxError) -> String {
     format!("invalid value for '{flag}': {reason}{unit}")
 }
 
-/// A URL without what may be secret: scheme, host, port and path, but no query.
+/// Returns the scheme, host, port and path of a URL. The query is left out, because it may be
+/// secret.
 pub(crate) fn without_secrets(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or(url)
 }
 
-/// Whether what is sent may be read on its way: `ws://` beyond this machine and its network.
+/// Returns true when others may read what is sent: over `ws://` to a host beyond this machine and
+/// its network.
 pub(crate) fn is_exposed(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
@@ -100,7 +108,7 @@ pub(crate) fn is_exposed(url: &str) -> bool {
 }
 
 fn is_near(host: &str) -> bool {
-    // A dot at the end names the root of all names, and changes nothing.
+    // A dot at the end of a host name stands for the DNS root and changes nothing.
     let host = host.strip_suffix('.').unwrap_or(host);
     match host.parse().map(|ip: IpAddr| ip.to_canonical()) {
         Ok(IpAddr::V4(ip)) => {

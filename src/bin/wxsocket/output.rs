@@ -1,4 +1,4 @@
-//! What `connect` prints: lines of JSON, or messages for a pipe and a timeline for people.
+//! The output of `connect`: lines of JSON, or messages for a pipe and a timeline for people.
 
 use super::escape::{printable, rows, visible};
 use super::options::without_secrets;
@@ -16,12 +16,13 @@ pub(crate) struct Output {
     start: Instant,
     json: bool,
     timeline: Timeline,
-    /// A terminal shows messages in the timeline's form; a pipe gets them bare.
+    /// True when standard output is a terminal, which shows messages with a mark. A pipe gets the
+    /// messages alone.
     terminal: bool,
     waiting: Option<Waiting>,
 }
 
-/// The attempt that is due, for the countdown.
+/// The next attempt, for the countdown.
 struct Waiting {
     due: Instant,
     attempt: i32,
@@ -31,7 +32,7 @@ impl Output {
     pub(crate) fn new(json: bool) -> Self {
         let start = Instant::now();
         let timeline = Timeline::on_stderr(start);
-        // A line that is rewritten would overwrite what is being typed.
+        // The countdown would overwrite what the user types.
         let typed = io::stdin().is_terminal();
         Self {
             start,
@@ -42,7 +43,7 @@ impl Output {
         }
     }
 
-    /// The first line.
+    /// Prints the first line.
     pub(crate) fn start(&mut self, url: &str, preset: &str) {
         if !self.json {
             let url = visible(without_secrets(url));
@@ -50,7 +51,7 @@ impl Output {
         }
     }
 
-    /// Something about the input, for people; never mixed into JSON.
+    /// Prints something about the input on standard error, so that it is not mixed with JSON.
     pub(crate) fn complain(&mut self, text: &str) {
         self.timeline.clear_live();
         say(text);
@@ -76,7 +77,8 @@ impl Output {
     fn message(&mut self, message: &Message) -> io::Result<()> {
         self.timeline.clear_live();
         match message {
-            // What is text and what is bytes is told apart before it, where no server writes.
+            // The mark at the beginning of a line shows whether it is text or bytes. A server
+            // cannot write there.
             Message::Text { text } if self.terminal => {
                 print(&wrapped(&format!("< {}", printable(text))))
             }
@@ -102,7 +104,7 @@ impl Output {
         Ok(())
     }
 
-    /// Says why the input is not read any further.
+    /// Prints why no more input is read.
     pub(crate) fn input_waits(&mut self) {
         if !self.json {
             let text = "the queue is full: the input waits until the connection is open";
@@ -110,7 +112,7 @@ impl Output {
         }
     }
 
-    /// When the countdown wants to be rewritten.
+    /// Returns when the countdown has to be rewritten.
     pub(crate) fn next_tick(&self) -> Option<Instant> {
         let shown = !self.json && self.timeline.is_live() && self.waiting.is_some();
         shown.then(|| Instant::now() + TICK)
@@ -129,7 +131,7 @@ impl Output {
         }
     }
 
-    /// Leaves the screen tidy.
+    /// Clears the countdown at the end of the program.
     pub(crate) fn finish(&mut self) {
         self.timeline.clear_live();
     }
@@ -142,17 +144,17 @@ impl Output {
 fn waiting(event: &CloseEvent) -> Option<Waiting> {
     let retry = event.retry?;
     let delay = retry.delay?.to_duration();
-    // A delay that reaches beyond the clock needs no countdown.
+    // A delay that is too long for the clock has no countdown.
     Some(Waiting { due: Instant::now().checked_add(delay)?, attempt: retry.attempt })
 }
 
-/// A line in rows that fit the terminal behind standard output.
+/// Splits a line into rows that fit the terminal of standard output.
 fn wrapped(line: &str) -> String {
     let size = terminal_size_of(io::stdout());
     rows(line, 0, size.map(|(Width(columns), _)| columns.into()))
 }
 
-/// A whole line, flushed: whoever reads the pipe waits for it.
+/// Prints a line and flushes it, because the reader of a pipe waits for it.
 fn print(line: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(line.as_bytes())?;

@@ -1,4 +1,4 @@
-//! `serve`: the scripted server on a port, for clients and phones that are to be tried.
+//! `serve`: the scripted server on a port, for trying clients and phones.
 
 use super::args::{DialFaults, ServeArgs, When};
 use super::escape::printable;
@@ -13,7 +13,7 @@ use wxsocket::testing::{
     Action, ConnectionScript, Handshake, Script, ScriptedServer, StatusAnswer, Trigger, Upgrade,
 };
 
-/// Waiting ends with an event; this only bounds it.
+/// The longest wait for the next event.
 const LONG: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn run(args: &ServeArgs) -> u8 {
@@ -35,10 +35,10 @@ pub(crate) fn run(args: &ServeArgs) -> u8 {
     while observer.broken().is_none() {
         let patience = observer.patience().unwrap_or(LONG);
         server.wait_for(|seen| observer.look(seen) || stopped.load(Ordering::SeqCst), patience);
-        // Not under the server's lock: a terminal may be slow.
+        // Printing does not hold the server's lock, because a terminal may be slow.
         observer.print();
         if stopped.load(Ordering::SeqCst) {
-            // The ends of the connections that it has are told too.
+            // The ends of the present connections are printed, too.
             server.shutdown();
             while server.wait_for(|seen| observer.look(seen), Duration::ZERO) {
                 observer.print();
@@ -54,7 +54,7 @@ fn stop_on_interrupt(server: &Arc<ScriptedServer>, stopped: &Arc<AtomicBool>) {
     let (server, stopped) = (Arc::clone(server), Arc::clone(stopped));
     interrupt::on_interrupt(move || {
         stopped.store(true, Ordering::SeqCst);
-        // It changes the record, which ends the waiting.
+        // The shutdown changes the record, which ends the wait in `run`.
         server.shutdown();
     });
 }
@@ -79,8 +79,9 @@ fn announce(observer: &mut Observer, server: &ScriptedServer, args: &ServeArgs) 
     }
 }
 
-/// The address that others on the network reach this machine by. Connecting a UDP socket sends
-/// nothing, it only asks the routing table (the address is one for documentation, RFC 5737).
+/// Returns the address at which others on the network reach this machine. Connecting a UDP socket
+/// sends nothing; it only looks into the routing table (the address is one for documentation, RFC
+/// 5737).
 fn own_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
@@ -97,7 +98,8 @@ fn script(args: &ServeArgs) -> Result<Script, String> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("--script: cannot read {shown}: {error}"))?;
         return Script::parse(&text).map_err(|error| {
-            // It may quote the script, which may come from somebody else.
+            // The error may quote the script, which may contain characters that a terminal acts
+            // upon.
             format!("--script: {shown}: {}", printable(&error.to_string()))
         });
     }

@@ -1,5 +1,5 @@
-//! Where the demo plays: the client under observation, what it went through so far, and the
-//! means to say what must happen next.
+//! What the demo works with: the client, what has happened to it so far, and functions that wait
+//! for the event that must come next.
 
 use super::escape::quoted;
 use super::timeline::{Mark, Timeline};
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use wxsocket::testing::{ScriptedServer, Snapshot};
 use wxsocket::{CloseEvent, ErrorKind, Message, SendOutcome, SocketEvent, SocketTask};
 
-/// How often the living line is rewritten.
+/// How often the live line is rewritten.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What is told instead of what should have happened.
+/// A text that says what was expected and what happened instead.
 pub(crate) type Surprise = String;
 
-/// What the client went through, as its events told it.
+/// What has happened to the client, counted from its events.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) opens: u64,
@@ -25,7 +25,7 @@ pub(crate) struct Tally {
     pub(crate) retries: u64,
     pub(crate) sent: u64,
     pub(crate) received: u64,
-    /// Sent on purpose where nobody reads.
+    /// Messages that were sent on purpose while the server did not read.
     pub(crate) lost: u64,
     pub(crate) longest_outage: Duration,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Stage {
     pub(crate) tally: Tally,
     timeline: Timeline,
     events: Receiver<SocketEvent>,
-    /// How long anything may take before it counts as not happening.
+    /// How long to wait for anything before that counts as a failure.
     patience: Duration,
     open: bool,
     /// Since when there is no connection.
@@ -67,7 +67,7 @@ impl Stage {
         }
     }
 
-    /// The title of what comes next.
+    /// Prints the title of the next chapter.
     pub(crate) fn chapter(&mut self, title: &str) {
         self.timeline.plain(Style::new().bold(), &format!("\n{title}"));
     }
@@ -76,17 +76,17 @@ impl Stage {
         self.timeline.plain(style, text);
     }
 
-    /// Why what is told reaches nobody, if that is so.
+    /// Returns why the output cannot be written any more, if that is so.
     pub(crate) fn lost_output(&self) -> Option<std::io::ErrorKind> {
         self.timeline.broken()
     }
 
-    /// Says what the server is made to do.
+    /// Prints what the server does.
     pub(crate) fn server_does(&mut self, what: &str) {
         self.timeline.note(Mark::Server, what);
     }
 
-    /// Sends a text that the server is to send back.
+    /// Sends a text. The outcome has to fit the state of the connection.
     pub(crate) fn send(&mut self, text: &str) -> Result<(), Surprise> {
         let outcome = self.task.send(text).map_err(|error| format!("send failed: {error}"))?;
         self.tally.sent += 1;
@@ -103,7 +103,7 @@ impl Stage {
         Ok(())
     }
 
-    /// The next event must be an open, of the connection that follows the last.
+    /// Waits for the next event, which must be an open.
     pub(crate) fn expect_open(&mut self) -> Result<(), Surprise> {
         match self.next("an open connection")? {
             SocketEvent::Open { .. } => Ok(()),
@@ -111,7 +111,7 @@ impl Stage {
         }
     }
 
-    /// The connection must come back; refused dials may come before.
+    /// Waits until the connection is open again. Refused dials may come before.
     pub(crate) fn expect_return(&mut self) -> Result<(), Surprise> {
         loop {
             match self.next("an open connection")? {
@@ -124,7 +124,7 @@ impl Stage {
         }
     }
 
-    /// The next event must be this message.
+    /// Waits for the next event, which must be this message.
     pub(crate) fn expect_message(&mut self, text: &str) -> Result<(), Surprise> {
         let expected = format!("the message {text:?}");
         match self.next(&expected)? {
@@ -133,7 +133,7 @@ impl Stage {
         }
     }
 
-    /// The next event must be this error.
+    /// Waits for the next event, which must be this error.
     pub(crate) fn expect_error(&mut self, kind: ErrorKind) -> Result<(), Surprise> {
         let expected = format!("the error {:?}", kind.message());
         match self.next(&expected)? {
@@ -142,7 +142,7 @@ impl Stage {
         }
     }
 
-    /// The next event must be a close that fits.
+    /// Waits for the next event, which must be a close for which `fits` returns true.
     pub(crate) fn expect_close(
         &mut self,
         expected: &str,
@@ -154,8 +154,9 @@ impl Stage {
         }
     }
 
-    /// The server must see so many heartbeats on the newest connection. The next one is sent
-    /// only after the answer to the last, so seeing it proves that the answer arrived.
+    /// Waits until the server has received this many heartbeats on the newest connection. A
+    /// heartbeat is sent only after the answer to the one before, so it shows that the answer was
+    /// received.
     pub(crate) fn expect_heartbeats(&mut self, count: u64) -> Result<(), Surprise> {
         for number in 1..=count {
             let seen = |state: &Snapshot| {
@@ -189,7 +190,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits for an event, shows it and counts it.
+    /// Waits for an event, prints it and counts it.
     fn next(&mut self, expected: &str) -> Result<SocketEvent, Surprise> {
         let deadline = Instant::now() + self.patience;
         loop {

@@ -1,5 +1,5 @@
-//! What happens, for people: one line each with the time since the start, in colour where there
-//! is a terminal, and below them one line that lives (a countdown).
+//! The output for people: one line for each thing that happens, with the time since the start, in
+//! colour on a terminal. Below them there is the live line, which is rewritten (a countdown).
 
 use super::escape::{quoted, rows, visible, width};
 use super::units::readable;
@@ -9,7 +9,7 @@ use std::time::Instant;
 use terminal_size::{Height, Width, terminal_size_of};
 use wxsocket::{CloseEvent, ErrorEvent, Millis, OpenEvent};
 
-/// The kind of a line: a word, and its colour.
+/// The kind of a line. It has a word and a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
     Start,
@@ -57,21 +57,22 @@ impl Mark {
     }
 }
 
-/// How many columns there are for the living line; none: there is no such line.
+/// Returns the number of columns of a terminal. `None` means that there is no terminal, or that its
+/// width is not known.
 type Columns = Box<dyn Fn() -> Option<usize>>;
 
-/// Where the lines go.
+/// Prints the lines.
 pub(crate) struct Timeline {
     start: Instant,
     out: Box<dyn Write>,
     columns: Columns,
-    /// How many columns a line has; none: no terminal, or its width is not known.
+    /// The columns of a line; long lines are split to fit.
     width: Columns,
-    /// How many columns the living line takes on the screen; 0: it is not there.
+    /// How many columns the live line takes on the screen; 0 when it is not there.
     living: usize,
-    /// A column of its own after the time; empty: there is none.
+    /// The text of a second column after the time; empty when there is no such column.
     state: &'static str,
-    /// Why the lines go nowhere any more.
+    /// Why the output cannot be written any more, if that is so.
     broken: Option<io::ErrorKind>,
 }
 
@@ -90,27 +91,28 @@ impl Timeline {
         Self { start, out, columns, width, living: 0, state: "", broken: None }
     }
 
-    /// Without a living line from here on.
+    /// Returns the timeline without a live line.
     pub(crate) fn without_live(self) -> Self {
         Self { columns: Box::new(|| None), ..self }
     }
 
-    /// Whether a living line can be shown, and is worth refreshing.
+    /// Returns true when a live line can be shown.
     pub(crate) fn is_live(&self) -> bool {
         (self.columns)().is_some()
     }
 
-    /// Why the lines go nowhere any more: the reader of a pipe has left, or a disk is full.
+    /// Returns why the output cannot be written any more, if that is so: the reader of a pipe has
+    /// closed it, or a disk is full.
     pub(crate) fn broken(&self) -> Option<io::ErrorKind> {
         self.broken
     }
 
-    /// Shows the state of the task in every line from here on.
+    /// Sets the state of the task that every line shows from now on.
     pub(crate) fn set_state(&mut self, state: &'static str) {
         self.state = state;
     }
 
-    /// A line.
+    /// Prints a line.
     pub(crate) fn note(&mut self, mark: Mark, text: &str) {
         let clear = self.take_live();
         let (word, style) = (mark.word(), mark.style());
@@ -119,14 +121,14 @@ impl Timeline {
         self.write(&format!("{clear}{before}{style}{word:<10}{style:#}  {text}\n"));
     }
 
-    /// A line that stands out, with no time: a title, a summary.
+    /// Prints a line without the time: a title or a summary.
     pub(crate) fn plain(&mut self, style: Style, text: &str) {
         let clear = self.take_live();
         self.write(&format!("{clear}{style}{text}{style:#}\n"));
     }
 
-    /// Rewrites the living line, cut to the width of the terminal: a line that wraps could not be
-    /// rewritten. Does nothing where the width is not known.
+    /// Rewrites the live line. It is cut to the width of the terminal, because a line that wraps
+    /// cannot be rewritten. Does nothing when the width is not known.
     pub(crate) fn live(&mut self, mark: Mark, text: &str) {
         // The last column stays free: some terminals wrap as soon as it is written.
         let Some(room) = (self.columns)().map(|columns| columns.saturating_sub(1)) else { return };
@@ -136,13 +138,13 @@ impl Timeline {
         let word = cut(&format!("{:<10}  ", mark.word()), &mut left);
         let text = cut(text, &mut left);
         let living = room - left;
-        // Spaces, and no escape sequence, which would be left out where there are no colours.
+        // Spaces clear the rest. An escape sequence would be left out when there are no colours.
         let rest = " ".repeat(self.living.saturating_sub(living).min(left));
         self.write(&format!("\r{before}{style}{word}{style:#}{text}{rest}"));
         self.living = living;
     }
 
-    /// Makes room for something that is not ours.
+    /// Clears the live line, so that something else can be printed.
     pub(crate) fn clear_live(&mut self) {
         let clear = self.take_live();
         self.write(&clear);
@@ -155,7 +157,7 @@ impl Timeline {
         }
     }
 
-    /// What stands before the word: the time, and the state if it is shown.
+    /// Returns what is printed before the word: the time, and the state if it is shown.
     fn before(&self) -> String {
         let ms = self.start.elapsed().as_millis();
         let (seconds, ms) = (ms / 1_000, ms % 1_000);
@@ -197,7 +199,7 @@ impl Timeline {
         self.note(Mark::Error, &text);
     }
 
-    /// A close, and what comes next.
+    /// Prints a close, and the attempt that follows.
     pub(crate) fn close(&mut self, event: &CloseEvent) {
         let mut text = event.code.to_string();
         if !event.reason.is_empty() {
@@ -221,7 +223,7 @@ impl Timeline {
     }
 }
 
-/// The width of a terminal.
+/// Makes the function that returns the width of a terminal.
 fn live_columns(
     stream: &impl IsTerminal,
     size: impl Fn() -> Option<(Width, Height)> + 'static,
@@ -234,7 +236,8 @@ fn is_terminal(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// As much of a text as there is room for.
+/// Returns the beginning of a text that fits into `left` columns, and subtracts its width from
+/// `left`.
 fn cut(text: &str, left: &mut usize) -> String {
     let fits = |c: &char| {
         let fits = width(*c) <= *left;
@@ -264,7 +267,7 @@ mod tests {
     }
 
     impl Screen {
-        /// What was written, without colours.
+        /// Returns what was written, without colours.
         fn text(&self) -> String {
             let bytes = self.0.lock().expect("no panic").clone();
             anstream::adapter::strip_bytes(&bytes).into_vec().try_into().expect("UTF-8")

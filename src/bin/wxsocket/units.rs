@@ -1,9 +1,9 @@
-//! Durations and sizes as people write them: `50ms`, `5s`, `1m`, `64KiB`.
+//! Durations and sizes as they are written on the command line: `50ms`, `5s`, `1m`, `64KiB`.
 
 const TIME: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 const SIZE: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
 
-/// A duration in milliseconds. Only `0` goes without a unit.
+/// Parses a duration, and returns milliseconds. Only `0` may be without a unit.
 pub(crate) fn duration(text: &str) -> Result<i64, String> {
     let (number, unit) = split(text, "a duration such as 50ms, 5s, 1m or 1h")?;
     let factor = match (unit, number) {
@@ -16,7 +16,7 @@ pub(crate) fn duration(text: &str) -> Result<i64, String> {
     in_range(number, factor)
 }
 
-/// A size in bytes. A plain number counts bytes.
+/// Parses a size, and returns bytes. A number without a unit counts bytes.
 pub(crate) fn size(text: &str) -> Result<i64, String> {
     let (number, unit) = split(text, "a size such as 512, 64KiB or 16MiB")?;
     let factor = match unit {
@@ -48,7 +48,7 @@ fn in_range(number: u64, factor: u64) -> Result<i64, String> {
     product.ok_or_else(|| "the number is too large".to_owned())
 }
 
-/// Milliseconds as people read them: `80 ms`, `4.2 s`, `1 min 5 s`.
+/// Returns milliseconds in a readable form: `80 ms`, `4.2 s`, `1 min 5 s`.
 pub(crate) fn readable(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),

@@ -2,17 +2,18 @@ use super::*;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-/// Far more than anything here takes; reaching it is a failure.
+/// The time limit of every wait. It is much longer than any wait of a test that passes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Answer = io::Result<Vec<SocketAddr>>;
 
-/// A resolver that says which host it was asked for and blocks until the test has answered.
+/// Returns lookups whose resolver tells the test which host it was asked for, and then blocks until
+/// the test has answered.
 fn blocking(most_threads: usize) -> (&'static Lookups, Receiver<(String, Sender<Answer>)>) {
     blocking_for(most_threads, Duration::MAX)
 }
 
-/// The same, with lookups that are not joined any more after `long`.
+/// As [`blocking`], but a dial does not join a lookup that has run for `long`.
 fn blocking_for(
     most_threads: usize,
     long: Duration,
@@ -45,7 +46,7 @@ fn next(asks: &Receiver<(String, Sender<Answer>)>) -> (String, Sender<Answer>) {
     asks.recv_timeout(PATIENCE).expect("a lookup")
 }
 
-/// Waits until the thread that served it is done with everything.
+/// Waits until all threads have ended, and checks that no lookup is left.
 fn until_no_thread_is_left(lookups: &Lookups) {
     let start = std::time::Instant::now();
     while lookups.state().threads > 0 {
@@ -63,7 +64,7 @@ fn whoever_asks_for_the_same_host_waits_for_the_same_lookup() {
     assert_eq!(host, "a.test");
     drop(first);
     let others: Vec<_> = (0..10).map(|_| ask(lookups, "A.test")).collect();
-    // Another host does not wait.
+    // The lookup of another host does not wait for this one.
     let other = ask(lookups, "b.test");
     let (host, other_answer) = next(&asks);
     assert_eq!(host, "b.test");
@@ -76,7 +77,7 @@ fn whoever_asks_for_the_same_host_waits_for_the_same_lookup() {
         assert_eq!(one.blocking_recv(), Ok(Ok(vec![address(1)])));
     }
     until_no_thread_is_left(lookups);
-    // Nothing is kept: the next one asks anew.
+    // Answers are not kept: the next dial starts a new lookup.
     let again = ask(lookups, "a.test");
     next(&asks).1.send(Ok(vec![address(3)])).expect("it waits");
     assert_eq!(again.blocking_recv(), Ok(Ok(vec![address(3)])));
@@ -90,7 +91,7 @@ fn beyond_the_bound_hosts_wait_in_order_and_those_that_were_given_up_are_skipped
     let given_up = ask(lookups, "c.test");
     let waiting = [ask(lookups, "d.test"), ask(lookups, "e.test")];
     drop(given_up);
-    // A host whose address changes with every attempt must not fill the list.
+    // A task whose host name changes with every attempt must not fill the list.
     for n in 0..1_000 {
         drop(ask(lookups, &format!("{n}.test")));
     }
@@ -165,10 +166,10 @@ fn a_lookup_that_has_run_for_long_is_joined_by_nobody_who_can_have_another() {
     let (_, new_answer) = next(&asks);
     let newest = ask(lookups, "a.test");
     let (_, newest_answer) = next(&asks);
-    // No fourth one: this waits for the third.
+    // There is no fourth lookup: this dial waits for the third.
     let late = ask(lookups, "a.test");
     newest_answer.send(Ok(vec![address(1)])).expect("it waits");
-    // A good answer serves everybody.
+    // A good answer is for all of these dials.
     for dial in [old, new, newest, late] {
         assert_eq!(dial.blocking_recv(), Ok(Ok(vec![address(1)])));
     }
@@ -177,7 +178,7 @@ fn a_lookup_that_has_run_for_long_is_joined_by_nobody_who_can_have_another() {
     old_answer.send(Err(io::Error::other("too late"))).expect("it waits");
     until_no_thread_is_left(lookups);
 
-    // A bad one is the answer of those who asked for it, and of nobody else.
+    // A bad answer is only for the dials that wait for that lookup.
     let old = ask(lookups, "a.test");
     let (_, old_answer) = next(&asks);
     let new = ask(lookups, "a.test");
@@ -212,7 +213,7 @@ fn hosts_whose_lookups_hang_do_not_keep_others_waiting() {
     let (lookups, asks) = blocking_for(2, Duration::from_millis(20));
     let hanging = [ask(lookups, "a.test"), ask(lookups, "b.test")];
     let answers = [next(&asks).1, next(&asks).1];
-    // All threads are taken now, but not for long.
+    // All threads are in use now. After 20 ms their lookups do not count any more.
     let dial = std::thread::spawn(|| runtime().block_on(lookups.look_up("c.test", 443)));
     let (host, answer) = next(&asks);
     assert_eq!(host, "c.test");
@@ -231,7 +232,8 @@ fn hosts_whose_lookups_hang_do_not_keep_others_waiting() {
 #[test]
 fn there_is_a_bound_for_lookups_that_hang_too() {
     let (lookups, asks) = blocking_for(2, Duration::ZERO);
-    // One after the other: a lookup hangs once it has begun.
+    // Each lookup must have begun before the next dial asks: only then does it count as one that
+    // hangs.
     let (dials, answers): (Vec<_>, Vec<_>) =
         (0..8).map(|n| (ask(lookups, &format!("{n}.test")), next(&asks).1)).unzip();
     let late = ask(lookups, "late.test");

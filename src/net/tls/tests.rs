@@ -9,16 +9,16 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
-/// Far more than anything here takes; reaching it is a failure.
+/// The time limit of every wait. It is much longer than any wait of a test that passes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Verdict = Result<(), CertificateError>;
 
-/// A check that blocks until the test has decided, as the operating system's may block until
-/// some server has answered.
+/// A verifier that blocks until the test has decided, as that of the operating system may block
+/// until some server has answered.
 #[derive(Debug)]
 struct Judge {
-    /// Told the name of the thread that asks.
+    /// Gets the name of the thread that calls the verifier.
     asked: Sender<String>,
     verdicts: Mutex<Receiver<Verdict>>,
     provider: Arc<CryptoProvider>,
@@ -67,7 +67,8 @@ impl ServerCertVerifier for Judge {
     }
 }
 
-/// Settings whose checks the test decides.
+/// Returns settings with a [`Judge`], the names of the threads that call it, and the sender for its
+/// verdicts.
 fn judged() -> (TlsSettings, Receiver<String>, Sender<Verdict>) {
     let ((asked, asks), (verdict, verdicts)) = (channel(), channel());
     let provider = Arc::new(provider());
@@ -80,15 +81,15 @@ fn judged() -> (TlsSettings, Receiver<String>, Sender<Verdict>) {
 /// What a server saw of a connection.
 #[derive(Debug, PartialEq)]
 enum Seen {
-    /// The client gave up in the middle of the handshake, and why.
+    /// The client ended the handshake with this alert.
     Alert(rustls::AlertDescription),
-    /// The client left in the middle of the handshake without a word.
+    /// The client ended the connection during the handshake without an alert.
     Lost,
-    /// The handshake was completed; whether by the session of an earlier one.
+    /// The handshake was completed. `resumed` is true when it used the session of an earlier one.
     Completed { resumed: bool },
 }
 
-/// A server that says `x` after each handshake, and keeps sessions.
+/// Starts a server that sends `x` after each handshake and keeps sessions.
 fn server(version: &'static rustls::SupportedProtocolVersion) -> (SocketAddr, Receiver<Seen>) {
     let key = rcgen::KeyPair::generate().expect("a key");
     let params = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
@@ -134,8 +135,8 @@ fn serve(mut tcp: std::net::TcpStream, config: Arc<ServerConfig>) -> Seen {
     Seen::Completed { resumed }
 }
 
-/// A handshake, and if it succeeds the first byte that the server says: session tickets come
-/// before it.
+/// Does a handshake and reads the first byte that the server sends after it. Session tickets come
+/// before that byte.
 async fn dial(address: SocketAddr, settings: TlsSettings) -> Result<(), Failure> {
     let tcp = TcpStream::connect(address).await.expect("the server listens");
     let mut transport = handshake(tcp, "localhost", &settings).await?;
@@ -147,7 +148,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// The next thing that comes; the runtime goes on meanwhile.
+/// Returns the next value of the channel. The runtime runs its other tasks meanwhile.
 async fn next<T>(channel: &Receiver<T>) -> T {
     let next = async {
         loop {
@@ -167,7 +168,7 @@ fn a_check_that_blocks_holds_up_only_its_own_dial_and_nothing_goes_out_before_it
         let (settings, asks, verdict) = judged();
         runtime().block_on(async {
             let dial = tokio::spawn(dial(address, settings));
-            // The runtime has one thread, and it is free.
+            // The runtime has one thread, and the check does not block it.
             assert_eq!(next(&asks).await, "wxsocket-tls");
             assert!(seen.try_recv().is_err(), "the server waits for the client's last word");
             verdict.send(Err(CertificateError::UnknownIssuer)).expect("it waits");
@@ -206,7 +207,7 @@ fn only_the_session_of_a_peer_that_passed_the_check_is_resumed() {
 fn a_check_that_panics_fails_its_dial() {
     let (address, seen) = server(&rustls::version::TLS13);
     let (settings, _asks, verdict) = judged();
-    // No verdict will ever come, which makes the judge panic.
+    // Without a sender there is no verdict, and the judge panics.
     drop(verdict);
     let failure = runtime().block_on(dial(address, settings)).expect_err("no verdict");
     assert_eq!(failure, Failure::new(ErrorKind::Tls, "unexpected error: the check panicked"));
@@ -236,14 +237,15 @@ fn a_dial_that_is_given_up_before_its_turn_takes_its_connection_along() {
 
         for dial in blocked {
             verdict.send(Ok(())).expect("it waits");
-            // In whatever order they are served.
+            // The order in which they are served is not fixed.
             assert_eq!(next(&seen).await, Seen::Completed { resumed: false });
             drop(dial);
         }
     });
 }
 
-/// Its time limit is that of the dial; this is about the threads that are started until then.
+/// The time limit of a handshake is that of the dial. This test is about the threads that are
+/// started until then.
 #[test]
 fn a_handshake_that_comes_in_single_bytes_is_not_processed_without_a_pause() {
     let mut polls = 0;
@@ -269,7 +271,7 @@ fn authorities_are_read_from_the_first_directory_that_has_any() {
     let key = rcgen::KeyPair::generate().expect("a key");
     let params = rcgen::CertificateParams::new(["ca.test".to_owned()]).expect("a name");
     let pem = params.self_signed(&key).expect("a certificate").pem();
-    // As Android has them: PEM, with a description behind.
+    // The form of the files on Android: PEM, followed by a description.
     std::fs::write(full.join("a.0"), format!("{pem}Certificate:\n  Data:\n")).expect("a file");
     std::fs::write(full.join("b.0"), format!("{pem}{pem}")).expect("a file");
     std::fs::write(full.join("c.0"), "nothing of the kind").expect("a file");
