@@ -3544,30 +3544,31 @@ public func FfiConverterTypeMessageEvent_lower(_ value: MessageEvent) -> RustBuf
 /**
  * What the operating system knows of the network that new connections would use.
  *
- * Only the first two fields change what the engine does today. The others are kept for each
- * network, and are free to be left out.
+ * Only the first two fields change what the engine does now. The others are stored, and may be
+ * left out.
  */
 public struct NetworkStatus: Equatable, Hashable {
     /**
-     * False: there is no network.
+     * False when there is no network.
      */
     public let available: Bool
     /**
-     * The network's name of the system's choice: two names are two networks. The same name again
-     * is no change, and nothing is dialled or asked. Absent: every report of a network counts as
-     * a change.
+     * The identity of the network, a text that the system chooses. Another `id` is another
+     * network. The same `id` again is no change: nothing is dialled, and no heartbeat is sent.
+     * Absent: every report of a network counts as a change.
      */
     public let id: String?
     /**
-     * What kind of network it is.
+     * The kind of network.
      */
     public let kind: NetworkKind?
     /**
-     * True: its traffic costs money (Android: metered; Apple: expensive).
+     * True when its traffic costs money (Android: metered; Apple: expensive).
      */
     public let metered: Bool
     /**
-     * True: the user asked apps to save traffic (Android: data saver; Apple: Low Data Mode).
+     * True when the user has asked apps to save traffic (Android: data saver; Apple: Low Data
+     * Mode).
      */
     public let constrained: Bool
 
@@ -3575,21 +3576,22 @@ public struct NetworkStatus: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * False: there is no network.
+         * False when there is no network.
          */available: Bool, 
         /**
-         * The network's name of the system's choice: two names are two networks. The same name again
-         * is no change, and nothing is dialled or asked. Absent: every report of a network counts as
-         * a change.
+         * The identity of the network, a text that the system chooses. Another `id` is another
+         * network. The same `id` again is no change: nothing is dialled, and no heartbeat is sent.
+         * Absent: every report of a network counts as a change.
          */id: String? = nil, 
         /**
-         * What kind of network it is.
+         * The kind of network.
          */kind: NetworkKind? = nil, 
         /**
-         * True: its traffic costs money (Android: metered; Apple: expensive).
+         * True when its traffic costs money (Android: metered; Apple: expensive).
          */metered: Bool = false, 
         /**
-         * True: the user asked apps to save traffic (Android: data saver; Apple: Low Data Mode).
+         * True when the user has asked apps to save traffic (Android: data saver; Apple: Low Data
+         * Mode).
          */constrained: Bool = false) {
         self.available = available
         self.id = id
@@ -5576,7 +5578,7 @@ public enum NetworkKind: Equatable, Hashable {
      */
     case ethernet
     /**
-     * A virtual private network, over whatever carries it.
+     * A virtual private network, over any other kind.
      */
     case vpn
     /**
@@ -5748,49 +5750,53 @@ public func FfiConverterTypeOverflowPolicy_lower(_ value: OverflowPolicy) -> Rus
 
 
 /**
- * A set of rules. All but the last reproduce a piece of JavaScript that many apps carry
- * around, and do what its author meant where the code has a slip.
+ * A set of rules. All but the last reproduce a piece of JavaScript that many apps contain. Where
+ * that code has a mistake, the preset does what its author meant.
  */
 
 public enum Preset: Equatable, Hashable {
     
     /**
-     * The mini-program way, and the default: 5 s between attempts, 12 of them; text `ping`
-     * 10 s after the open and after each `pong`, 10 s to answer, `pong` hidden from the app.
+     * The rules of mini-programs, and the default: 5 s between attempts, 12 of them; text `ping`
+     * 10 s after the open and after each `pong`, 10 s to answer; the app does not get `pong`.
      *
-     * The original never sets its counter back, so that an app gives up for good after the
-     * twelfth drop of its life. Here a connection that was open for 5 s sets it back.
+     * The original never resets its counter of attempts, so that an app gives up for ever after
+     * the twelfth drop. Here a connection that was open for 5 s resets it.
      */
     case wx
     /**
-     * The browser snippet: at once, 59 times, no heartbeat. The original calls this a
-     * heartbeat and has none; it reconnects only after the first successful open, which
-     * would leave an app that starts offline dead. Here the first dial is retried too.
+     * A snippet for browsers: the next attempt at once, 59 of them, no heartbeat. The original
+     * says that it has a heartbeat, but it has none. It reconnects only after a first successful
+     * open, so that an app that starts offline never connects; here the first dial is retried,
+     * too.
      */
     case browser
     /**
-     * Reconnect after 2 s without end; text `HeartBeat` after 6 s without a message, and 6 s
-     * for any message to come. The original clears the wrong timers, so that old deadlines
+     * The next attempt after 2 s, without a limit; text `HeartBeat` after 6 s without a message,
+     * and 6 s for any frame to come. The original clears the wrong timers, so that old deadlines
      * close healthy connections; its comment says 60 s where its code says 6.
      */
     case heartCheck
     /**
-     * Reconnect after 60 s without end; `{"heart":1}` after 60 s without a message, and 60 s
-     * for any message. The original reconnects from `onerror` and from `onclose`, which
-     * doubles the sockets at each failure, and goes on after the page is gone.
+     * The next attempt after 60 s, without a limit; text `{"heart":1}` after 60 s without a
+     * message, and 60 s for any frame to come. The original reconnects in `onerror` and in
+     * `onclose`, which doubles the number of sockets at each failure, and does not stop when the
+     * page is gone.
      */
     case vue
     /**
-     * Reconnect after 3 s without end, unless the close code is 1000; `{"ping":true}` after
-     * 5 s without a message, and 5 s for any message. The original reconnects through
-     * `onerror` and `onclose` both, and leaves the dead socket open beside the new one.
+     * The next attempt after 3 s, without a limit, unless the close code is 1000; text
+     * `{"ping":true}` after 5 s without a message, and 5 s for any frame to come. The original
+     * reconnects in `onerror` and in `onclose`, and leaves the dead socket open beside the new
+     * one.
      */
     case useWs
     /**
-     * Ours: 0 to 1 s, then full jitter from 1 to 30 s, after five minutes every 60 s ± 20 %;
-     * protocol Ping every 30 s, 10 s for any frame; stops on close codes and HTTP statuses
-     * that say that coming back is pointless. Statuses count only over TLS: a captive
-     * portal's 403 over plain HTTP must not end a session.
+     * The rules of this library: the first attempt after 0 to 1 s, later ones after a random time
+     * from 1 s up to 30 s, and after five minutes of failing every 60 s ± 20 %, without a limit; a
+     * protocol Ping every 30 s, and 10 s for any frame to come. The task ends at close codes and
+     * HTTP statuses that say that another attempt is pointless. Statuses count only over TLS,
+     * because a captive portal's 403 over plain HTTP must not end a task.
      */
     case resilient
 
