@@ -2,14 +2,15 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// The timings of one dial, under the names of the wx API. Points in time are milliseconds
-/// since 1970, durations are milliseconds; all carry fractions, and all are measured on the
-/// monotonic clock from one reading of the wall clock.
+/// The timings of one dial, under the names of the wx API. Points in time are milliseconds since
+/// 1970, and durations are milliseconds, both with fractions. The wall clock is read once, when the
+/// dial begins; everything after that is measured on the monotonic clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, uniffi::Record)]
 pub struct SocketProfile {
     /// When the dial began.
     pub fetch_start: f64,
-    /// When the name lookup began. It is equal to the end when the host is an address.
+    /// When the name lookup began. When the host is an address, nothing is looked up, and this is
+    /// almost equal to the end.
     pub domain_look_up_start: f64,
     /// When the name lookup ended.
     pub domain_look_up_end: f64,

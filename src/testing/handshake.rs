@@ -20,7 +20,7 @@ const MAX_QUOTED: usize = 100;
 pub(super) enum NoRequest {
     /// The client ended the connection before the request was complete, or the connection broke.
     Gone(io::Error),
-    /// The request is too large. The text says what of it.
+    /// The request is too large; the text says in which way.
     TooLarge(&'static str),
     /// It is not HTTP.
     Malformed(httparse::Error),

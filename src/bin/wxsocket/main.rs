@@ -35,7 +35,7 @@ mod exit {
     pub(crate) const USAGE: u8 = 2;
     /// The limit of reconnect attempts was reached.
     pub(crate) const LIMIT: u8 = 3;
-    /// The connection ended for good, neither by a close of ours nor by the limit; or the system
+    /// The connection ended for good, but not by our close and not by the limit; or the system
     /// does not give what the program needs.
     pub(crate) const ENDED: u8 = 4;
     /// A close that the program asked for, but a part of the input was not delivered, or perhaps
