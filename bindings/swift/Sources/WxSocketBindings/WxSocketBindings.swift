@@ -4078,9 +4078,9 @@ public func FfiConverterTypeRetryInfo_lower(_ value: RetryInfo) -> RustBuffer {
 
 
 /**
- * The timings of one dial, under the names of the wx API. Points in time are milliseconds
- * since 1970, durations are milliseconds; all carry fractions, and all are measured on the
- * monotonic clock from one reading of the wall clock.
+ * The timings of one dial, under the names of the wx API. Points in time are milliseconds since
+ * 1970, and durations are milliseconds, both with fractions. The wall clock is read once, when the
+ * dial begins; everything after that is measured on the monotonic clock.
  */
 public struct SocketProfile: Equatable, Hashable {
     /**
@@ -4088,7 +4088,8 @@ public struct SocketProfile: Equatable, Hashable {
      */
     public let fetchStart: Double
     /**
-     * When the name lookup began. It is equal to the end when the host is an address.
+     * When the name lookup began. When the host is an address, nothing is looked up, and this is
+     * almost equal to the end.
      */
     public let domainLookUpStart: Double
     /**
@@ -4123,7 +4124,8 @@ public struct SocketProfile: Equatable, Hashable {
          * When the dial began.
          */fetchStart: Double, 
         /**
-         * When the name lookup began. It is equal to the end when the host is an address.
+         * When the name lookup began. When the host is an address, nothing is looked up, and this is
+         * almost equal to the end.
          */domainLookUpStart: Double, 
         /**
          * When the name lookup ended.

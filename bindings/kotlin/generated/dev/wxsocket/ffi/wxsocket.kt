@@ -5688,9 +5688,9 @@ public object FfiConverterTypeRetryInfo: FfiConverterRustBuffer<RetryInfo> {
 
 
 /**
- * The timings of one dial, under the names of the wx API. Points in time are milliseconds
- * since 1970, durations are milliseconds; all carry fractions, and all are measured on the
- * monotonic clock from one reading of the wall clock.
+ * The timings of one dial, under the names of the wx API. Points in time are milliseconds since
+ * 1970, and durations are milliseconds, both with fractions. The wall clock is read once, when the
+ * dial begins; everything after that is measured on the monotonic clock.
  */
 data class SocketProfile (
     /**
@@ -5699,7 +5699,8 @@ data class SocketProfile (
     val `fetchStart`: kotlin.Double
     , 
     /**
-     * When the name lookup began. It is equal to the end when the host is an address.
+     * When the name lookup began. When the host is an address, nothing is looked up, and this is
+     * almost equal to the end.
      */
     val `domainLookUpStart`: kotlin.Double
     , 
