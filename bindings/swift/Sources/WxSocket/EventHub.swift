@@ -24,21 +24,6 @@ typealias Wake = @Sendable () -> Void
 /// Rust owns it until the end was told, and it owns the app's closures. It owns Rust's task too, so that a batch can end
 /// after the app has let go of its ``SocketTask``, which closes that task.
 final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
-    typealias Closure = @Sendable (SocketEvent) throws -> Void
-
-    private final class Handler: @unchecked Sendable {
-        let token = ListenerToken()
-        let kind: SocketEvent.Kind
-        let call: Closure
-        /// Guarded by the hub's lock.
-        var isOff = false
-
-        init(_ kind: SocketEvent.Kind, _ call: @escaping Closure) {
-            self.kind = kind
-            self.call = call
-        }
-    }
-
     private enum Newcomer {
         case closure(Handler)
         case loop(any Outlet)
@@ -47,6 +32,8 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
     private struct Telling {
         let event: SocketEvent
         let audience: [Handler]
+        /// How many of them have been told.
+        var told = 0
     }
 
     private let native: Native
@@ -172,8 +159,7 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
 
     // MARK: Closures
 
-    func add(_ kind: SocketEvent.Kind, _ call: @escaping Closure) -> ListenerToken {
-        let handler = Handler(kind, call)
+    func add(_ handler: Handler) -> ListenerToken {
         join(.closure(handler))
         return handler.token
     }
@@ -193,53 +179,100 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         withExtendedLifetime((handlersBefore, joiningBefore)) {}
     }
 
-    /// With `lock` held. True: the caller drains, once it has released the lock. Otherwise somebody does, or will, or
-    /// there is nothing to tell.
-    private func beginDraining() -> Bool {
-        if queue != nil {
-            drainLater()
-            return false
+    /// Where this closure is called.
+    private func place(of handler: Handler) -> Place {
+        switch handler.actor {
+        case nil: queue == nil ? .anywhere : queue === DispatchQueue.main ? .main : .queue
+        case let actor? where actor === MainActor.shared: .main
+        case let actor?: .actor(actor)
         }
-        guard !isDraining, !steps.isEmpty || run != nil else { return false }
-        isDraining = true
-        return true
     }
 
-    /// With `lock` held.
+    /// With `lock` held. True: there is something to tell, and the caller calls `drain()` once it has released the lock.
+    /// False: there is nothing to tell, somebody tells it already, or it is told later at another place.
+    private func beginDraining() -> Bool {
+        guard !isDraining, let first = firstPlace else { return false }
+        isDraining = true
+        if case .anywhere = first { return true }
+        drainLater(at: first)
+        return false
+    }
+
+    /// With `lock` held. Begins to tell what there is to tell; not on the calling thread.
     private func drainLater() {
-        guard !isDraining, !steps.isEmpty || run != nil else { return }
+        guard !isDraining, let first = firstPlace else { return }
         isDraining = true
-        (queue ?? late).async { self.drainForAWhile() }
+        drainLater(at: first)
     }
 
-    /// On the app's queue, which others use too: what is left waits behind them.
-    private func drainForAWhile() {
+    /// With `lock` held. Where the draining begins; nil: there is nothing to tell.
+    private var firstPlace: Place? {
+        guard !steps.isEmpty || run != nil else { return nil }
+        let audience = steps.first?.audience ?? handlers[SocketEvent.Kind.message.rawValue]
+        return audience.first.map(place) ?? .anywhere
+    }
+
+    private func drainLater(at place: Place) {
+        switch place {
+        case .anywhere: late.async { self.drainForAWhile(at: place) }
+        case .queue: (queue ?? late).async { self.drainForAWhile(at: place) }
+        case .main: DispatchQueue.main.async { self.drainForAWhile(at: place) }
+        case .actor(let actor): Task { await self.drain(on: actor) }
+        }
+    }
+
+    private func drain(on actor: isolated any Actor) { drainForAWhile(at: .actor(actor)) }
+
+    /// On a queue or an actor that others use too: what is left waits behind them.
+    private func drainForAWhile(at place: Place) {
         let begin = DispatchTime.now().uptimeNanoseconds
-        let isOver = drain { DispatchTime.now().uptimeNanoseconds - begin < Bound.nanoseconds }
-        if !isOver { (queue ?? late).async { self.drainForAWhile() } }
+        drain(at: place) { DispatchTime.now().uptimeNanoseconds - begin < Bound.nanoseconds }
     }
 
-    /// False: there is no more time, and perhaps more to tell.
-    @discardableResult
-    private func drain(while hasTime: () -> Bool = { true }) -> Bool {
-        while hasTime() {
-            guard let telling = next() else { return true }
-            for handler in telling.audience {
-                if lock.withLock({ handler.isOff }) { continue }
+    /// Calls the closures that are called at this place, in order, until there is nothing to tell, the next closure is
+    /// called at another place, or there is no more time. In the last two cases the draining goes on later.
+    private func drain(at place: Place = .anywhere, while hasTime: () -> Bool = { true }) {
+        while true {
+            switch next(at: place) {
+            case .call(let handler, let event):
                 do {
-                    try handler.call(telling.event)
+                    try handler.call(event)
                 } catch {
                     lock.withLock { failed += 1 }
                     SocketLog.warn("a listener failed: \(error)")
                 }
+                if !hasTime() { return drainLater(at: place) }
+            case .moveOn: continue
+            case .elsewhere(let other): return drainLater(at: other)
+            case .over: return
             }
         }
-        return false
     }
 
-    /// What the closures are told next; nil: there is no more, and the draining is over.
-    private func next() -> Telling? {
+    private enum Step {
+        case call(Handler, SocketEvent)
+        /// Everybody has been told of one event; the next one follows.
+        case moveOn
+        case elsewhere(Place)
+        /// There is nothing more to tell, and the draining is over.
+        case over
+    }
+
+    private func next(at here: Place) -> Step {
         lock.lock()
+        while let told = telling?.told, let audience = telling?.audience, told < audience.count {
+            let handler = audience[told]
+            let place = place(of: handler)
+            if !handler.isOff, !(place == here) {
+                lock.unlock()
+                return .elsewhere(place)
+            }
+            telling?.told += 1
+            if !handler.isOff, let event = telling?.event {
+                lock.unlock()
+                return .call(handler, event)
+            }
+        }
         // Its closures may be let go of here, and that runs the app's code: outside the lock.
         let before = telling
         defer { withExtendedLifetime(before) {} }
@@ -250,9 +283,9 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
             // Whoever came in the meantime hears it, and whoever went does not.
             telling = Telling(event: message, audience: handlers[SocketEvent.Kind.message.rawValue])
         }
-        if let telling {
+        if telling != nil {
             lock.unlock()
-            return telling
+            return .moveOn
         }
         run = nil
         isDraining = false
@@ -260,7 +293,7 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         closuresAreBusy = false
         lock.unlock()
         if isLast { resume() }
-        return nil
+        return .over
     }
 
     // MARK: Loops

@@ -32,8 +32,9 @@ public struct SocketSetup: Sendable {
     /// too long, or the task is over. While four answers are awaited, the task asks no more.
     public var beforeConnect:
         (@Sendable (_ epoch: Int, _ attempt: Int, _ lastError: ErrorEvent?) async throws -> ConnectDecision)?
-    /// Where the closures of `onOpen` and the others are called. nil: on the thread that delivers, which is the
-    /// fastest. Default: the main queue where there is an interface (UIKit, AppKit, WatchKit), else nil.
+    /// The queue on which the closures of `onOpen` and the others are called, if they belong to no actor; those of the
+    /// main actor are called on the main actor (see ``EventListener``). nil: on the thread that delivers the events,
+    /// which is the fastest. Default: the main queue where there is a user interface (UIKit, AppKit, WatchKit), else nil.
     public var callbackQueue: DispatchQueue? = .socketDefault
     /// Hears everything that the task tells, from its first dial on.
     public var events: SocketEvents?

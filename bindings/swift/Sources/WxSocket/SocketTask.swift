@@ -151,9 +151,9 @@ public final class SocketTask: Sendable {
 
     // MARK: Closures
     //
-    // All are called serially, in order, on the `callbackQueue` of the options, for about 8 ms at a time: then whoever
-    // else waits for that queue comes first. What they throw is logged, with the error's
-    // text, and counted; nothing else happens.
+    // All are called one at a time and in order: those of the main actor and of other actors there, the others on the
+    // `callbackQueue` of the options. They run for about 8 ms at a time: then whoever else waits for that queue or actor
+    // comes first. What they throw is logged, with the error's text, and counted; nothing else happens.
     //
     // Until somebody listens, here or in a sequence, everything is kept, and the first to come hears all of it that it
     // listens for. Whoever comes later hears how things are and never what was before: the open if it is open now, else
@@ -163,8 +163,8 @@ public final class SocketTask: Sendable {
     /// Calls `listener` at every open, and now if it is open as of the events told so far; if that connection is lost
     /// already, its close follows.
     @discardableResult
-    public func onOpen(_ listener: @escaping @Sendable (OpenEvent) throws -> Void) -> ListenerToken {
-        hub.add(.open) { if case .open(let event) = $0 { try listener(event) } }
+    public func onOpen(@_inheritActorContext _ listener: @escaping EventListener<OpenEvent>) -> ListenerToken {
+        hub.add(Handler(.open, listener) { if case .open(let event) = $0 { event } else { nil } })
     }
 
     /// Calls `listener` with every message. The first one to listen for messages, here or in a sequence, also hears
@@ -172,22 +172,22 @@ public final class SocketTask: Sendable {
     /// present connection. So listen for messages first, or use `events` in the options: while only opens, errors and
     /// closes are listened for, the messages of a connection whose close was told are gone.
     @discardableResult
-    public func onMessage(_ listener: @escaping @Sendable (MessageEvent) throws -> Void) -> ListenerToken {
-        hub.add(.message) { if case .message(let event) = $0 { try listener(event) } }
+    public func onMessage(@_inheritActorContext _ listener: @escaping EventListener<MessageEvent>) -> ListenerToken {
+        hub.add(Handler(.message, listener) { if case .message(let event) = $0 { event } else { nil } })
     }
 
     /// Calls `listener` when a connection fails; its close follows. And now with the last failure, if it is not open now
     /// and the last connection failed.
     @discardableResult
-    public func onError(_ listener: @escaping @Sendable (ErrorEvent) throws -> Void) -> ListenerToken {
-        hub.add(.error) { if case .error(let event) = $0 { try listener(event) } }
+    public func onError(@_inheritActorContext _ listener: @escaping EventListener<ErrorEvent>) -> ListenerToken {
+        hub.add(Handler(.error, listener) { if case .error(let event) = $0 { event } else { nil } })
     }
 
     /// Calls `listener` when a connection is over; without `retry` nothing follows. And now with the last close, if it is
     /// not open now and was.
     @discardableResult
-    public func onClose(_ listener: @escaping @Sendable (CloseEvent) throws -> Void) -> ListenerToken {
-        hub.add(.close) { if case .close(let event) = $0 { try listener(event) } }
+    public func onClose(@_inheritActorContext _ listener: @escaping EventListener<CloseEvent>) -> ListenerToken {
+        hub.add(Handler(.close, listener) { if case .close(let event) = $0 { event } else { nil } })
     }
 
     /// Takes a listener off: it is not called again, but for a call that is under way. A token of another kind changes
