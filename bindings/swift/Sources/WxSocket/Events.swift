@@ -113,6 +113,10 @@ public struct MessageEvent: Sendable, Equatable {
     public let epoch: Int
     /// The message.
     public let data: Message
+    /// The text of a text message; nil for a binary one.
+    public var text: String? { data.text }
+    /// The bytes of a binary message; nil for a text message.
+    public var bytes: Data? { data.binary }
 }
 
 /// A connection failed, before or after it was open; its close follows.

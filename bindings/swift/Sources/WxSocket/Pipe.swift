@@ -27,6 +27,9 @@ final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
     private let select: @Sendable (SocketEvent) -> Element?
     /// Keeps only the newest, and always has room.
     private let newestOnly: Bool
+    /// `take` returns one element, and the others wait for the next call. They also wait when the caller's Swift task is
+    /// cancelled, and then nothing more is delivered: there is no iterator that could be let go of.
+    private let oneEach: Bool
 
     private let lock = NSLock()
     // Guarded by `lock`.
@@ -43,8 +46,9 @@ final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
     /// No bound any more.
     private var isWide = false
 
-    init(newestOnly: Bool = false, _ select: @escaping @Sendable (SocketEvent) -> Element?) {
+    init(newestOnly: Bool = false, oneEach: Bool = false, _ select: @escaping @Sendable (SocketEvent) -> Element?) {
         self.newestOnly = newestOnly
+        self.oneEach = oneEach
         self.select = select
     }
 
@@ -103,7 +107,8 @@ final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
         home?.detach(self)
     }
 
-    /// Everything there is, or what comes next; empty: that was all, or the caller's Swift task is cancelled.
+    /// Everything there is, or what comes next; with `oneEach` one element of that. Empty: that was all, or the caller's
+    /// Swift task is cancelled.
     func take() async -> [Element] {
         let wait = Wait()
         return await withTaskCancellationHandler {
@@ -129,13 +134,15 @@ final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
     func comeBack() { lock.withLock { isUnattended = false } }
 
     private func leave(_ wait: Wait?) {
-        let (continuation, hub) = lock.withLock {
+        let (continuation, hub) = lock.withLock { () -> (UnsafeContinuation<[Element], Never>?, EventHub?) in
             wait?.isCancelled = true
             let isWaiting = waiting.contains { $0 === wait }
             waiting.removeAll { $0 === wait }
+            let continuation = isWaiting ? wait?.continuation : nil
+            if oneEach { return (continuation, nil) }
             isUnattended = waiting.isEmpty
             defer { stalled = nil }
-            return (isWaiting ? wait?.continuation : nil, stalled)
+            return (continuation, stalled)
         }
         continuation?.resume(returning: [])
         hub?.done()
@@ -164,12 +171,14 @@ final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
             shares.append((wait, Array(rest.prefix(1))))
             rest = rest.dropFirst()
         }
-        shares.append((waiting[served - 1], Array(rest)))
-        let hub = stalled
+        shares.append((waiting[served - 1], Array(oneEach ? rest.prefix(1) : rest)))
         waiting.removeFirst(served)
-        buffer = []
-        bytes = 0
-        stalled = nil
+        buffer = oneEach ? Array(rest.dropFirst()) : []
+        let hub = buffer.isEmpty ? stalled : nil
+        if buffer.isEmpty {
+            bytes = 0
+            stalled = nil
+        }
         return { [shares] in
             for (wait, share) in shares { wait.continuation?.resume(returning: share) }
             hub?.done()

@@ -35,6 +35,7 @@ public final class SocketTask: Sendable {
     let native: Native
     let hub: EventHub
     private let watch: Watch
+    private let inbox = Inbox()
 
     fileprivate init(_ setup: SocketSetup, _ events: Pipe<SocketEvent>?) throws(WxError) {
         let hook = setup.beforeConnect.map(Hook.init)
@@ -53,6 +54,7 @@ public final class SocketTask: Sendable {
     /// Rust would do the same when its task is gone; but the hub keeps that until the end was told.
     deinit {
         close()
+        inbox.cancel()
         // Nobody else can come: whatever is there is told, and the hub hears the end.
         native.listen(messages: true)
     }
@@ -265,16 +267,38 @@ public final class SocketTask: Sendable {
         native.readyState() == .open && Int(native.stats().epoch) == open.epoch
     }
 
+    /// Waits for one message and returns it.
+    ///
+    /// Each call returns the next message: those that arrive between two calls are kept for the next one. While 256
+    /// messages or 1 MiB are kept, the task delivers nothing to anybody, and soon the socket is no longer read. So a task
+    /// whose messages are read in this way is to be read until it ends. The first call begins as ``messages`` does: it
+    /// also returns what came before if nobody has listened for messages. Several calls may wait at once; each message
+    /// goes to one of them.
+    ///
+    /// The messages of all connections come one after the other: a connection that is lost and opened again does not end
+    /// a call.
+    ///
+    /// Throws, when the task is over and all messages were returned, the ``ErrorEvent`` or ``CloseEvent`` that ended it,
+    /// also after ``close()``. Throws `CancellationError` when cancelled; the message is then kept for the next call.
+    public func receive() async throws -> Message {
+        try Task.checkCancellation()
+        if let message = await inbox.next(from: hub) { return message }
+        let (news, end) = try await ended()
+        throw news.failure(of: end)
+    }
+
     /// Waits until the task is over. Throws `CancellationError` when cancelled. It does not wait for closures and loops,
     /// which may hear of it later.
     @discardableResult
-    public func closed() async throws -> CloseEvent {
+    public func closed() async throws -> CloseEvent { try await ended().end }
+
+    private func ended() async throws -> (news: Watch.News, end: CloseEvent) {
         try Task.checkCancellation()
         let (now, coming) = watch.wait()
         defer { coming.cancel() }
-        if let end = now.end { return end }
+        if let end = now.end { return (now, end) }
         while let news = await coming.take().last {
-            if let end = news.end { return end }
+            if let end = news.end { return (news, end) }
         }
         throw CancellationError()
     }
