@@ -1,5 +1,6 @@
 // swift-tools-version: 6.0
 //
+// WxSocketFakes            what tests of apps import: stands in for a task
 // WxSocket                 what apps import, written by hand
 //  └ WxSocketBindings      generated, never the public face
 //     └ WxSocketFFI        the C module: an XCFramework on Apple's systems, a system library elsewhere
@@ -41,11 +42,15 @@ let package = Package(
     name: "WxSocket",
     // `Duration` and clocks; and what build-xcframework builds for.
     platforms: [.iOS(.v16), .macOS(.v13)],
-    products: [.library(name: "WxSocket", targets: ["WxSocket"])],
+    products: [
+        .library(name: "WxSocket", targets: ["WxSocket"]),
+        .library(name: "WxSocketFakes", targets: ["WxSocketFakes"]),
+    ],
     targets: [
         native,
         .target(name: "WxSocketBindings", dependencies: ["WxSocketFFI"], linkerSettings: link),
         .target(name: "WxSocket", dependencies: ["WxSocketBindings"] + fakes.map { .byName(name: $0) }),
+        .target(name: "WxSocketFakes", dependencies: ["WxSocket"]),
         .executableTarget(name: "quickstart", dependencies: ["WxSocket"], path: "Examples/quickstart"),
         .executableTarget(name: "chat", dependencies: ["WxSocket"], path: "Examples/chat"),
     ],
@@ -60,10 +65,15 @@ if testing {
 }
 if testing && fakes.isEmpty {
     package.targets += [
+        .target(
+            name: "SocketModel", dependencies: ["WxSocket"], path: "Examples/model",
+            // Swift 6.0's library of Observation for Linux needs a function that no library has; it is called only when
+            // a thread cannot be made to work.
+            linkerSettings: [.unsafeFlags(["-Xlinker", "--allow-shlib-undefined"], .when(platforms: [.linux]))]),
         .testTarget(
             name: "WxSocketTests",
             // The examples are run by tests, so they have to be built first.
-            dependencies: ["WxSocket", "WxSocketTestingBindings", "quickstart", "chat"]),
+            dependencies: ["WxSocket", "WxSocketFakes", "WxSocketTestingBindings", "SocketModel", "quickstart", "chat"]),
         .executableTarget(name: "bench", dependencies: ["WxSocket", "WxSocketTestingBindings"], path: "Bench"),
     ]
 }

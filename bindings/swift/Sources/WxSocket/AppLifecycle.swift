@@ -30,7 +30,7 @@ public final class AppLifecycle {
     private let time = BackgroundTime()
     #endif
 
-    public init(_ tasks: SocketTask...) {
+    public init(_ tasks: any WebSocketTask...) {
         self.tasks = Followed(tasks)
         #if canImport(UIKit)
         center = .default
@@ -86,7 +86,7 @@ public final class AppLifecycle {
 /// The tasks of a lifecycle, without keeping them alive.
 @MainActor
 private final class Followed {
-    private struct Weak { weak var task: SocketTask? }
+    private struct Weak { weak var task: (any WebSocketTask)? }
 
     /// Seconds that a close frame has to reach the network. The engine's own thread writes it, within a millisecond
     /// unless the device is busy, and does not report when it has.
@@ -94,11 +94,12 @@ private final class Followed {
 
     private let tasks: [Weak]
 
-    init(_ tasks: [SocketTask]) { self.tasks = tasks.map(Weak.init) }
+    init(_ tasks: [any WebSocketTask]) { self.tasks = tasks.map { Weak(task: $0) } }
 
-    /// Those that hang up in the background, and have not done so.
+    /// Those that hang up in the background, and have not done so. Objects that stand in for a task have nothing to
+    /// hang up.
     private var leaving: [SocketTask] {
-        tasks.compactMap(\.task).filter {
+        tasks.compactMap { $0.task as? SocketTask }.filter {
             $0.backgroundGrace != nil && $0.state != .suspended && $0.state != .closed
         }
     }

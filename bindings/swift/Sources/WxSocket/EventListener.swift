@@ -1,5 +1,7 @@
 // The closures of `onOpen` and the others, and the actors that they belong to.
 
+import Foundation
+
 /// A closure that a task calls with each event of one kind.
 ///
 /// A closure that is written inside code of the main actor (a view model, a view) belongs to the main actor: it may use
@@ -14,6 +16,14 @@
 ///
 /// An error that the closure throws is logged and counted (``SocketStats/listenerFailures``); nothing else happens.
 public typealias EventListener<Event> = @Sendable @isolated(any) (Event) throws -> Void
+
+/// Identifies a closure that was given to `onOpen` and the others; `offOpen` and the others take it.
+public struct ListenerToken: Hashable, Sendable {
+    private let id = UUID()
+
+    /// Makes a token that differs from all others.
+    public init() {}
+}
 
 /// Where a closure is called.
 enum Place: Sendable {

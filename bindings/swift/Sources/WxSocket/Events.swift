@@ -97,6 +97,22 @@ public struct OpenEvent: Sendable, Equatable {
     /// Queued messages that grew older than the queue's limit; they were not sent.
     public let unsent: [Message]
 
+    /// Makes an event for an app's own tests.
+    public init(
+        epoch: Int = 1, attempt: Int = 0, header: [Header] = [], protocol: String? = nil,
+        profile: SocketProfile = SocketProfile(
+            fetchStart: 0, domainLookUpStart: 0, domainLookUpEnd: 0, connectStart: 0, connectEnd: 0, rtt: 0,
+            handshakeCost: 0, cost: 0),
+        unsent: [Message] = []
+    ) {
+        self.epoch = epoch
+        self.attempt = attempt
+        self.header = header
+        self.protocol = `protocol`
+        self.profile = profile
+        self.unsent = unsent
+    }
+
     init(_ native: WxSocketBindings.OpenEvent) {
         epoch = Int(native.epoch)
         attempt = Int(native.attempt)
@@ -117,6 +133,11 @@ public struct MessageEvent: Sendable, Equatable {
     public var text: String? { data.text }
     /// The bytes of a binary message; nil for a text message.
     public var bytes: Data? { data.binary }
+
+    public init(epoch: Int = 1, data: Message) {
+        self.epoch = epoch
+        self.data = data
+    }
 }
 
 /// A connection failed, before or after it was open; its close follows.
@@ -136,6 +157,21 @@ public struct ErrorEvent: Error, Sendable, Equatable {
     public let httpHeader: [Header]
     /// The first bytes of its body, at most 1 KiB.
     public let httpBody: Data
+
+    /// Makes an event for an app's own tests.
+    public init(
+        epoch: Int = 1, kind: ErrorKind, errCode: Int = 0, errMsg: String = "", detail: String = "", httpStatus: Int? = nil,
+        httpHeader: [Header] = [], httpBody: Data = Data()
+    ) {
+        self.epoch = epoch
+        self.kind = kind
+        self.errCode = errCode
+        self.errMsg = errMsg
+        self.detail = detail
+        self.httpStatus = httpStatus
+        self.httpHeader = httpHeader
+        self.httpBody = httpBody
+    }
 
     init(_ native: WxSocketBindings.ErrorEvent) {
         epoch = Int(native.epoch)
@@ -177,6 +213,26 @@ public struct CloseEvent: Error, Sendable, Equatable {
         public let max: Int?
         /// How long until then; nil while the task is suspended (offline, paused, in the background).
         public let delay: Duration?
+
+        /// Makes a value for an app's own tests.
+        public init(attempt: Int, max: Int? = nil, delay: Duration? = nil) {
+            self.attempt = attempt
+            self.max = max
+            self.delay = delay
+        }
+    }
+
+    /// Makes an event for an app's own tests.
+    public init(
+        epoch: Int = 1, code: Int = 1_000, reason: String = "", wasClean: Bool = true, retry: Retry? = nil,
+        unsent: [Message] = []
+    ) {
+        self.epoch = epoch
+        self.code = code
+        self.reason = reason
+        self.wasClean = wasClean
+        self.retry = retry
+        self.unsent = unsent
     }
 
     init(_ native: WxSocketBindings.CloseEvent) {
@@ -228,26 +284,29 @@ public enum SocketState: Sendable, Equatable {
 /// Numbers about a task. Bytes are those of payloads; what a heartbeat sends does not count.
 public struct SocketStats: Sendable, Equatable {
     /// The newest connection; 0 before the first.
-    public let epoch: Int
+    public var epoch = 0
     /// Attempts used since the last stable connection.
-    public let attempt: Int
+    public var attempt = 0
     /// Connections that opened.
-    public let opens: Int
-    public let messagesOut: Int
-    public let bytesOut: Int
-    public let messagesIn: Int
-    public let bytesIn: Int
+    public var opens = 0
+    public var messagesOut = 0
+    public var bytesOut = 0
+    public var messagesIn = 0
+    public var bytesIn = 0
     /// The newest round trip of a heartbeat.
-    public let lastRTT: Duration?
+    public var lastRTT: Duration?
     /// Round trips, smoothed as TCP does it (RFC 6298).
-    public let smoothedRTT: Duration?
+    public var smoothedRTT: Duration?
     /// Closures that threw.
-    public let listenerFailures: Int
+    public var listenerFailures = 0
     /// Messages that were received and discarded before anyone was told: there was no room for them while the task was
     /// closing, or nobody had ever listened to messages. What came after the last listener was taken off does not count.
-    public let messagesDiscarded: Int
+    public var messagesDiscarded = 0
     /// What ended the last connection that failed.
-    public let lastError: ErrorEvent?
+    public var lastError: ErrorEvent?
+
+    /// Makes the numbers of a task that has done nothing; for an app's own tests.
+    public init() {}
 
     init(_ native: WxSocketBindings.SocketStats, failures: Int) {
         epoch = Int(native.epoch)

@@ -2,6 +2,9 @@
 // them read well in Swift.
 
 import Foundation
+// Exported, so that a library that is built on this one may name the types below in its own public declarations. Of the
+// generated module only this one type is exported: the others reach apps under the names below.
+@_exported public import struct WxSocketBindings.Header
 public import WxSocketBindings
 
 public typealias ConnectOptions = WxSocketBindings.ConnectOptions

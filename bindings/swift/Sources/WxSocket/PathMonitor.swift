@@ -10,7 +10,7 @@ import Network
 /// A change is told once it has lasted for `settle`, and at the latest after three times that if the path goes on to
 /// change: between Wi-Fi and cellular the path is gone for a moment, and each word to a task makes it dial or hang up.
 public final class PathMonitor: @unchecked Sendable {
-    private struct Weak { weak var task: SocketTask? }
+    private struct Weak { weak var task: (any WebSocketTask)? }
 
     private let monitor = NWPathMonitor()
     private let queue = DispatchQueue(label: "dev.wxsocket.path")
@@ -24,8 +24,8 @@ public final class PathMonitor: @unchecked Sendable {
     /// When the first change came that has not been told.
     private var changedAt: DispatchTime?
 
-    public init(_ tasks: SocketTask..., settle: Duration = .milliseconds(1_200)) {
-        self.tasks = tasks.map(Weak.init)
+    public init(_ tasks: any WebSocketTask..., settle: Duration = .milliseconds(1_200)) {
+        self.tasks = tasks.map { Weak(task: $0) }
         let (seconds, attoseconds) = settle.components
         self.settle = max(0, Double(seconds) + Double(attoseconds) / 1e18)
         monitor.pathUpdateHandler = { [weak self] in self?.changed($0) }

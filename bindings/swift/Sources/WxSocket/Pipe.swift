@@ -89,6 +89,14 @@ final class Pipe<Element: Sendable>: Outlet, @unchecked Sendable {
         lock.withLock { put([element], bytes: 0, isLast: isLast) }?()
     }
 
+    /// Nothing more comes; what waits is still taken.
+    func finish() {
+        lock.withLock { () -> Wake? in
+            ended = true
+            return handOver()
+        }?()
+    }
+
     /// The loop wants no more.
     func cancel() {
         let (home, wake) = lock.withLock {

@@ -13,10 +13,11 @@ import Foundation
 public struct SocketSequence<Element: Sendable>: AsyncSequence, Sendable {
     public typealias Failure = Never
 
-    let task: SocketTask
-    let attach: @Sendable (SocketTask) -> Pipe<Element>
+    /// What a loop keeps alive: its task.
+    let owner: any AnyObject & Sendable
+    let attach: @Sendable () -> Pipe<Element>
 
-    public func makeAsyncIterator() -> Iterator { Iterator(tap: Tap(task: task, pipe: attach(task))) }
+    public func makeAsyncIterator() -> Iterator { Iterator(tap: Tap(owner: owner, pipe: attach())) }
 
     public struct Iterator: AsyncIteratorProtocol {
         let tap: Tap<Element>
@@ -76,10 +77,10 @@ public final class SocketEvents: AsyncSequence, @unchecked Sendable {
             defer { hasLoop = true }
             return !hasLoop
         }
-        if isFirst { return .init(tap: Tap(task: nil, pipe: pipe)) }
+        if isFirst { return .init(tap: Tap(owner: nil, pipe: pipe)) }
         let nothing = Pipe<SocketEvent> { $0 }
         nothing.cancel()
-        return .init(tap: Tap(task: nil, pipe: nothing))
+        return .init(tap: Tap(owner: nil, pipe: nothing))
     }
 
     /// What its one task is to fill, if `make` makes one.
@@ -103,11 +104,11 @@ public final class SocketEvents: AsyncSequence, @unchecked Sendable {
 
 /// A loop's hold on its task; when the loop ends, nothing is kept for it any more.
 final class Tap<Element: Sendable>: Sendable {
-    let task: SocketTask?
+    let owner: (any AnyObject & Sendable)?
     let pipe: Pipe<Element>
 
-    init(task: SocketTask?, pipe: Pipe<Element>) {
-        self.task = task
+    init(owner: (any AnyObject & Sendable)?, pipe: Pipe<Element>) {
+        self.owner = owner
         self.pipe = pipe
     }
 

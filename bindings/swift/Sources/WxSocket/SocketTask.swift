@@ -23,6 +23,10 @@ public func connectSocket(_ options: ConnectOptions, _ configure: (inout SocketS
 {
     var setup = SocketSetup(options)
     configure(&setup)
+    return try connectSocket(setup)
+}
+
+func connectSocket(_ setup: SocketSetup) throws(WxError) -> SocketTask {
     guard let events = setup.events else { return try SocketTask(setup, nil) }
     return try events.claim { pipe throws(WxError) in try SocketTask(setup, pipe) }
 }
@@ -77,36 +81,11 @@ public final class SocketTask: Sendable {
         return try WxError.wrapping { try native.sendBytes(bytes: bytes) }
     }
 
-    /// Sends a binary message from whatever has its bytes in one piece, such as `[UInt8]`.
-    @discardableResult
-    public func send(_ bytes: some ContiguousBytes) throws(WxError) -> SendOutcome {
-        try WxError.wrapping {
-            try bytes.withUnsafeBytes { buffer in
-                // Borrowed, not copied: Rust copies before it returns.
-                guard let start = UnsafeMutableRawPointer(mutating: buffer.baseAddress) else { return try send(Data()) }
-                return try send(Data(bytesNoCopy: start, count: buffer.count, deallocator: .none))
-            }
-        }
-    }
-
-    /// Sends a message of either kind.
-    @discardableResult
-    public func send(_ message: Message) throws(WxError) -> SendOutcome {
-        switch message {
-        case .text(let text): try send(text)
-        case .binary(let bytes): try send(bytes)
-        }
-    }
-
-    /// Ends the task with 1000: sends what was accepted, then a close frame, and waits at most `closeTimeout` for the
-    /// server's. Legal at any time; cancels a dial or a pending retry. Closing twice changes nothing.
-    public func close() { try? close(code: 1000) }
-
     /// Ends the task with this code and reason.
     ///
     /// Throws when the code is neither 1000 nor 3000 to 4999, or the reason longer than 123 bytes of UTF-8; then
     /// nothing happens.
-    public func close(code: Int, reason: String = "") throws(WxError) {
+    public func close(code: Int, reason: String) throws(WxError) {
         try WxError.wrapping { try native.close(code: Int32(clamping: code), reason: reason) }
     }
 
@@ -124,9 +103,6 @@ public final class SocketTask: Sendable {
     /// attempt is used up. With a new one the task dials at once, or asks an open connection for a sign of life. The
     /// same network again (the same `id`) changes nothing.
     public func setNetwork(_ network: NetworkStatus) { native.setNetwork(network: network) }
-
-    /// Tells whether there is a network of which nothing else is known. Every call counts as a change.
-    public func setNetwork(available: Bool) { setNetwork(NetworkStatus(available: available)) }
 
     /// Tells whether the app is in the foreground; see `AppLifecycle`, and `background` in the options.
     public func setForeground(_ foreground: Bool) { native.setForeground(foreground: foreground) }
@@ -211,9 +187,9 @@ public final class SocketTask: Sendable {
     ///     let welcome = await messages.next()
     ///     while let message = await messages.next() { … }
     public var messages: SocketSequence<Message> {
-        SocketSequence(task: self) { task in
+        SocketSequence(owner: self) { [self] in
             let pipe = Pipe { if case .message(let event) = $0 { event.data } else { nil } }
-            task.hub.attach(pipe)
+            hub.attach(pipe)
             return pipe
         }
     }
@@ -222,9 +198,9 @@ public final class SocketTask: Sendable {
     /// the open if it is open now, else the last error (if there was one) and the last close. As with ``messages``, keep
     /// an iterator to hear everything.
     public var events: SocketSequence<SocketEvent> {
-        SocketSequence(task: self) { task in
+        SocketSequence(owner: self) { [self] in
             let pipe = Pipe { $0 }
-            task.hub.attach(pipe)
+            hub.attach(pipe)
             return pipe
         }
     }
@@ -232,9 +208,9 @@ public final class SocketTask: Sendable {
     /// The state, now and whenever it changes. A loop that is slow gets the newest, and stalls nothing; no closure, queue
     /// or other loop that is busy holds it up.
     public var states: SocketSequence<SocketState> {
-        SocketSequence(task: self) { task in
+        SocketSequence(owner: self) { [self] in
             let pipe = Pipe<SocketState>(newestOnly: true) { _ in nil }
-            task.watch.attach(pipe)
+            watch.attach(pipe)
             return pipe
         }
     }
@@ -302,9 +278,4 @@ public final class SocketTask: Sendable {
         }
         throw CancellationError()
     }
-}
-
-/// What takes a listener off again.
-public struct ListenerToken: Hashable, Sendable {
-    private let id = UUID()
 }

@@ -27,6 +27,26 @@ public struct WxError: LocalizedError, CustomStringConvertible, Sendable, Equata
     /// What is wrong with it, and what would be right.
     public let reason: String?
 
+    /// Makes an error for an app's own tests, with the number and the text that the engine gives to this kind.
+    public init(kind: Kind, field: String? = nil, reason: String? = nil) {
+        let (errCode, errMsg) = switch kind {
+        case .invalidArgument: (600_008, "connectSocket:fail invalid \(field ?? ""): \(reason ?? "")")
+        case .notConnected: (10_002, "SocketTask.send:fail WebSocket is not connected")
+        case .queueFull: (10_001, "SocketTask.send:fail the queue is full")
+        case .unavailable: (600_000, "connectSocket:fail unavailable")
+        case .unknown: (600_000, "connectSocket:fail unknown error")
+        }
+        self.init(kind: kind, errCode: errCode, errMsg: errMsg, field: field, reason: reason)
+    }
+
+    init(kind: Kind, errCode: Int, errMsg: String, field: String?, reason: String?) {
+        self.kind = kind
+        self.errCode = errCode
+        self.errMsg = errMsg
+        self.field = field
+        self.reason = reason
+    }
+
     public var errorDescription: String? { description }
     // `errMsg` says everything, but of what no app should ever see.
     public var description: String {
