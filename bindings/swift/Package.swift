@@ -40,8 +40,9 @@ let link: [LinkerSetting] = framework
 
 let package = Package(
     name: "WxSocket",
-    // `Duration` and clocks; and what build-xcframework builds for.
-    platforms: [.iOS(.v16), .macOS(.v13)],
+    // The oldest systems that have `Duration` and clocks, which the options and the waiting use. build-xcframework makes
+    // libraries for iOS, its simulator and macOS; for tvOS, watchOS and visionOS it makes none yet.
+    platforms: [.iOS(.v16), .macOS(.v13), .tvOS(.v16), .watchOS(.v9), .visionOS(.v1)],
     products: [
         .library(name: "WxSocket", targets: ["WxSocket"]),
         .library(name: "WxSocketFakes", targets: ["WxSocketFakes"]),
