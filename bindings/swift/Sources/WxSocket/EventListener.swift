@@ -6,8 +6,8 @@ import Foundation
 ///
 /// A closure that is written inside code of the main actor (a view model, a view) belongs to the main actor: it may use
 /// the properties there, and it is called on the main actor. A closure that belongs to another actor is called on that
-/// one. All other closures are called on the `callbackQueue` of the options. The top level of `main.swift` is code of the
-/// main actor too; a program that blocks its main thread keeps these closures from being called.
+/// one. All other closures are called on the `callbackQueue` of the options. The top level of `main.swift` is code of
+/// the main actor too; a program that blocks its main thread keeps these closures from being called.
 ///
 /// Code of the main actor that wants a closure to be called on the `callbackQueue` gives it a type first:
 ///

@@ -5,7 +5,8 @@ extension [Header] {
     /// count as the same.
     public func value(_ name: String) -> String? { first { $0.isNamed(name) }?.value }
 
-    /// Returns the values of all headers of this name, in order. Upper and lower case of ASCII letters count as the same.
+    /// Returns the values of all headers of this name, in order. Upper and lower case of ASCII letters count as the
+    /// same.
     public func values(_ name: String) -> [String] { filter { $0.isNamed(name) }.map(\.value) }
 }
 

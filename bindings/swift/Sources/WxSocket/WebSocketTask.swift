@@ -67,8 +67,8 @@ extension WebSocketTask {
     }
 
     /// Ends the task with code 1000: sends what was accepted, then a close frame, and waits at most `closeTimeout` for
-    /// the close frame of the server. It may be called at any time and cancels a dial or a pending attempt. A second call
-    /// changes nothing.
+    /// the close frame of the server. It may be called at any time and cancels a dial or a pending attempt. A second
+    /// call changes nothing.
     public func close() { try? close(code: 1_000, reason: "") }
 
     /// Ends the task with this code and no reason; see ``close(code:reason:)``.

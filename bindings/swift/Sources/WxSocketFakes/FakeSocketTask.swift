@@ -12,9 +12,9 @@ import WxSocket
 ///     #expect(chat.lines == ["hello"])
 ///     #expect(fake.sent == [.text("hi")])
 ///
-/// ``open(_:)``, ``deliver(_:)`` and ``lose(_:retry:)`` return when all closures have been called. Unlike a real task it
-/// does nothing by itself: it does not open, it does not reconnect, and closures that are added later hear nothing of
-/// what was before. `close` ends it at once; its closures hear that a moment later.
+/// ``open(_:)``, ``deliver(_:)`` and ``lose(_:retry:)`` return when all closures have been called. Unlike a real task
+/// it does nothing by itself: it does not open, it does not reconnect, and closures that are added later hear nothing
+/// of what was before. `close` ends it at once; its closures hear that a moment later.
 public final class FakeSocketTask: WebSocketTask, @unchecked Sendable {
     private typealias Call = @Sendable (SocketEvent) async throws -> Void
 

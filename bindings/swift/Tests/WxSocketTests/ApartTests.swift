@@ -133,6 +133,8 @@ import WxSocketTestingBindings
         }
         defer { release.signal() }
         try await eventually { !entered.all.isEmpty }
+        // The closure may be called before the state is reported, which comes on another thread.
+        try await task.opened()
         var states = task.states.makeAsyncIterator()
         #expect(await states.next() == .open)
         task.pause()
