@@ -40,8 +40,8 @@ let link: [LinkerSetting] = framework
 
 let package = Package(
     name: "WxSocket",
-    // The oldest systems that have `Duration` and clocks, which the options and the waiting use. build-xcframework makes
-    // libraries for iOS, its simulator and macOS; for tvOS, watchOS and visionOS it makes none yet.
+    // The oldest systems that have `Duration` and clocks, which the options and the waiting use. build-xcframework
+    // makes libraries for iOS, its simulator and macOS; for tvOS, watchOS and visionOS it makes none yet.
     platforms: [.iOS(.v16), .macOS(.v13), .tvOS(.v16), .watchOS(.v9), .visionOS(.v1)],
     products: [
         .library(name: "WxSocket", targets: ["WxSocket"]),
@@ -61,20 +61,23 @@ let package = Package(
 if testing {
     package.targets += [
         .systemLibrary(name: "WxSocketTestingFFI"),
-        .target(name: "WxSocketTestingBindings", dependencies: ["WxSocketTestingFFI", "WxSocketBindings"], linkerSettings: link),
+        .target(
+            name: "WxSocketTestingBindings", dependencies: ["WxSocketTestingFFI", "WxSocketBindings"], linkerSettings: link),
+        .target(
+            name: "SocketModel", dependencies: ["WxSocket"] + fakes.map { .byName(name: $0) }, path: "Examples/model",
+            // The Observation library of Swift 6.0 for Linux refers to a function that no library has. It would be
+            // called only to report that a lock does not work.
+            linkerSettings: [.unsafeFlags(["-Xlinker", "--allow-shlib-undefined"], .when(platforms: [.linux]))]),
     ]
 }
 if testing && fakes.isEmpty {
     package.targets += [
-        .target(
-            name: "SocketModel", dependencies: ["WxSocket"], path: "Examples/model",
-            // Swift 6.0's library of Observation for Linux needs a function that no library has; it is called only when
-            // a thread cannot be made to work.
-            linkerSettings: [.unsafeFlags(["-Xlinker", "--allow-shlib-undefined"], .when(platforms: [.linux]))]),
         .testTarget(
             name: "WxSocketTests",
             // The examples are run by tests, so they have to be built first.
-            dependencies: ["WxSocket", "WxSocketFakes", "WxSocketTestingBindings", "SocketModel", "quickstart", "chat"]),
+            dependencies: [
+                "WxSocket", "WxSocketFakes", "WxSocketTestingBindings", "SocketModel", "quickstart", "chat",
+            ]),
         .executableTarget(name: "bench", dependencies: ["WxSocket", "WxSocketTestingBindings"], path: "Bench"),
     ]
 }
@@ -83,5 +86,5 @@ if !fakes.isEmpty {
     package.targets.append(
         .testTarget(
             name: "WxSocketAdapterTests",
-            dependencies: ["WxSocket", "WxSocketTestingBindings"] + fakes.map { .byName(name: $0) }))
+            dependencies: ["WxSocket", "WxSocketTestingBindings", "SocketModel"] + fakes.map { .byName(name: $0) }))
 }

@@ -1,16 +1,4 @@
-// A state object for SwiftUI: a view reads its properties and is drawn again when they change.
-//
-//     struct ChatView: View {
-//         @State private var model = SocketModel()
-//         @State private var draft = ""
-//
-//         var body: some View {
-//             List(model.messages.indices, id: \.self) { Text(model.messages[$0].text ?? "(bytes)") }
-//             Text(model.notice)
-//             TextField("Message", text: $draft).onSubmit { if model.send(draft) { draft = "" } }
-//                 .task { model.connect("wss://example.com/room") }
-//         }
-//     }
+// A state object for SwiftUI: a view reads its properties and is drawn again when they change. ChatView.swift is one.
 
 import Observation
 import WxSocket
