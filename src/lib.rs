@@ -19,20 +19,6 @@
 //! # Ok::<(), wxsocket::WxError>(())
 //! ```
 //!
-//! # Layers
-//!
-//! ```text
-//!  api      SocketTask, ConnectOptions, events, errors, listeners: what every language sees
-//!   ↑
-//!  driver   one run loop per task on one shared runtime; delivery on threads of its own
-//!   ↑
-//!  net      one dial: name → addresses → TCP → TLS → upgrade; knows nothing of retries
-//!   ↑
-//!  session  pure state machine: no socket, no clock, no thread, no randomness of its own
-//! ```
-//!
-//! The session decides, the driver carries out, the net dials, the api names.
-//!
 //! # The life of a task
 //!
 //! A task lives through many connections, numbered by `epoch`. Per epoch there is at most one
@@ -51,6 +37,8 @@
 //!               ▼                                  │
 //!            Closing ──── answered or timeout ──▶ Closed
 //! ```
+#![doc = ""]
+#![doc = include_str!("architecture.md")]
 
 mod api;
 mod driver;
@@ -60,11 +48,28 @@ pub mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use api::*;
+pub use api::{
+    AttemptLimit, BackgroundPolicy, BeforeConnect, CloseEvent, ConnectDecision, ConnectOptions,
+    ConnectRequest, ErrorEvent, EventStream, HeartbeatOptions, ListenerError, LogLevel, LogSink,
+    MessageEvent, Millis, OpenEvent, Preset, QueueOptions, ReconnectDelay, ReconnectOptions,
+    RetryInfo, SocketEvent, SocketListener, SocketState, SocketStats, SocketTask, TlsOptions,
+    WxError, connect_socket, set_logger,
+};
 pub use net::SocketProfile;
 pub use session::{
     ErrorKind, Header, HeartbeatPayload, Message, NetworkKind, NetworkStatus, OverflowPolicy,
     ReadyState, ReplyMatch, SendOutcome,
 };
+
+/// What the layers of other languages are built on: the events of many tasks on a few threads,
+/// messages many at a time, listeners that come and go. A Rust app needs none of it.
+///
+/// [`SocketTask`] has methods for the same purpose, which its docs leave out.
+pub mod layers {
+    pub use crate::api::{
+        BatchListener, SocketWatcher, TaskNews, Turn, TurnEvent, end_turn, next_turn,
+        refuse_message, take_dropped, wake_task,
+    };
+}
 
 uniffi::setup_scaffolding!();

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use support::gate::*;
 use support::*;
+use wxsocket::layers::*;
 use wxsocket::*;
 
 /// Tells the test of each call. `done` is what it answers.

@@ -54,6 +54,7 @@ let package = Package(
         .target(name: "WxSocketFakes", dependencies: ["WxSocket"]),
         .executableTarget(name: "quickstart", dependencies: ["WxSocket"], path: "Examples/quickstart"),
         .executableTarget(name: "chat", dependencies: ["WxSocket"], path: "Examples/chat"),
+        .executableTarget(name: "listener", dependencies: ["WxSocketBindings"], path: "Examples/listener"),
     ],
     swiftLanguageModes: [.v6]
 )
@@ -76,7 +77,7 @@ if testing && fakes.isEmpty {
             name: "WxSocketTests",
             // The examples are run by tests, so they have to be built first.
             dependencies: [
-                "WxSocket", "WxSocketFakes", "WxSocketTestingBindings", "SocketModel", "quickstart", "chat",
+                "WxSocket", "WxSocketFakes", "WxSocketTestingBindings", "SocketModel", "quickstart", "chat", "listener",
             ]),
         .executableTarget(name: "bench", dependencies: ["WxSocket", "WxSocketTestingBindings"], path: "Bench"),
     ]

@@ -13,30 +13,29 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Hears everything that happens to a task, as a `SocketListener` does, with runs of small
-/// messages in one call.
+/// Gets all events of a task as a `SocketListener` does, with many small messages in one call.
 ///
-/// Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
-/// have told everybody, and false when that goes on after they return: then no other call comes
-/// until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
-/// the library waits.
+/// The methods are called one at a time and in order. `on_messages` and `on_event` return true when the
+/// work is done, and false when it goes on after they return: then no other method is called until
+/// `SocketTask::resume_delivery` is called with the number of this listener. No thread of the library
+/// waits for that.
 #[uniffi::export(foreign)]
 pub trait BatchListener: Send + Sync {
-    /// Messages arrived on connection `epoch`. For each, in order: a byte (0: text, 1: binary),
-    /// the length of the payload as a big-endian 32-bit number, the payload.
+    /// Called with messages of connection `epoch`. Each of them is, in order: one byte (0: text, 1:
+    /// binary), the length of the payload as a big-endian 32-bit number, the payload.
     fn on_messages(&self, epoch: i64, packed: Bytes) -> Result<bool, ListenerError>;
-    /// Anything else happened, or a message of more than 4 KiB arrived.
+    /// Called with an open, an error, a close, or a message of more than 4 KiB.
     fn on_event(&self, event: SocketEvent) -> Result<bool, ListenerError>;
-    /// `SocketTask::wake_listener` was called. No event is under way: what
-    /// `SocketTask::present_state` says holds until this returns.
+    /// Called after `SocketTask::wake_listener`, between two events. What `SocketTask::present_state`
+    /// returns does not change until this returns.
     fn on_wake(&self) -> Result<(), ListenerError>;
 }
 
-/// Hears where a task is in its life, whatever its listeners do in the meantime.
+/// Gets the state of a task as it changes. Slow listeners do not delay it.
 #[uniffi::export(foreign)]
 pub trait SocketWatcher: Send + Sync {
-    /// The task is elsewhere in its life, perhaps ahead of the events that led there. A state
-    /// that is over by the time it would be told is not told.
+    /// Called when the state has changed, perhaps before the events that led there are told. A state that
+    /// is over before this could be called is left out.
     fn on_news(&self, state: SocketState, news: TaskNews) -> Result<(), ListenerError>;
 }
 

@@ -1,22 +1,23 @@
-//! What a call can answer instead of doing what it was asked.
+//! The errors of calls.
 
 use crate::session::{ErrorKind, SendRefused};
 
-/// A call was refused; nothing was sent, nothing was lost, nothing changed.
+/// The error of a call. The call has changed nothing, and nothing was sent or lost.
 ///
-/// Every variant carries `err_code`, a stable number, and `err_msg`, a fixed text in wx form.
+/// Every variant has `err_code`, a number that never changes, and `err_msg`, a text in the form of the
+/// wx API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
 pub enum WxError {
     /// An argument or option is not valid.
     #[error("{err_msg}")]
     InvalidArgument {
-        /// Which one, by its name in the options, as in `heartbeat.interval_ms`.
+        /// The name of the argument or option, as in `heartbeat.interval`.
         field: String,
-        /// What is wrong with it, and what would be right.
+        /// What is wrong with the value, and what would be right.
         reason: String,
         /// 600009 for the URL, 600008 for everything else.
         err_code: i32,
-        /// Field and reason in one sentence.
+        /// The field and the reason in one sentence.
         err_msg: String,
     },
     /// The task is closing or closed, or its connection is not open and it has no queue.
@@ -39,7 +40,7 @@ pub enum WxError {
     /// process was forked from one that had used the library.
     #[error("{err_msg}: {reason}")]
     Unavailable {
-        /// What was refused; for people, not for programs.
+        /// What the operating system refused. It is written for people.
         reason: String,
         /// 600000.
         err_code: i32,
@@ -49,7 +50,7 @@ pub enum WxError {
 }
 
 impl WxError {
-    /// The stable number.
+    /// Returns the number of the error. It never changes.
     pub fn err_code(&self) -> i32 {
         match self {
             Self::InvalidArgument { err_code, .. }
@@ -90,18 +91,18 @@ impl From<SendRefused> for WxError {
     }
 }
 
-/// What a listener may answer; it is logged and counted, nothing else happens.
+/// The error that a listener may return. It is logged and counted; nothing else happens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
 pub enum ListenerError {
     /// The listener failed.
     #[error("{reason}")]
     Failed {
-        /// Why; for the log.
+        /// Why it failed. It is written to the log.
         reason: String,
     },
 }
 
-/// What an exception that a foreign listener did not declare turns into.
+/// Converts an exception of a Kotlin or Swift listener that its signature does not declare.
 impl From<uniffi::UnexpectedUniFFICallbackError> for ListenerError {
     fn from(error: uniffi::UnexpectedUniFFICallbackError) -> Self {
         Self::Failed { reason: error.reason }

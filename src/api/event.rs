@@ -1,7 +1,7 @@
-//! What the app is told.
+//! The events of a task.
 //!
-//! Per connection (`epoch`): at most one open, then messages, then at most one error, then
-//! exactly one close. A close whose `retry` is absent is the end of the task.
+//! Each connection (`epoch`) has at most one open, then messages, then at most one error, then
+//! exactly one close. A close without `retry` is the last event of the task.
 
 use super::millis::Millis;
 use crate::driver::Step;
@@ -9,7 +9,7 @@ use crate::net::SocketProfile;
 use crate::session::{ErrorKind, Event, Failure, Header, Message, Retry};
 use bytes::Bytes;
 
-/// One event of a task.
+/// An event of a task.
 #[derive(Clone, Debug, PartialEq, uniffi::Enum)]
 pub enum SocketEvent {
     /// The connection is open.
@@ -35,7 +35,7 @@ pub enum SocketEvent {
 }
 
 impl SocketEvent {
-    /// The connection that it belongs to.
+    /// Returns the number of the connection that the event belongs to.
     pub fn epoch(&self) -> i64 {
         match self {
             Self::Open { event } => event.epoch,
@@ -45,7 +45,7 @@ impl SocketEvent {
         }
     }
 
-    /// Nothing follows this one.
+    /// Returns true for the last event of the task.
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Close { event } if event.retry.is_none())
     }
@@ -54,76 +54,78 @@ impl SocketEvent {
 /// The connection is open; `send` works from here on.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct OpenEvent {
-    /// Which connection of the task: 1 is the first.
+    /// The number of the connection in its task; the first is 1.
     pub epoch: i64,
-    /// Attempts that were needed since the last stable connection; 0: none.
+    /// The number of attempts since the last stable connection; 0 when the first dial succeeded.
     pub attempt: i32,
-    /// The headers of the server's answer, in order, original case, duplicates kept.
+    /// The headers of the server's answer, in their order and case, with duplicates.
     pub header: Vec<Header>,
-    /// The sub-protocol that the server chose.
+    /// The sub-protocol that the server chose; absent when none was offered.
     pub protocol: Option<String>,
-    /// How long it took.
+    /// How long each step of the dial took.
     pub profile: SocketProfile,
-    /// Queued messages that grew older than the queue's limit; they were not sent.
+    /// Queued messages that became older than the queue's limit. They were not sent.
     pub unsent: Vec<Message>,
 }
 
-/// A message arrived.
+/// A message from the server.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct MessageEvent {
-    /// Which connection of the task.
+    /// The number of the connection in its task.
     pub epoch: i64,
     /// The message.
     pub data: Message,
 }
 
-/// A connection failed, before or after it was open.
+/// A connection failed, before or after it was open. Its close follows.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ErrorEvent {
-    /// Which connection of the task.
+    /// The number of the connection in its task.
     pub epoch: i64,
-    /// What kind of failure.
+    /// The kind of failure.
     pub kind: ErrorKind,
-    /// The kind's stable number.
+    /// The number of the kind. It never changes.
     pub err_code: i32,
-    /// The kind's fixed English text, in wx form.
+    /// The English text of the kind, in the form of the wx API. It never changes.
     pub err_msg: String,
-    /// What the operating system or a library said; for people.
+    /// What the operating system or a library says about this failure. It is written for people, and
+    /// it may change.
     pub detail: String,
-    /// The status of a refused upgrade.
+    /// The HTTP status, when the server refused the upgrade.
     pub http_status: Option<i32>,
-    /// Its headers.
+    /// The headers of that answer.
     pub http_header: Vec<Header>,
-    /// The first bytes of its body, at most 1 KiB.
+    /// The first bytes of the body of that answer, at most 1 KiB.
     pub http_body: Bytes,
 }
 
 /// A connection is over.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct CloseEvent {
-    /// Which connection of the task.
+    /// The number of the connection in its task.
     pub epoch: i64,
-    /// The close code: what the server sent, 1005 if it sent none, 1006 if there was no close
-    /// frame, or what the app gave to `close`.
+    /// The close code: that of the server's close frame, 1005 when that frame had none, 1006 when there
+    /// was no close frame, or the code that the app gave to `close`.
     pub code: i32,
-    /// The reason, perhaps empty.
+    /// The reason that belongs to the code. It may be empty.
     pub reason: String,
-    /// Both sides sent a close frame.
+    /// True when both sides sent a close frame.
     pub was_clean: bool,
-    /// What comes next; absent: nothing, the task is over.
+    /// The attempt that follows; absent at the end of the task.
     pub retry: Option<RetryInfo>,
-    /// At the end of the task: messages that were accepted and never sent, in order.
+    /// At the end of the task, the messages that were accepted and never sent, in order.
     pub unsent: Vec<Message>,
 }
 
 /// The attempt that follows a close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct RetryInfo {
-    /// Its number; 0 and 1 are the first after a stable connection.
+    /// The number of the attempt. The first one after a stable connection has number 1, or 0 when it uses
+    /// up no attempt.
     pub attempt: i32,
-    /// The limit, if there is one.
+    /// The largest number of attempts; absent when there is no limit.
     pub max: Option<i32>,
-    /// The wait until then; absent while the task is suspended (offline, paused, in the
+    /// The wait before the attempt; absent while the task is suspended (offline, paused, in the
     /// background).
     pub delay: Option<Millis>,
 }
@@ -159,8 +161,7 @@ impl ErrorEvent {
     }
 }
 
-/// An epoch as the foreign languages see it: a million dials a second reach 2⁶³ in 292 000
-/// years.
+/// Converts an epoch to the type that all languages have.
 pub(crate) fn epoch_number(epoch: u64) -> i64 {
     i64::try_from(epoch).unwrap_or(i64::MAX)
 }
@@ -169,7 +170,7 @@ pub(crate) fn saturate(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// One event as the app sees it.
+/// Converts a step to the event that the app gets.
 pub(super) fn socket_event(step: &Step) -> SocketEvent {
     match step.event.clone() {
         Event::Open { epoch, attempt, unsent } => {

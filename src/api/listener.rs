@@ -1,37 +1,36 @@
-//! Who is told: a listener of four methods, in the shape of the wx API.
+//! The listener of four methods, in the form of the wx API, and the hook before each dial.
 
 use super::error::ListenerError;
 use super::event::{CloseEvent, ErrorEvent, MessageEvent, OpenEvent};
 use crate::session::Header;
 
-/// Hears everything that happens to a task.
+/// Gets all events of a task.
 ///
-/// Calls come one at a time and in order, never on the thread that does the I/O. A call may
-/// take as long as it likes: the task's own socket is then no longer read, and no other task
-/// notices. Every method of the task may be called from here. An error or a panic is logged
-/// and counted; nothing else happens.
+/// The methods are called one at a time and in the order of the events, on a thread that does no I/O. A
+/// call may block: then the socket of this task is no longer read, and other tasks are not delayed.
+/// Every method of the task may be called from inside. An error or a panic is logged and counted;
+/// nothing else happens.
 ///
-/// A listener must not own the task (directly or through what it owns): neither would ever
-/// be freed.
+/// A listener must not own the task, not even through something else: then neither would be freed.
 // `foreign` rather than `callback_interface`: Rust keeps it in an `Arc` and may call it
 // without holding a lock, and Rust code can implement it too.
 #[uniffi::export(foreign)]
 pub trait SocketListener: Send + Sync {
-    /// The connection is open.
+    /// Called when a connection is open.
     fn on_open(&self, event: OpenEvent) -> Result<(), ListenerError>;
-    /// A message arrived.
+    /// Called for each message.
     fn on_message(&self, event: MessageEvent) -> Result<(), ListenerError>;
-    /// The connection failed; its close follows.
+    /// Called when a connection has failed. Its close follows.
     fn on_error(&self, event: ErrorEvent) -> Result<(), ListenerError>;
-    /// The connection is over; without `retry` the task is.
+    /// Called when a connection is over. Without `retry` in the event the task is over, too.
     fn on_close(&self, event: CloseEvent) -> Result<(), ListenerError>;
 }
 
-/// Asked before every dial, for a fresh token or another address.
+/// Called before every dial, to set a fresh token or another address.
 #[uniffi::export(foreign)]
 pub trait BeforeConnect: Send + Sync {
-    /// Answers what to do for this attempt. When HTTP 401 or 403 would end the task, it is asked
-    /// once more first: for a new token.
+    /// Returns how to dial for this attempt. When HTTP 401 or 403 would end the task, this is called once
+    /// more first, to get a new token.
     ///
     /// It may block for as long as the dial's `timeout`. After that, and after an error or a
     /// panic, the attempt has failed. It is called on a thread of its own; calls for one task do
@@ -46,7 +45,7 @@ pub trait BeforeConnect: Send + Sync {
     fn withdraw(&self, number: i64) -> Result<(), ListenerError>;
 }
 
-/// What [`BeforeConnect`] is asked.
+/// The dial that `before_connect` is called for.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct ConnectRequest {
     /// The request's number in its task, from 1.
@@ -59,26 +58,26 @@ pub struct ConnectRequest {
     pub last_error: Option<ErrorEvent>,
 }
 
-/// What [`BeforeConnect`] answers.
+/// The answer of `before_connect`.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum ConnectDecision {
-    /// Dial as the options say.
+    /// Dial with the options of the task.
     Proceed,
-    /// Dial with these instead; what is absent stays as in the options.
+    /// Dial with these values. An absent one is that of the options.
     Change {
-        /// Another URL.
+        /// The URL.
         #[uniffi(default)]
         url: Option<String>,
-        /// Other headers: all of them.
+        /// All headers.
         #[uniffi(default)]
         header: Option<Vec<Header>>,
-        /// Other sub-protocols: all of them.
+        /// All sub-protocols.
         #[uniffi(default)]
         protocols: Option<Vec<String>>,
     },
-    /// Do not dial; the task is over.
+    /// Do not dial. The task ends.
     Stop {
-        /// Why; it becomes the error's detail.
+        /// The reason. It becomes the `detail` of the error event.
         #[uniffi(default)]
         reason: String,
     },

@@ -7,13 +7,13 @@ use once_cell::sync::OnceCell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Lines that wait for a slow sink; more are dropped, and their number is told.
+/// How many lines wait for a slow sink. Further lines are dropped, and a line says how many.
 const BACKLOG: usize = 1024;
 
-/// How much is logged.
+/// How many lines are logged. Each level includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, uniffi::Enum)]
 pub enum LogLevel {
-    /// Nothing.
+    /// No lines.
     Off,
     /// Bugs of the library.
     Error,
@@ -27,17 +27,18 @@ pub enum LogLevel {
     Trace,
 }
 
-/// Takes log lines.
+/// Gets the log lines.
 #[uniffi::export(foreign)]
 pub trait LogSink: Send + Sync {
-    /// One line, without a line end. Called on a thread that is only for this.
+    /// Called with one line, without a line end, on a thread that does nothing else.
     fn log(&self, level: LogLevel, line: String);
 }
 
-/// Sends the library's log lines of `level` and worse to `sink`; a later call replaces both.
+/// Sends the library's log lines of `level` and of more severe levels to `sink`. A later call replaces
+/// both.
 ///
-/// False: the process has a Rust logger already, which gets the lines instead, and nothing
-/// has changed.
+/// Returns false when the process already has a Rust logger. Then that logger gets the lines, and this
+/// call changes nothing.
 #[uniffi::export]
 pub fn set_logger(level: LogLevel, sink: Arc<dyn LogSink>) -> bool {
     static BRIDGE: OnceCell<&'static Bridge> = OnceCell::new();

@@ -3,6 +3,7 @@
 mod batch;
 mod error;
 mod event;
+mod layers;
 mod listener;
 mod logging;
 mod millis;
@@ -15,6 +16,7 @@ mod turn;
 pub use batch::{BatchListener, SocketWatcher};
 pub use error::{ListenerError, WxError};
 pub use event::{CloseEvent, ErrorEvent, MessageEvent, OpenEvent, RetryInfo, SocketEvent};
+pub use layers::refuse_message;
 pub use listener::{BeforeConnect, ConnectDecision, ConnectRequest, SocketListener};
 pub use logging::{LogLevel, LogSink, set_logger};
 pub use millis::Millis;
@@ -23,7 +25,7 @@ pub use options::{
     ReconnectOptions, TlsOptions,
 };
 pub use preset::Preset;
-pub use task::{EventStream, SocketStats, SocketTask, connect_socket, refuse_message};
+pub use task::{EventStream, SocketStats, SocketTask, connect_socket};
 pub use turn::{
     SocketState, TaskNews, Turn, TurnEvent, end_turn, next_turn, take_dropped, wake_task,
 };

@@ -103,7 +103,7 @@ pub struct ReconnectOptions {
     #[uniffi(default)]
     pub stop_codes: Option<Vec<i32>>,
     /// The task ends when the server refuses the upgrade with one of these HTTP statuses (100 to
-    /// 599). With a `before_connect`, 401 and 403 lead to one more dial first, because it may have
+    /// 599), over TLS or not. (Those of preset `resilient` count only over TLS.) With a `before_connect`, 401 and 403 lead to one more dial first, because it may have
     /// a new token.
     #[uniffi(default)]
     pub stop_statuses: Option<Vec<i32>>,
@@ -158,7 +158,8 @@ pub enum AttemptLimit {
     },
 }
 
-/// How a dead connection is noticed. An option that is left out comes from the preset.
+/// How a dead connection is noticed. An option that is left out comes from the preset; in preset
+/// `browser`, which has no heartbeat, it comes from `wx` when any of these options is set.
 #[derive(Clone, Debug, Default, PartialEq, uniffi::Record)]
 #[cfg_attr(feature = "testing", derive(serde::Deserialize), serde(rename_all = "camelCase"))]
 #[cfg_attr(feature = "testing", serde(default, deny_unknown_fields))]
@@ -209,8 +210,9 @@ pub struct QueueOptions {
     /// The bytes of their payloads. Default: 1 MiB; at least 1, at most 1 GiB.
     #[uniffi(default)]
     pub bytes: Option<i64>,
-    /// A message that has waited longer than this for an open connection is handed back instead of
-    /// sent. Default: no limit.
+    /// A message older than this is handed back instead of sent: in the open event when a connection
+    /// opens, and by the next `send` at any time. While the connection is open and nothing is sent, a
+    /// message that waits to be written may be written later than this. Default: no limit.
     #[uniffi(default)]
     pub max_age: Option<Millis>,
     /// What is dropped when the queue is full. Default: the new message is refused. It has no

@@ -1,6 +1,5 @@
-//! The task: the handle that an app holds.
+//! The task: what an app holds of a WebSocket.
 
-use super::batch::{BatchListener, SocketWatcher, ToBatchListener, ToWatcher};
 use super::error::{ListenerError, WxError};
 use super::event::{ErrorEvent, SocketEvent, epoch_number, message_event, saturate, socket_event};
 use super::listener::{BeforeConnect, ConnectDecision, ConnectRequest, SocketListener};
@@ -10,7 +9,7 @@ use super::resolve;
 use super::turn::SocketState;
 use crate::driver::{
     BeforeDial, DialError, Interest, Mailbox, Notice, Question, Received, Receiver, Task, guarded,
-    is_forked, turns,
+    is_forked,
 };
 use crate::net::DialOptions;
 use crate::session::{
@@ -22,10 +21,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Makes a task that keeps a WebSocket open, and returns at once; it dials in the background.
+/// Makes a task that keeps a WebSocket open, and returns at once. The task dials in the background.
 ///
-/// `listener` hears everything from the first event on. Without one, events wait (and in the
-/// end the server does) until one is set or [`SocketTask::events`] takes them.
+/// `listener` gets every event from the first one on. Without a listener the events wait until one is
+/// set or [`SocketTask::events`] takes them; when 1,024 events or 1 MiB wait, the socket is not read.
 ///
 /// ```
 /// use wxsocket::{ConnectOptions, HeartbeatOptions, Millis, Preset, connect_socket};
@@ -39,13 +38,13 @@ use std::time::Duration;
 /// # Ok::<(), wxsocket::WxError>(())
 /// ```
 ///
-/// Fails with [`WxError::InvalidArgument`] when an option is not valid, and with
-/// [`WxError::Unavailable`] when the operating system refuses the thread or the event queue that
-/// the library needs once per process; then nothing is made, and a later call may succeed.
+/// # Errors
 ///
-/// After `fork` the library cannot be used in the child of a process that has used it, unless the
-/// child calls `exec`: this function fails there with [`WxError::Unavailable`], and nothing comes
-/// of the tasks that the child has inherited.
+/// [`WxError::InvalidArgument`] when an option is not valid. [`WxError::Unavailable`] when the operating
+/// system refuses the thread or the event queue that the library needs once per process; a later call
+/// may succeed. [`WxError::Unavailable`] also in the child of a process that has used the library and
+/// called `fork`, unless the child has called `exec`; the tasks that the child inherited do nothing there.
+/// In each case no task is made.
 #[uniffi::export(default(listener = None, before_connect = None))]
 pub fn connect_socket(
     options: ConnectOptions,
@@ -64,51 +63,42 @@ pub fn connect_socket(
     Ok(task)
 }
 
-/// A WebSocket that is kept open: many connections, one after the other.
+/// A WebSocket that is kept open. Its connections follow one another, each with its number (`epoch`).
 ///
 /// Every method may be called from any thread and from inside a listener, and returns at
-/// once. Dropping the last reference closes the task with 1000.
+/// once. When the last reference is dropped, the task is closed with 1000.
 #[derive(uniffi::Object)]
 pub struct SocketTask {
-    task: Arc<Task>,
+    pub(super) task: Arc<Task>,
     /// As the options have it, for those who ask the operating system for that much time.
     background_grace: Option<Duration>,
 }
 
-/// Ends connection `epoch` of the task with this number in the turns, because a message has
-/// arrived that the app's language has no memory for: `on_error` with 690032 and this `detail`,
-/// then `on_close` with 1009, and a retry as after any other failure. Messages that were read
-/// before are still told. Does nothing when that connection is over already.
-#[uniffi::export]
-pub fn refuse_message(task: i64, epoch: i64, detail: String) {
-    if let (Some(task), Ok(epoch)) = (turns::task(task), u64::try_from(epoch)) {
-        let failure = Failure::new(ErrorKind::TooBig, detail);
-        task.handle(Input::Failed { epoch, failure });
-    }
-}
-
 #[uniffi::export]
 impl SocketTask {
-    /// Sends a text message: now, or when the connection is open again.
+    /// Sends a text message now, or when the connection is open again.
     ///
-    /// Fails when the task is closing or closed, and when the queue is full.
+    /// # Errors
+    ///
+    /// `NotConnected` when the task is closing or closed, or the connection is not open and the queue is
+    /// switched off. `QueueFull` when the queue, or the buffer of the open connection, has no room.
     pub fn send_text(&self, text: String) -> Result<SendOutcome, WxError> {
         self.send(Message::Text { text })
     }
 
-    /// Sends a binary message; otherwise as `send_text`. The bytes are copied before it
-    /// returns.
+    /// Sends a binary message; otherwise as `send_text`. The bytes are copied before this returns.
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<SendOutcome, WxError> {
         self.send(Message::Binary { bytes: Bytes::copy_from_slice(bytes) })
     }
 
-    /// Ends the task: sends what was accepted, then a close frame, waits at most
-    /// `close_timeout` for the server's, and calls `on_close` a last time with this code
-    /// and reason. Legal at any time; cancels a dial or a pending retry. Closing twice changes
-    /// nothing.
+    /// Ends the task. Sends what was accepted, then a close frame, waits at most `close_timeout` for
+    /// the server's close frame, and tells a last close with this code and reason. It may be called at any
+    /// time, and it cancels a dial or a retry. A second call changes nothing.
     ///
-    /// Fails when the code is neither 1000 nor 3000 to 4999, or the reason longer than 123
-    /// bytes of UTF-8; then nothing happens.
+    /// # Errors
+    ///
+    /// `InvalidArgument` when the code is neither 1000 nor 3000 to 4999, or the reason is longer than 123
+    /// bytes of UTF-8. Then nothing happens.
     pub fn close(&self, code: i32, reason: String) -> Result<(), WxError> {
         let refuse = |field, reason: String| WxError::invalid("closeSocket", field, reason);
         let bad_code = || refuse("code", format!("{code} is neither 1000 nor 3000 to 4999"));
@@ -124,69 +114,69 @@ impl SocketTask {
         Ok(())
     }
 
-    /// The WebSocket API's `readyState`; `Closed` is final.
+    /// Returns the `readyState` of the WebSocket API. `Closed` never changes again.
     pub fn ready_state(&self) -> ReadyState {
         self.task.phase().ready_state()
     }
 
-    /// Where it is in its life; finer than `ready_state`.
+    /// Returns the state of the task, in more detail than `ready_state`.
     pub fn state(&self) -> SocketState {
         self.task.standing().into()
     }
 
-    /// Bytes of payload accepted and not yet written to the socket.
+    /// Returns the bytes of payload that `send` has accepted and the socket has not taken yet.
     pub fn buffered_amount(&self) -> i64 {
         i64::try_from(self.task.buffered_amount()).unwrap_or(i64::MAX)
     }
 
-    /// Stops waiting: dials now, with a fresh counter of attempts, whatever holds the task
-    /// back. A dial under way goes on, unless it has passed no step (name, TCP, TLS) for 2 s:
-    /// then it is begun again, which uses up no attempt. An open connection is asked for a sign
-    /// of life and, if it gives none, replaced at once.
+    /// Dials now instead of waiting, with the counter of attempts at zero, even when the task is offline,
+    /// paused or in the background. A dial under way goes on, unless it has passed no step (name, TCP,
+    /// TLS) for 2 s: then it is begun again, which uses up no attempt. An open connection gets a heartbeat
+    /// and is replaced at once if it does not answer.
     pub fn reconnect_now(&self) {
         self.task.handle(Input::ReconnectNow);
     }
 
-    /// Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
-    /// task that does not reconnect is over then.
+    /// Closes the connection (1006 "paused") and dials no more until `resume`. Queued messages are kept.
+    /// A task that does not reconnect ends.
     pub fn pause(&self) {
         self.task.handle(Input::Pause);
     }
 
-    /// Undoes `pause`: dials at once.
+    /// Ends `pause` and dials at once.
     pub fn resume(&self) {
         self.task.handle(Input::Resume);
     }
 
-    /// Tells what the operating system knows of the network. Without one nothing is dialled
-    /// and no attempt is used up. With a new one the task dials at once, begins a dial under way
-    /// again (at most 5 of a connection), or asks an open connection for a sign of life and, if it
-    /// gives none, replaces it at once. The same network again (the same `id`) changes nothing;
-    /// without an `id` every report counts as a new network.
+    /// Tells the task what the operating system knows of the network. Without a network nothing is
+    /// dialled and no attempt is used up. With a new network the task dials at once, begins a dial under
+    /// way again (at most 5 of a connection), or sends a heartbeat on an open connection and replaces it
+    /// at once if it is not answered. The same network again (the same `id`) changes nothing; without an
+    /// `id` every call counts as a new network.
     pub fn set_network(&self, network: NetworkStatus) {
         self.task.handle(Input::Network(network));
     }
 
-    /// Tells whether the app is in the foreground; see `background` in the options. Coming
-    /// back does what `reconnect_now` does, unless something else holds the task back.
+    /// Tells the task whether the app is in the foreground; see `background` in the options. When the app
+    /// comes back, this does what `reconnect_now` does, unless the task is offline or paused.
     pub fn set_foreground(&self, foreground: bool) {
         self.task.handle(Input::Foreground(foreground));
     }
 
-    /// The time from leaving the foreground to closing the connection; none: the task keeps its
-    /// connection in the background.
+    /// Returns the time from leaving the foreground to closing the connection, or nothing when the task
+    /// keeps its connection in the background.
     pub fn background_grace(&self) -> Option<Millis> {
         self.background_grace.map(Millis::from)
     }
 
-    /// Tells that the operating system suspends the app soon: a task that is in the background
-    /// and waits for the end of its grace hangs up now (1001 to the server, 1006 "interrupted"
-    /// to the app). Any other task is left as it is.
+    /// Tells the task that the operating system suspends the app soon. A task that is in the background and
+    /// would close its connection later closes it now (1001 for the server, 1006 "interrupted" for the
+    /// app). Other tasks do nothing.
     pub fn end_background_grace(&self) {
         self.task.handle(Input::GraceOver);
     }
 
-    /// What has happened so far.
+    /// Returns what has happened so far.
     pub fn stats(&self) -> SocketStats {
         let counters = self.task.counters();
         let millis = |rtt: Option<Duration>| rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0);
@@ -210,71 +200,15 @@ impl SocketTask {
         }
     }
 
-    /// Sets who is told from now on. The first listener hears everything from the first event
-    /// on. A later one takes the place of the one before; it hears the present state first (the
-    /// open, if the connection is open; else the last close, and its error if there was one),
-    /// then whatever has not been told yet. After this returns the one before is not called
-    /// again, but for a call that is under way.
+    /// Sets the listener. The first listener gets every event from the first one on. A later listener
+    /// takes the place of the one before. It gets the present state first (the open, if the connection is
+    /// open; otherwise the last close, and its error if there was one), then the events that were not told
+    /// yet. When this has returned, the listener before is not called again; a call that has begun goes on.
     pub fn set_listener(&self, listener: Arc<dyn SocketListener>) {
         self.task.mailbox().set_receiver(Arc::new(ToListener(listener)), true);
     }
 
-    /// As `set_listener`, for a listener that takes many messages in one call and serves others.
-    /// It hears nothing before `listen` says what those others want to hear. Returns the number
-    /// of this listener for `resume_delivery`.
-    pub fn set_batch_listener(&self, listener: Arc<dyn BatchListener>) -> i64 {
-        let listener = Arc::new(ToBatchListener(listener));
-        epoch_number(self.task.mailbox().set_receiver(listener, false))
-    }
-
-    /// Sets who hears where the task is in its life, beginning with how things are now.
-    pub fn set_watcher(&self, watcher: Arc<dyn SocketWatcher>) {
-        self.task.mailbox().set_watcher(Arc::new(ToWatcher(watcher)));
-    }
-
-    /// Has its events come out of `next_turn` together with those of other tasks, and gives
-    /// the number it goes by there. For a language that has its own threads for all tasks;
-    /// it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-    /// ended with `end_turn` once the number is known to whoever takes turns. Events come once
-    /// `listen` says what is wanted.
-    pub fn join_turns(&self) -> i64 {
-        self.task.join_turns()
-    }
-
-    /// Says that somebody listens: to opens, errors and closes, and with `messages` to messages
-    /// too. For a batch listener and for turns, which serve many listeners; called from `on_wake`
-    /// or within a turn, once that listener is in its place.
-    ///
-    /// Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
-    /// is not read and no dial begins. While only opens, errors and closes are listened to, the
-    /// newest 256 messages of the present connection (at most 1 MiB) are kept for the first
-    /// listener of messages. Nobody can stop listening: what comes is then for those who stay.
-    pub fn listen(&self, messages: bool) {
-        let interest = if messages { Interest::Everything } else { Interest::Steps };
-        self.task.mailbox().listen(interest);
-    }
-
-    /// What somebody who begins to listen now hears first: the open if the connection is open;
-    /// else the last close, and before it the error that led there, if one did. As of the event
-    /// that the batch listener or the turn was given last; exact within `on_wake`, within a
-    /// turn, and while a call or a turn is being told to its listeners.
-    pub fn present_state(&self) -> Vec<SocketEvent> {
-        self.task.mailbox().present().iter().map(|step| socket_event(step)).collect()
-    }
-
-    /// Has the batch listener's `on_wake` called, between two events. False: it was told the end
-    /// and is let go; `present_state` holds for good.
-    pub fn wake_listener(&self) -> bool {
-        self.task.mailbox().wake()
-    }
-
-    /// The batch listener with this number, which answered false, has told everybody: the next
-    /// call may come. Does nothing when another listener has taken its place.
-    pub fn resume_delivery(&self, listener: i64) {
-        self.task.mailbox().resume(u64::try_from(listener).unwrap_or(0));
-    }
-
-    /// The events, for a thread that takes them itself instead of a listener.
+    /// Returns the events for a thread that takes them itself. Only without a listener.
     pub fn events(&self) -> Arc<EventStream> {
         Arc::new(EventStream { mailbox: self.task.mailbox().clone() })
     }
@@ -320,14 +254,17 @@ pub struct SocketStats {
     pub smoothed_rtt_ms: Option<f64>,
     /// Errors and panics of the listener.
     pub listener_failures: i64,
-    /// Messages that were received and that nobody will hear: there was no room for them while
-    /// the task was closing, or nobody listened to messages.
+    /// Messages that were received and discarded. There are two cases. The app listens to opens, errors
+    /// or closes and not to messages: the newest 256 messages of the present connection (at most 1 MiB)
+    /// are kept for the first listener of messages, older ones are discarded, and all of them when the
+    /// connection ends. Or the task is closing, 1,024 events or 1 MiB wait, and the app has made no room
+    /// for 250 ms.
     pub messages_discarded: i64,
     /// What ended the last connection that failed.
     pub last_error: Option<ErrorEvent>,
 }
 
-/// The events of a task, taken instead of delivered. It does not keep the task alive.
+/// The events of a task, for a thread that takes them. It does not keep the task alive.
 #[derive(uniffi::Object)]
 pub struct EventStream {
     mailbox: Arc<Mailbox>,
@@ -335,8 +272,8 @@ pub struct EventStream {
 
 #[uniffi::export]
 impl EventStream {
-    /// Waits until there is something and takes it, at most `max` events. Empty: the task is
-    /// over and everything was taken, or it has a listener, which gets everything.
+    /// Waits for events and returns at most `max` of them. The result is empty when the task is over and
+    /// all events were taken, and when the task has a listener, which gets them.
     pub fn next_events(&self, max: u32) -> Vec<SocketEvent> {
         if is_forked() {
             // Nobody would ever end the wait.
@@ -358,7 +295,7 @@ impl EventStream {
 }
 
 impl EventStream {
-    /// Waits for the next event; `None` after the last.
+    /// Waits for the next event. Returns `None` after the last one.
     pub fn next_event(&self) -> Option<SocketEvent> {
         self.next_events(1).pop()
     }

@@ -10,29 +10,29 @@ use crate::session::{Message, Phase};
 use bytes::Bytes;
 use std::time::Duration;
 
-/// Where a task is in its life; finer than `readyState`, which it never contradicts.
+/// The state of a task, in more detail than `readyState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum SocketState {
     /// Dialling or shaking hands.
     Connecting {
-        /// Attempts used since the last stable connection; 0: this is no attempt to come back.
+        /// The number of attempts since the last stable connection; 0 for the first dial.
         attempt: i32,
     },
-    /// Between two attempts.
+    /// Waiting for the next attempt.
     Waiting {
-        /// The number of the one that follows.
+        /// The number of that attempt.
         attempt: i32,
-        /// The wait until then.
+        /// The time until it begins.
         delay: Millis,
     },
-    /// No attempt is due: offline, paused, in the background, or too many events wait for a
-    /// listener.
+    /// No attempt is due, because the task is offline, paused or in the background, or because too many
+    /// events wait for a listener.
     Suspended,
-    /// Open.
+    /// The connection is open.
     Open,
-    /// The app asked to close; the server's answer is awaited.
+    /// The app has called `close`, and the server has not answered yet.
     Closing,
-    /// Final.
+    /// The task is over.
     Closed,
 }
 
@@ -53,20 +53,20 @@ impl From<Standing> for SocketState {
     }
 }
 
-/// One task's turn: what it has to tell, in order; or its news.
+/// Some events of one task for the thread that took them, or the task's news.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Turn {
-    /// The task's number, as `join_turns` gave it; 0: there was nothing in time.
+    /// The task's number, which `join_turns` returned; 0 when there was nothing in time.
     pub task: i64,
     /// Of two turns of a task, the state of the one with the larger version is newer.
     pub version: i64,
-    /// Where the task was when the turn began, which may be ahead of the events.
+    /// The state of the task when the turn began. It may be ahead of the events.
     pub state: SocketState,
-    /// Present: this is no turn but news, with nothing to end. It may come while another thread
-    /// has the task's turn.
+    /// When this is present, there is no turn to end. News may come while another thread has the task's
+    /// turn.
     pub news: Option<TaskNews>,
-    /// Perhaps none: somebody asked for the turn. At most one of them is an open, an error or a
-    /// close, and it comes first.
+    /// The events. There are none when the turn was asked for. At most one of them is an open, an error
+    /// or a close, and it comes first.
     pub events: Vec<TurnEvent>,
 }
 

@@ -7,21 +7,21 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// monotonic clock from one reading of the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, uniffi::Record)]
 pub struct SocketProfile {
-    /// The dial began.
+    /// When the dial began.
     pub fetch_start: f64,
-    /// The name lookup began; equal to its end when the host is an address.
+    /// When the name lookup began. It is equal to the end when the host is an address.
     pub domain_look_up_start: f64,
-    /// The name lookup ended.
+    /// When the name lookup ended.
     pub domain_look_up_end: f64,
-    /// The TCP connection that succeeded was begun.
+    /// When the TCP connection that succeeded was begun.
     pub connect_start: f64,
-    /// TCP, and TLS for `wss`, stood.
+    /// When TCP, and TLS for `wss`, was connected.
     pub connect_end: f64,
     /// `connect_end` − `connect_start`.
     pub rtt: f64,
     /// The upgrade: from `connect_end` to the server's answer.
     pub handshake_cost: f64,
-    /// Everything: from `fetch_start` to the open connection.
+    /// The whole dial, from `fetch_start` to the open connection.
     pub cost: f64,
 }
 

@@ -4,6 +4,8 @@ mod arguments;
 mod connect;
 mod endings;
 mod input;
+#[cfg(target_os = "linux")]
+mod network;
 mod program;
 mod servers;
 mod signals;

@@ -4,9 +4,10 @@
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
 use std::time::{Duration, Instant};
+use wxsocket::layers::BatchListener;
 use wxsocket::{
-    BatchListener, ListenerError, Message, MessageEvent, SendOutcome, SocketEvent, SocketState,
-    SocketTask, WxError, connect_socket,
+    ListenerError, Message, MessageEvent, SendOutcome, SocketEvent, SocketState, SocketTask,
+    WxError, connect_socket,
 };
 use wxsocket_testing::{EventKind as Kind, Scenario, ScenarioStep as Step};
 

@@ -9,7 +9,7 @@ use super::forward::Forward;
 use super::ledger::Ledger;
 use super::lines::{self, Line};
 use super::output::Output;
-use super::{exit, interrupt, lost_output, options, say, usage_error};
+use super::{exit, interrupt, lost_output, network, options, say, usage_error};
 use clap::ValueEnum;
 use std::collections::VecDeque;
 use std::io;
@@ -90,6 +90,7 @@ pub(crate) fn run(args: &ConnectArgs) -> u8 {
     output.start(&args.url, preset);
     let asked = Arc::new(AtomicBool::new(false));
     close_on_interrupt(&task, &asked);
+    network::follow(&task);
     let unfinished = Arc::new(AtomicBool::new(false));
     let shares = read_lines(sender, args.binary_hex, Arc::clone(&unfinished));
     let client = Client {

@@ -11,6 +11,7 @@ mod interrupt;
 mod json;
 mod ledger;
 mod lines;
+mod network;
 mod observe;
 mod options;
 mod output;

@@ -624,42 +624,40 @@ fileprivate struct FfiConverterData: FfiConverterRustBuffer {
 
 
 /**
- * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
- * messages in one call.
+ * Gets all events of a task as a `SocketListener` does, with many small messages in one call.
  *
- * Calls come one at a time and in order. `onMessages` and `onEvent` answer true when they
- * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
- * the library waits.
+ * The methods are called one at a time and in order. `onMessages` and `onEvent` return true when the
+ * work is done, and false when it goes on after they return: then no other method is called until
+ * `SocketTask::resume_delivery` is called with the number of this listener. No thread of the library
+ * waits for that.
  */
 public protocol BatchListener: AnyObject, Sendable {
     
     /**
-     * Messages arrived on connection `epoch`. For each, in order: a byte (0: text, 1: binary),
-     * the length of the payload as a big-endian 32-bit number, the payload.
+     * Called with messages of connection `epoch`. Each of them is, in order: one byte (0: text, 1:
+     * binary), the length of the payload as a big-endian 32-bit number, the payload.
      */
     func onMessages(epoch: Int64, packed: Data) throws  -> Bool
     
     /**
-     * Anything else happened, or a message of more than 4 KiB arrived.
+     * Called with an open, an error, a close, or a message of more than 4 KiB.
      */
     func onEvent(event: SocketEvent) throws  -> Bool
     
     /**
-     * `SocketTask::wake_listener` was called. No event is under way: what
-     * `SocketTask::present_state` says holds until this returns.
+     * Called after `SocketTask::wake_listener`, between two events. What `SocketTask::present_state`
+     * returns does not change until this returns.
      */
     func onWake() throws 
     
 }
 /**
- * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
- * messages in one call.
+ * Gets all events of a task as a `SocketListener` does, with many small messages in one call.
  *
- * Calls come one at a time and in order. `onMessages` and `onEvent` answer true when they
- * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
- * the library waits.
+ * The methods are called one at a time and in order. `onMessages` and `onEvent` return true when the
+ * work is done, and false when it goes on after they return: then no other method is called until
+ * `SocketTask::resume_delivery` is called with the number of this listener. No thread of the library
+ * waits for that.
  */
 open class BatchListenerImpl: BatchListener, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -715,8 +713,8 @@ open class BatchListenerImpl: BatchListener, @unchecked Sendable {
 
     
     /**
-     * Messages arrived on connection `epoch`. For each, in order: a byte (0: text, 1: binary),
-     * the length of the payload as a big-endian 32-bit number, the payload.
+     * Called with messages of connection `epoch`. Each of them is, in order: one byte (0: text, 1:
+     * binary), the length of the payload as a big-endian 32-bit number, the payload.
      */
 open func onMessages(epoch: Int64, packed: Data)throws  -> Bool  {
     return try  FfiConverterBool.lift(try rustCallWithError(FfiConverterTypeListenerError_lift) {
@@ -730,7 +728,7 @@ open func onMessages(epoch: Int64, packed: Data)throws  -> Bool  {
 }
     
     /**
-     * Anything else happened, or a message of more than 4 KiB arrived.
+     * Called with an open, an error, a close, or a message of more than 4 KiB.
      */
 open func onEvent(event: SocketEvent)throws  -> Bool  {
     return try  FfiConverterBool.lift(try rustCallWithError(FfiConverterTypeListenerError_lift) {
@@ -743,8 +741,8 @@ open func onEvent(event: SocketEvent)throws  -> Bool  {
 }
     
     /**
-     * `SocketTask::wake_listener` was called. No event is under way: what
-     * `SocketTask::present_state` says holds until this returns.
+     * Called after `SocketTask::wake_listener`, between two events. What `SocketTask::present_state`
+     * returns does not change until this returns.
      */
 open func onWake()throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
         uniffiCallStatus in
@@ -937,13 +935,13 @@ public func FfiConverterTypeBatchListener_lower(_ value: BatchListener) -> UInt6
 
 
 /**
- * Asked before every dial, for a fresh token or another address.
+ * Called before every dial, to set a fresh token or another address.
  */
 public protocol BeforeConnect: AnyObject, Sendable {
     
     /**
-     * Answers what to do for this attempt. When HTTP 401 or 403 would end the task, it is asked
-     * once more first: for a new token.
+     * Returns how to dial for this attempt. When HTTP 401 or 403 would end the task, this is called once
+     * more first, to get a new token.
      *
      * It may block for as long as the dial's `timeout`. After that, and after an error or a
      * panic, the attempt has failed. It is called on a thread of its own; calls for one task do
@@ -962,7 +960,7 @@ public protocol BeforeConnect: AnyObject, Sendable {
     
 }
 /**
- * Asked before every dial, for a fresh token or another address.
+ * Called before every dial, to set a fresh token or another address.
  */
 open class BeforeConnectImpl: BeforeConnect, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1018,8 +1016,8 @@ open class BeforeConnectImpl: BeforeConnect, @unchecked Sendable {
 
     
     /**
-     * Answers what to do for this attempt. When HTTP 401 or 403 would end the task, it is asked
-     * once more first: for a new token.
+     * Returns how to dial for this attempt. When HTTP 401 or 403 would end the task, this is called once
+     * more first, to get a new token.
      *
      * It may block for as long as the dial's `timeout`. After that, and after an error or a
      * panic, the attempt has failed. It is called on a thread of its own; calls for one task do
@@ -1209,19 +1207,19 @@ public func FfiConverterTypeBeforeConnect_lower(_ value: BeforeConnect) -> UInt6
 
 
 /**
- * The events of a task, taken instead of delivered. It does not keep the task alive.
+ * The events of a task, for a thread that takes them. It does not keep the task alive.
  */
 public protocol EventStreamProtocol: AnyObject, Sendable {
     
     /**
-     * Waits until there is something and takes it, at most `max` events. Empty: the task is
-     * over and everything was taken, or it has a listener, which gets everything.
+     * Waits for events and returns at most `max` of them. The result is empty when the task is over and
+     * all events were taken, and when the task has a listener, which gets them.
      */
     func nextEvents(max: UInt32)  -> [SocketEvent]
     
 }
 /**
- * The events of a task, taken instead of delivered. It does not keep the task alive.
+ * The events of a task, for a thread that takes them. It does not keep the task alive.
  */
 open class EventStream: EventStreamProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1277,8 +1275,8 @@ open class EventStream: EventStreamProtocol, @unchecked Sendable {
 
     
     /**
-     * Waits until there is something and takes it, at most `max` events. Empty: the task is
-     * over and everything was taken, or it has a listener, which gets everything.
+     * Waits for events and returns at most `max` of them. The result is empty when the task is over and
+     * all events were taken, and when the task has a listener, which gets them.
      */
 open func nextEvents(max: UInt32) -> [SocketEvent]  {
     return try!  FfiConverterSequenceTypeSocketEvent.lift(try! rustCall() {
@@ -1341,18 +1339,18 @@ public func FfiConverterTypeEventStream_lower(_ value: EventStream) -> UInt64 {
 
 
 /**
- * Takes log lines.
+ * Gets the log lines.
  */
 public protocol LogSink: AnyObject, Sendable {
     
     /**
-     * One line, without a line end. Called on a thread that is only for this.
+     * Called with one line, without a line end, on a thread that does nothing else.
      */
     func log(level: LogLevel, line: String) 
     
 }
 /**
- * Takes log lines.
+ * Gets the log lines.
  */
 open class LogSinkImpl: LogSink, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1408,7 +1406,7 @@ open class LogSinkImpl: LogSink, @unchecked Sendable {
 
     
     /**
-     * One line, without a line end. Called on a thread that is only for this.
+     * Called with one line, without a line end, on a thread that does nothing else.
      */
 open func log(level: LogLevel, line: String)  {try! rustCall() {
         uniffiCallStatus in
@@ -1554,49 +1552,47 @@ public func FfiConverterTypeLogSink_lower(_ value: LogSink) -> UInt64 {
 
 
 /**
- * Hears everything that happens to a task.
+ * Gets all events of a task.
  *
- * Calls come one at a time and in order, never on the thread that does the I/O. A call may
- * take as long as it likes: the task's own socket is then no longer read, and no other task
- * notices. Every method of the task may be called from here. An error or a panic is logged
- * and counted; nothing else happens.
+ * The methods are called one at a time and in the order of the events, on a thread that does no I/O. A
+ * call may block: then the socket of this task is no longer read, and other tasks are not delayed.
+ * Every method of the task may be called from inside. An error or a panic is logged and counted;
+ * nothing else happens.
  *
- * A listener must not own the task (directly or through what it owns): neither would ever
- * be freed.
+ * A listener must not own the task, not even through something else: then neither would be freed.
  */
 public protocol SocketListener: AnyObject, Sendable {
     
     /**
-     * The connection is open.
+     * Called when a connection is open.
      */
     func onOpen(event: OpenEvent) throws 
     
     /**
-     * A message arrived.
+     * Called for each message.
      */
     func onMessage(event: MessageEvent) throws 
     
     /**
-     * The connection failed; its close follows.
+     * Called when a connection has failed. Its close follows.
      */
     func onError(event: ErrorEvent) throws 
     
     /**
-     * The connection is over; without `retry` the task is.
+     * Called when a connection is over. Without `retry` in the event the task is over, too.
      */
     func onClose(event: CloseEvent) throws 
     
 }
 /**
- * Hears everything that happens to a task.
+ * Gets all events of a task.
  *
- * Calls come one at a time and in order, never on the thread that does the I/O. A call may
- * take as long as it likes: the task's own socket is then no longer read, and no other task
- * notices. Every method of the task may be called from here. An error or a panic is logged
- * and counted; nothing else happens.
+ * The methods are called one at a time and in the order of the events, on a thread that does no I/O. A
+ * call may block: then the socket of this task is no longer read, and other tasks are not delayed.
+ * Every method of the task may be called from inside. An error or a panic is logged and counted;
+ * nothing else happens.
  *
- * A listener must not own the task (directly or through what it owns): neither would ever
- * be freed.
+ * A listener must not own the task, not even through something else: then neither would be freed.
  */
 open class SocketListenerImpl: SocketListener, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1652,7 +1648,7 @@ open class SocketListenerImpl: SocketListener, @unchecked Sendable {
 
     
     /**
-     * The connection is open.
+     * Called when a connection is open.
      */
 open func onOpen(event: OpenEvent)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
         uniffiCallStatus in
@@ -1664,7 +1660,7 @@ open func onOpen(event: OpenEvent)throws   {try rustCallWithError(FfiConverterTy
 }
     
     /**
-     * A message arrived.
+     * Called for each message.
      */
 open func onMessage(event: MessageEvent)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
         uniffiCallStatus in
@@ -1676,7 +1672,7 @@ open func onMessage(event: MessageEvent)throws   {try rustCallWithError(FfiConve
 }
     
     /**
-     * The connection failed; its close follows.
+     * Called when a connection has failed. Its close follows.
      */
 open func onError(event: ErrorEvent)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
         uniffiCallStatus in
@@ -1688,7 +1684,7 @@ open func onError(event: ErrorEvent)throws   {try rustCallWithError(FfiConverter
 }
     
     /**
-     * The connection is over; without `retry` the task is.
+     * Called when a connection is over. Without `retry` in the event the task is over, too.
      */
 open func onClose(event: CloseEvent)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
         uniffiCallStatus in
@@ -1907,177 +1903,177 @@ public func FfiConverterTypeSocketListener_lower(_ value: SocketListener) -> UIn
 
 
 /**
- * A WebSocket that is kept open: many connections, one after the other.
+ * A WebSocket that is kept open. Its connections follow one another, each with its number (`epoch`).
  *
  * Every method may be called from any thread and from inside a listener, and returns at
- * once. Dropping the last reference closes the task with 1000.
+ * once. When the last reference is dropped, the task is closed with 1000.
  */
 public protocol SocketTaskProtocol: AnyObject, Sendable {
     
     /**
-     * The time from leaving the foreground to closing the connection; none: the task keeps its
-     * connection in the background.
-     */
-    func backgroundGrace()  -> Millis?
-    
-    /**
-     * Bytes of payload accepted and not yet written to the socket.
-     */
-    func bufferedAmount()  -> Int64
-    
-    /**
-     * Ends the task: sends what was accepted, then a close frame, waits at most
-     * `closeTimeout` for the server's, and calls `onClose` a last time with this code
-     * and reason. Legal at any time; cancels a dial or a pending retry. Closing twice changes
-     * nothing.
-     *
-     * Fails when the code is neither 1000 nor 3000 to 4999, or the reason longer than 123
-     * bytes of UTF-8; then nothing happens.
-     */
-    func close(code: Int32, reason: String) throws 
-    
-    /**
-     * Tells that the operating system suspends the app soon: a task that is in the background
-     * and waits for the end of its grace hangs up now (1001 to the server, 1006 "interrupted"
-     * to the app). Any other task is left as it is.
-     */
-    func endBackgroundGrace() 
-    
-    /**
-     * The events, for a thread that takes them itself instead of a listener.
-     */
-    func events()  -> EventStream
-    
-    /**
-     * Has its events come out of `nextTurn` together with those of other tasks, and gives
-     * the number it goes by there. For a language that has its own threads for all tasks;
-     * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
-     * `listen` says what is wanted.
+     * Adds the task to those whose events `nextTurn` returns, and returns its number there. It takes the
+     * place of a listener, for a language whose own threads serve all tasks. The first turn has begun and
+     * belongs to the caller, who ends it with `endTurn` when the threads know the number. There are no
+     * events before `listen` is called.
      */
     func joinTurns()  -> Int64
     
     /**
-     * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
-     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
-     * or within a turn, once that listener is in its place.
+     * Tells the task that there is a listener of opens, errors and closes, and with `messages` of messages
+     * too. A batch listener and turns serve many listeners; this is called from `onWake` or within a
+     * turn, when the new listener is in place.
      *
-     * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
-     * is not read and no dial begins. While only opens, errors and closes are listened to, the
-     * newest 256 messages of the present connection (at most 1 MiB) are kept for the first
-     * listener of messages. Nobody can stop listening: what comes is then for those who stay.
+     * Until the first call all events are kept; at 1,024 events or 1 MiB the socket is no longer read and
+     * no dial begins. While there are only listeners of opens, errors and closes, the newest 256 messages
+     * of the present connection (at most 1 MiB) are kept for the first listener of messages. There is no
+     * call for the opposite: the layer discards what it has no listener for.
      */
     func listen(messages: Bool) 
     
     /**
-     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
-     * task that does not reconnect is over then.
-     */
-    func pause() 
-    
-    /**
-     * What somebody who begins to listen now hears first: the open if the connection is open;
-     * else the last close, and before it the error that led there, if one did. As of the event
-     * that the batch listener or the turn was given last; exact within `onWake`, within a
-     * turn, and while a call or a turn is being told to its listeners.
+     * Returns what a new listener gets first: the open if the connection is open; otherwise the last close,
+     * and before it the error that caused it, if there was one. It is the state after the event that the
+     * batch listener or the turn got last, and it does not change within `onWake`, within a turn, and
+     * while the listeners of a layer are being called.
      */
     func presentState()  -> [SocketEvent]
     
     /**
-     * The WebSocket API's `readyState`; `Closed` is final.
-     */
-    func readyState()  -> ReadyState
-    
-    /**
-     * Stops waiting: dials now, with a fresh counter of attempts, whatever holds the task
-     * back. A dial under way goes on, unless it has passed no step (name, TCP, TLS) for 2 s:
-     * then it is begun again, which uses up no attempt. An open connection is asked for a sign
-     * of life and, if it gives none, replaced at once.
-     */
-    func reconnectNow() 
-    
-    /**
-     * Undoes `pause`: dials at once.
-     */
-    func resume() 
-    
-    /**
-     * The batch listener with this number, which answered false, has told everybody: the next
-     * call may come. Does nothing when another listener has taken its place.
+     * Ends the wait of the batch listener with this number, which had returned false. This does nothing when
+     * another listener has taken its place.
      */
     func resumeDelivery(listener: Int64) 
     
     /**
-     * Sends a binary message; otherwise as `sendText`. The bytes are copied before it
-     * returns.
-     */
-    func sendBytes(bytes: Data) throws  -> SendOutcome
-    
-    /**
-     * Sends a text message: now, or when the connection is open again.
-     *
-     * Fails when the task is closing or closed, and when the queue is full.
-     */
-    func sendText(text: String) throws  -> SendOutcome
-    
-    /**
-     * As `setListener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear. Returns the number
-     * of this listener for `resumeDelivery`.
+     * Sets a listener that gets many messages in one call. As `setListener`, but it gets nothing before
+     * `listen` is called. Returns the number of this listener for `resumeDelivery`.
      */
     func setBatchListener(listener: BatchListener)  -> Int64
     
     /**
-     * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back does what `reconnectNow` does, unless something else holds the task back.
-     */
-    func setForeground(foreground: Bool) 
-    
-    /**
-     * Sets who is told from now on. The first listener hears everything from the first event
-     * on. A later one takes the place of the one before; it hears the present state first (the
-     * open, if the connection is open; else the last close, and its error if there was one),
-     * then whatever has not been told yet. After this returns the one before is not called
-     * again, but for a call that is under way.
-     */
-    func setListener(listener: SocketListener) 
-    
-    /**
-     * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up. With a new one the task dials at once, begins a dial under way
-     * again (at most 5 of a connection), or asks an open connection for a sign of life and, if it
-     * gives none, replaces it at once. The same network again (the same `id`) changes nothing;
-     * without an `id` every report counts as a new network.
-     */
-    func setNetwork(network: NetworkStatus) 
-    
-    /**
-     * Sets who hears where the task is in its life, beginning with how things are now.
+     * Sets the watcher of the state. It gets the present state first.
      */
     func setWatcher(watcher: SocketWatcher) 
     
     /**
-     * Where it is in its life; finer than `readyState`.
+     * Has `onWake` of the batch listener called between two events. Returns false when the listener has got
+     * the last event; then `presentState` never changes again.
+     */
+    func wakeListener()  -> Bool
+    
+    /**
+     * Returns the time from leaving the foreground to closing the connection, or nothing when the task
+     * keeps its connection in the background.
+     */
+    func backgroundGrace()  -> Millis?
+    
+    /**
+     * Returns the bytes of payload that `send` has accepted and the socket has not taken yet.
+     */
+    func bufferedAmount()  -> Int64
+    
+    /**
+     * Ends the task. Sends what was accepted, then a close frame, waits at most `closeTimeout` for
+     * the server's close frame, and tells a last close with this code and reason. It may be called at any
+     * time, and it cancels a dial or a retry. A second call changes nothing.
+     *
+     * # Errors
+     *
+     * `InvalidArgument` when the code is neither 1000 nor 3000 to 4999, or the reason is longer than 123
+     * bytes of UTF-8. Then nothing happens.
+     */
+    func close(code: Int32, reason: String) throws 
+    
+    /**
+     * Tells the task that the operating system suspends the app soon. A task that is in the background and
+     * would close its connection later closes it now (1001 for the server, 1006 "interrupted" for the
+     * app). Other tasks do nothing.
+     */
+    func endBackgroundGrace() 
+    
+    /**
+     * Returns the events for a thread that takes them itself. Only without a listener.
+     */
+    func events()  -> EventStream
+    
+    /**
+     * Closes the connection (1006 "paused") and dials no more until `resume`. Queued messages are kept.
+     * A task that does not reconnect ends.
+     */
+    func pause() 
+    
+    /**
+     * Returns the `readyState` of the WebSocket API. `Closed` never changes again.
+     */
+    func readyState()  -> ReadyState
+    
+    /**
+     * Dials now instead of waiting, with the counter of attempts at zero, even when the task is offline,
+     * paused or in the background. A dial under way goes on, unless it has passed no step (name, TCP,
+     * TLS) for 2 s: then it is begun again, which uses up no attempt. An open connection gets a heartbeat
+     * and is replaced at once if it does not answer.
+     */
+    func reconnectNow() 
+    
+    /**
+     * Ends `pause` and dials at once.
+     */
+    func resume() 
+    
+    /**
+     * Sends a binary message; otherwise as `sendText`. The bytes are copied before this returns.
+     */
+    func sendBytes(bytes: Data) throws  -> SendOutcome
+    
+    /**
+     * Sends a text message now, or when the connection is open again.
+     *
+     * # Errors
+     *
+     * `NotConnected` when the task is closing or closed, or the connection is not open and the queue is
+     * switched off. `QueueFull` when the queue, or the buffer of the open connection, has no room.
+     */
+    func sendText(text: String) throws  -> SendOutcome
+    
+    /**
+     * Tells the task whether the app is in the foreground; see `background` in the options. When the app
+     * comes back, this does what `reconnectNow` does, unless the task is offline or paused.
+     */
+    func setForeground(foreground: Bool) 
+    
+    /**
+     * Sets the listener. The first listener gets every event from the first one on. A later listener
+     * takes the place of the one before. It gets the present state first (the open, if the connection is
+     * open; otherwise the last close, and its error if there was one), then the events that were not told
+     * yet. When this has returned, the listener before is not called again; a call that has begun goes on.
+     */
+    func setListener(listener: SocketListener) 
+    
+    /**
+     * Tells the task what the operating system knows of the network. Without a network nothing is
+     * dialled and no attempt is used up. With a new network the task dials at once, begins a dial under
+     * way again (at most 5 of a connection), or sends a heartbeat on an open connection and replaces it
+     * at once if it is not answered. The same network again (the same `id`) changes nothing; without an
+     * `id` every call counts as a new network.
+     */
+    func setNetwork(network: NetworkStatus) 
+    
+    /**
+     * Returns the state of the task, in more detail than `readyState`.
      */
     func state()  -> SocketState
     
     /**
-     * What has happened so far.
+     * Returns what has happened so far.
      */
     func stats()  -> SocketStats
     
-    /**
-     * Has the batch listener's `onWake` called, between two events. False: it was told the end
-     * and is let go; `presentState` holds for good.
-     */
-    func wakeListener()  -> Bool
-    
 }
 /**
- * A WebSocket that is kept open: many connections, one after the other.
+ * A WebSocket that is kept open. Its connections follow one another, each with its number (`epoch`).
  *
  * Every method may be called from any thread and from inside a listener, and returns at
- * once. Dropping the last reference closes the task with 1000.
+ * once. When the last reference is dropped, the task is closed with 1000.
  */
 open class SocketTask: SocketTaskProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -2133,8 +2129,109 @@ open class SocketTask: SocketTaskProtocol, @unchecked Sendable {
 
     
     /**
-     * The time from leaving the foreground to closing the connection; none: the task keeps its
-     * connection in the background.
+     * Adds the task to those whose events `nextTurn` returns, and returns its number there. It takes the
+     * place of a listener, for a language whose own threads serve all tasks. The first turn has begun and
+     * belongs to the caller, who ends it with `endTurn` when the threads know the number. There are no
+     * events before `listen` is called.
+     */
+open func joinTurns() -> Int64  {
+    return try!  FfiConverterInt64.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_join_turns(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Tells the task that there is a listener of opens, errors and closes, and with `messages` of messages
+     * too. A batch listener and turns serve many listeners; this is called from `onWake` or within a
+     * turn, when the new listener is in place.
+     *
+     * Until the first call all events are kept; at 1,024 events or 1 MiB the socket is no longer read and
+     * no dial begins. While there are only listeners of opens, errors and closes, the newest 256 messages
+     * of the present connection (at most 1 MiB) are kept for the first listener of messages. There is no
+     * call for the opposite: the layer discards what it has no listener for.
+     */
+open func listen(messages: Bool)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_listen(
+            self.uniffiCloneHandle(),
+        FfiConverterBool.lower(messages),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Returns what a new listener gets first: the open if the connection is open; otherwise the last close,
+     * and before it the error that caused it, if there was one. It is the state after the event that the
+     * batch listener or the turn got last, and it does not change within `onWake`, within a turn, and
+     * while the listeners of a layer are being called.
+     */
+open func presentState() -> [SocketEvent]  {
+    return try!  FfiConverterSequenceTypeSocketEvent.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_present_state(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Ends the wait of the batch listener with this number, which had returned false. This does nothing when
+     * another listener has taken its place.
+     */
+open func resumeDelivery(listener: Int64)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_resume_delivery(
+            self.uniffiCloneHandle(),
+        FfiConverterInt64.lower(listener),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Sets a listener that gets many messages in one call. As `setListener`, but it gets nothing before
+     * `listen` is called. Returns the number of this listener for `resumeDelivery`.
+     */
+open func setBatchListener(listener: BatchListener) -> Int64  {
+    return try!  FfiConverterInt64.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_set_batch_listener(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeBatchListener_lower(listener),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Sets the watcher of the state. It gets the present state first.
+     */
+open func setWatcher(watcher: SocketWatcher)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_set_watcher(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeSocketWatcher_lower(watcher),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Has `onWake` of the batch listener called between two events. Returns false when the listener has got
+     * the last event; then `presentState` never changes again.
+     */
+open func wakeListener() -> Bool  {
+    return try!  FfiConverterBool.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_sockettask_wake_listener(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Returns the time from leaving the foreground to closing the connection, or nothing when the task
+     * keeps its connection in the background.
      */
 open func backgroundGrace() -> Millis?  {
     return try!  FfiConverterOptionTypeMillis.lift(try! rustCall() {
@@ -2146,7 +2243,7 @@ open func backgroundGrace() -> Millis?  {
 }
     
     /**
-     * Bytes of payload accepted and not yet written to the socket.
+     * Returns the bytes of payload that `send` has accepted and the socket has not taken yet.
      */
 open func bufferedAmount() -> Int64  {
     return try!  FfiConverterInt64.lift(try! rustCall() {
@@ -2158,13 +2255,14 @@ open func bufferedAmount() -> Int64  {
 }
     
     /**
-     * Ends the task: sends what was accepted, then a close frame, waits at most
-     * `closeTimeout` for the server's, and calls `onClose` a last time with this code
-     * and reason. Legal at any time; cancels a dial or a pending retry. Closing twice changes
-     * nothing.
+     * Ends the task. Sends what was accepted, then a close frame, waits at most `closeTimeout` for
+     * the server's close frame, and tells a last close with this code and reason. It may be called at any
+     * time, and it cancels a dial or a retry. A second call changes nothing.
      *
-     * Fails when the code is neither 1000 nor 3000 to 4999, or the reason longer than 123
-     * bytes of UTF-8; then nothing happens.
+     * # Errors
+     *
+     * `InvalidArgument` when the code is neither 1000 nor 3000 to 4999, or the reason is longer than 123
+     * bytes of UTF-8. Then nothing happens.
      */
 open func close(code: Int32, reason: String)throws   {try rustCallWithError(FfiConverterTypeWxError_lift) {
         uniffiCallStatus in
@@ -2177,9 +2275,9 @@ open func close(code: Int32, reason: String)throws   {try rustCallWithError(FfiC
 }
     
     /**
-     * Tells that the operating system suspends the app soon: a task that is in the background
-     * and waits for the end of its grace hangs up now (1001 to the server, 1006 "interrupted"
-     * to the app). Any other task is left as it is.
+     * Tells the task that the operating system suspends the app soon. A task that is in the background and
+     * would close its connection later closes it now (1001 for the server, 1006 "interrupted" for the
+     * app). Other tasks do nothing.
      */
 open func endBackgroundGrace()  {try! rustCall() {
         uniffiCallStatus in
@@ -2190,7 +2288,7 @@ open func endBackgroundGrace()  {try! rustCall() {
 }
     
     /**
-     * The events, for a thread that takes them itself instead of a listener.
+     * Returns the events for a thread that takes them itself. Only without a listener.
      */
 open func events() -> EventStream  {
     return try!  FfiConverterTypeEventStream_lift(try! rustCall() {
@@ -2202,43 +2300,8 @@ open func events() -> EventStream  {
 }
     
     /**
-     * Has its events come out of `nextTurn` together with those of other tasks, and gives
-     * the number it goes by there. For a language that has its own threads for all tasks;
-     * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
-     * `listen` says what is wanted.
-     */
-open func joinTurns() -> Int64  {
-    return try!  FfiConverterInt64.lift(try! rustCall() {
-        uniffiCallStatus in
-    uniffi_wxsocket_fn_method_sockettask_join_turns(
-            self.uniffiCloneHandle(),uniffiCallStatus
-    )
-})
-}
-    
-    /**
-     * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
-     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
-     * or within a turn, once that listener is in its place.
-     *
-     * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
-     * is not read and no dial begins. While only opens, errors and closes are listened to, the
-     * newest 256 messages of the present connection (at most 1 MiB) are kept for the first
-     * listener of messages. Nobody can stop listening: what comes is then for those who stay.
-     */
-open func listen(messages: Bool)  {try! rustCall() {
-        uniffiCallStatus in
-    uniffi_wxsocket_fn_method_sockettask_listen(
-            self.uniffiCloneHandle(),
-        FfiConverterBool.lower(messages),uniffiCallStatus
-    )
-}
-}
-    
-    /**
-     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
-     * task that does not reconnect is over then.
+     * Closes the connection (1006 "paused") and dials no more until `resume`. Queued messages are kept.
+     * A task that does not reconnect ends.
      */
 open func pause()  {try! rustCall() {
         uniffiCallStatus in
@@ -2249,22 +2312,7 @@ open func pause()  {try! rustCall() {
 }
     
     /**
-     * What somebody who begins to listen now hears first: the open if the connection is open;
-     * else the last close, and before it the error that led there, if one did. As of the event
-     * that the batch listener or the turn was given last; exact within `onWake`, within a
-     * turn, and while a call or a turn is being told to its listeners.
-     */
-open func presentState() -> [SocketEvent]  {
-    return try!  FfiConverterSequenceTypeSocketEvent.lift(try! rustCall() {
-        uniffiCallStatus in
-    uniffi_wxsocket_fn_method_sockettask_present_state(
-            self.uniffiCloneHandle(),uniffiCallStatus
-    )
-})
-}
-    
-    /**
-     * The WebSocket API's `readyState`; `Closed` is final.
+     * Returns the `readyState` of the WebSocket API. `Closed` never changes again.
      */
 open func readyState() -> ReadyState  {
     return try!  FfiConverterTypeReadyState_lift(try! rustCall() {
@@ -2276,10 +2324,10 @@ open func readyState() -> ReadyState  {
 }
     
     /**
-     * Stops waiting: dials now, with a fresh counter of attempts, whatever holds the task
-     * back. A dial under way goes on, unless it has passed no step (name, TCP, TLS) for 2 s:
-     * then it is begun again, which uses up no attempt. An open connection is asked for a sign
-     * of life and, if it gives none, replaced at once.
+     * Dials now instead of waiting, with the counter of attempts at zero, even when the task is offline,
+     * paused or in the background. A dial under way goes on, unless it has passed no step (name, TCP,
+     * TLS) for 2 s: then it is begun again, which uses up no attempt. An open connection gets a heartbeat
+     * and is replaced at once if it does not answer.
      */
 open func reconnectNow()  {try! rustCall() {
         uniffiCallStatus in
@@ -2290,7 +2338,7 @@ open func reconnectNow()  {try! rustCall() {
 }
     
     /**
-     * Undoes `pause`: dials at once.
+     * Ends `pause` and dials at once.
      */
 open func resume()  {try! rustCall() {
         uniffiCallStatus in
@@ -2301,21 +2349,7 @@ open func resume()  {try! rustCall() {
 }
     
     /**
-     * The batch listener with this number, which answered false, has told everybody: the next
-     * call may come. Does nothing when another listener has taken its place.
-     */
-open func resumeDelivery(listener: Int64)  {try! rustCall() {
-        uniffiCallStatus in
-    uniffi_wxsocket_fn_method_sockettask_resume_delivery(
-            self.uniffiCloneHandle(),
-        FfiConverterInt64.lower(listener),uniffiCallStatus
-    )
-}
-}
-    
-    /**
-     * Sends a binary message; otherwise as `sendText`. The bytes are copied before it
-     * returns.
+     * Sends a binary message; otherwise as `sendText`. The bytes are copied before this returns.
      */
 open func sendBytes(bytes: Data)throws  -> SendOutcome  {
     return try  FfiConverterTypeSendOutcome_lift(try rustCallWithError(FfiConverterTypeWxError_lift) {
@@ -2330,9 +2364,12 @@ open func sendBytes(bytes: Data)throws  -> SendOutcome  {
 }
     
     /**
-     * Sends a text message: now, or when the connection is open again.
+     * Sends a text message now, or when the connection is open again.
      *
-     * Fails when the task is closing or closed, and when the queue is full.
+     * # Errors
+     *
+     * `NotConnected` when the task is closing or closed, or the connection is not open and the queue is
+     * switched off. `QueueFull` when the queue, or the buffer of the open connection, has no room.
      */
 open func sendText(text: String)throws  -> SendOutcome  {
     return try  FfiConverterTypeSendOutcome_lift(try rustCallWithError(FfiConverterTypeWxError_lift) {
@@ -2345,23 +2382,8 @@ open func sendText(text: String)throws  -> SendOutcome  {
 }
     
     /**
-     * As `setListener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear. Returns the number
-     * of this listener for `resumeDelivery`.
-     */
-open func setBatchListener(listener: BatchListener) -> Int64  {
-    return try!  FfiConverterInt64.lift(try! rustCall() {
-        uniffiCallStatus in
-    uniffi_wxsocket_fn_method_sockettask_set_batch_listener(
-            self.uniffiCloneHandle(),
-        FfiConverterTypeBatchListener_lower(listener),uniffiCallStatus
-    )
-})
-}
-    
-    /**
-     * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back does what `reconnectNow` does, unless something else holds the task back.
+     * Tells the task whether the app is in the foreground; see `background` in the options. When the app
+     * comes back, this does what `reconnectNow` does, unless the task is offline or paused.
      */
 open func setForeground(foreground: Bool)  {try! rustCall() {
         uniffiCallStatus in
@@ -2373,11 +2395,10 @@ open func setForeground(foreground: Bool)  {try! rustCall() {
 }
     
     /**
-     * Sets who is told from now on. The first listener hears everything from the first event
-     * on. A later one takes the place of the one before; it hears the present state first (the
-     * open, if the connection is open; else the last close, and its error if there was one),
-     * then whatever has not been told yet. After this returns the one before is not called
-     * again, but for a call that is under way.
+     * Sets the listener. The first listener gets every event from the first one on. A later listener
+     * takes the place of the one before. It gets the present state first (the open, if the connection is
+     * open; otherwise the last close, and its error if there was one), then the events that were not told
+     * yet. When this has returned, the listener before is not called again; a call that has begun goes on.
      */
 open func setListener(listener: SocketListener)  {try! rustCall() {
         uniffiCallStatus in
@@ -2389,11 +2410,11 @@ open func setListener(listener: SocketListener)  {try! rustCall() {
 }
     
     /**
-     * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up. With a new one the task dials at once, begins a dial under way
-     * again (at most 5 of a connection), or asks an open connection for a sign of life and, if it
-     * gives none, replaces it at once. The same network again (the same `id`) changes nothing;
-     * without an `id` every report counts as a new network.
+     * Tells the task what the operating system knows of the network. Without a network nothing is
+     * dialled and no attempt is used up. With a new network the task dials at once, begins a dial under
+     * way again (at most 5 of a connection), or sends a heartbeat on an open connection and replaces it
+     * at once if it is not answered. The same network again (the same `id`) changes nothing; without an
+     * `id` every call counts as a new network.
      */
 open func setNetwork(network: NetworkStatus)  {try! rustCall() {
         uniffiCallStatus in
@@ -2405,19 +2426,7 @@ open func setNetwork(network: NetworkStatus)  {try! rustCall() {
 }
     
     /**
-     * Sets who hears where the task is in its life, beginning with how things are now.
-     */
-open func setWatcher(watcher: SocketWatcher)  {try! rustCall() {
-        uniffiCallStatus in
-    uniffi_wxsocket_fn_method_sockettask_set_watcher(
-            self.uniffiCloneHandle(),
-        FfiConverterTypeSocketWatcher_lower(watcher),uniffiCallStatus
-    )
-}
-}
-    
-    /**
-     * Where it is in its life; finer than `readyState`.
+     * Returns the state of the task, in more detail than `readyState`.
      */
 open func state() -> SocketState  {
     return try!  FfiConverterTypeSocketState_lift(try! rustCall() {
@@ -2429,25 +2438,12 @@ open func state() -> SocketState  {
 }
     
     /**
-     * What has happened so far.
+     * Returns what has happened so far.
      */
 open func stats() -> SocketStats  {
     return try!  FfiConverterTypeSocketStats_lift(try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_sockettask_stats(
-            self.uniffiCloneHandle(),uniffiCallStatus
-    )
-})
-}
-    
-    /**
-     * Has the batch listener's `onWake` called, between two events. False: it was told the end
-     * and is let go; `presentState` holds for good.
-     */
-open func wakeListener() -> Bool  {
-    return try!  FfiConverterBool.lift(try! rustCall() {
-        uniffiCallStatus in
-    uniffi_wxsocket_fn_method_sockettask_wake_listener(
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
@@ -2504,19 +2500,19 @@ public func FfiConverterTypeSocketTask_lower(_ value: SocketTask) -> UInt64 {
 
 
 /**
- * Hears where a task is in its life, whatever its listeners do in the meantime.
+ * Gets the state of a task as it changes. Slow listeners do not delay it.
  */
 public protocol SocketWatcher: AnyObject, Sendable {
     
     /**
-     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
-     * that is over by the time it would be told is not told.
+     * Called when the state has changed, perhaps before the events that led there are told. A state that
+     * is over before this could be called is left out.
      */
     func onNews(state: SocketState, news: TaskNews) throws 
     
 }
 /**
- * Hears where a task is in its life, whatever its listeners do in the meantime.
+ * Gets the state of a task as it changes. Slow listeners do not delay it.
  */
 open class SocketWatcherImpl: SocketWatcher, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -2572,8 +2568,8 @@ open class SocketWatcherImpl: SocketWatcher, @unchecked Sendable {
 
     
     /**
-     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
-     * that is over by the time it would be told is not told.
+     * Called when the state has changed, perhaps before the events that led there are told. A state that
+     * is over before this could be called is left out.
      */
 open func onNews(state: SocketState, news: TaskNews)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
         uniffiCallStatus in
@@ -2722,28 +2718,28 @@ public func FfiConverterTypeSocketWatcher_lower(_ value: SocketWatcher) -> UInt6
  */
 public struct CloseEvent: Equatable, Hashable {
     /**
-     * Which connection of the task.
+     * The number of the connection in its task.
      */
     public let epoch: Int64
     /**
-     * The close code: what the server sent, 1005 if it sent none, 1006 if there was no close
-     * frame, or what the app gave to `close`.
+     * The close code: that of the server's close frame, 1005 when that frame had none, 1006 when there
+     * was no close frame, or the code that the app gave to `close`.
      */
     public let code: Int32
     /**
-     * The reason, perhaps empty.
+     * The reason that belongs to the code. It may be empty.
      */
     public let reason: String
     /**
-     * Both sides sent a close frame.
+     * True when both sides sent a close frame.
      */
     public let wasClean: Bool
     /**
-     * What comes next; absent: nothing, the task is over.
+     * The attempt that follows; absent at the end of the task.
      */
     public let retry: RetryInfo?
     /**
-     * At the end of the task: messages that were accepted and never sent, in order.
+     * At the end of the task, the messages that were accepted and never sent, in order.
      */
     public let unsent: [Message]
 
@@ -2751,23 +2747,23 @@ public struct CloseEvent: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Which connection of the task.
+         * The number of the connection in its task.
          */epoch: Int64, 
         /**
-         * The close code: what the server sent, 1005 if it sent none, 1006 if there was no close
-         * frame, or what the app gave to `close`.
+         * The close code: that of the server's close frame, 1005 when that frame had none, 1006 when there
+         * was no close frame, or the code that the app gave to `close`.
          */code: Int32, 
         /**
-         * The reason, perhaps empty.
+         * The reason that belongs to the code. It may be empty.
          */reason: String, 
         /**
-         * Both sides sent a close frame.
+         * True when both sides sent a close frame.
          */wasClean: Bool, 
         /**
-         * What comes next; absent: nothing, the task is over.
+         * The attempt that follows; absent at the end of the task.
          */retry: RetryInfo?, 
         /**
-         * At the end of the task: messages that were accepted and never sent, in order.
+         * At the end of the task, the messages that were accepted and never sent, in order.
          */unsent: [Message]) {
         self.epoch = epoch
         self.code = code
@@ -3054,7 +3050,7 @@ public func FfiConverterTypeConnectOptions_lower(_ value: ConnectOptions) -> Rus
 
 
 /**
- * What [`BeforeConnect`] is asked.
+ * The dial that `beforeConnect` is called for.
  */
 public struct ConnectRequest: Equatable, Hashable {
     /**
@@ -3143,39 +3139,40 @@ public func FfiConverterTypeConnectRequest_lower(_ value: ConnectRequest) -> Rus
 
 
 /**
- * A connection failed, before or after it was open.
+ * A connection failed, before or after it was open. Its close follows.
  */
 public struct ErrorEvent: Equatable, Hashable {
     /**
-     * Which connection of the task.
+     * The number of the connection in its task.
      */
     public let epoch: Int64
     /**
-     * What kind of failure.
+     * The kind of failure.
      */
     public let kind: ErrorKind
     /**
-     * The kind's stable number.
+     * The number of the kind. It never changes.
      */
     public let errCode: Int32
     /**
-     * The kind's fixed English text, in wx form.
+     * The English text of the kind, in the form of the wx API. It never changes.
      */
     public let errMsg: String
     /**
-     * What the operating system or a library said; for people.
+     * What the operating system or a library says about this failure. It is written for people, and
+     * it may change.
      */
     public let detail: String
     /**
-     * The status of a refused upgrade.
+     * The HTTP status, when the server refused the upgrade.
      */
     public let httpStatus: Int32?
     /**
-     * Its headers.
+     * The headers of that answer.
      */
     public let httpHeader: [Header]
     /**
-     * The first bytes of its body, at most 1 KiB.
+     * The first bytes of the body of that answer, at most 1 KiB.
      */
     public let httpBody: Data
 
@@ -3183,28 +3180,29 @@ public struct ErrorEvent: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Which connection of the task.
+         * The number of the connection in its task.
          */epoch: Int64, 
         /**
-         * What kind of failure.
+         * The kind of failure.
          */kind: ErrorKind, 
         /**
-         * The kind's stable number.
+         * The number of the kind. It never changes.
          */errCode: Int32, 
         /**
-         * The kind's fixed English text, in wx form.
+         * The English text of the kind, in the form of the wx API. It never changes.
          */errMsg: String, 
         /**
-         * What the operating system or a library said; for people.
+         * What the operating system or a library says about this failure. It is written for people, and
+         * it may change.
          */detail: String, 
         /**
-         * The status of a refused upgrade.
+         * The HTTP status, when the server refused the upgrade.
          */httpStatus: Int32?, 
         /**
-         * Its headers.
+         * The headers of that answer.
          */httpHeader: [Header], 
         /**
-         * The first bytes of its body, at most 1 KiB.
+         * The first bytes of the body of that answer, at most 1 KiB.
          */httpBody: Data) {
         self.epoch = epoch
         self.kind = kind
@@ -3341,7 +3339,8 @@ public func FfiConverterTypeHeader_lower(_ value: Header) -> RustBuffer {
 
 
 /**
- * How a dead connection is noticed. An option that is left out comes from the preset.
+ * How a dead connection is noticed. An option that is left out comes from the preset; in preset
+ * `browser`, which has no heartbeat, it comes from `wx` when any of these options is set.
  */
 public struct HeartbeatOptions: Equatable, Hashable {
     /**
@@ -3474,11 +3473,11 @@ public func FfiConverterTypeHeartbeatOptions_lower(_ value: HeartbeatOptions) ->
 
 
 /**
- * A message arrived.
+ * A message from the server.
  */
 public struct MessageEvent: Equatable, Hashable {
     /**
-     * Which connection of the task.
+     * The number of the connection in its task.
      */
     public let epoch: Int64
     /**
@@ -3490,7 +3489,7 @@ public struct MessageEvent: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Which connection of the task.
+         * The number of the connection in its task.
          */epoch: Int64, 
         /**
          * The message.
@@ -3653,27 +3652,27 @@ public func FfiConverterTypeNetworkStatus_lower(_ value: NetworkStatus) -> RustB
  */
 public struct OpenEvent: Equatable, Hashable {
     /**
-     * Which connection of the task: 1 is the first.
+     * The number of the connection in its task; the first is 1.
      */
     public let epoch: Int64
     /**
-     * Attempts that were needed since the last stable connection; 0: none.
+     * The number of attempts since the last stable connection; 0 when the first dial succeeded.
      */
     public let attempt: Int32
     /**
-     * The headers of the server's answer, in order, original case, duplicates kept.
+     * The headers of the server's answer, in their order and case, with duplicates.
      */
     public let header: [Header]
     /**
-     * The sub-protocol that the server chose.
+     * The sub-protocol that the server chose; absent when none was offered.
      */
     public let `protocol`: String?
     /**
-     * How long it took.
+     * How long each step of the dial took.
      */
     public let profile: SocketProfile
     /**
-     * Queued messages that grew older than the queue's limit; they were not sent.
+     * Queued messages that became older than the queue's limit. They were not sent.
      */
     public let unsent: [Message]
 
@@ -3681,22 +3680,22 @@ public struct OpenEvent: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Which connection of the task: 1 is the first.
+         * The number of the connection in its task; the first is 1.
          */epoch: Int64, 
         /**
-         * Attempts that were needed since the last stable connection; 0: none.
+         * The number of attempts since the last stable connection; 0 when the first dial succeeded.
          */attempt: Int32, 
         /**
-         * The headers of the server's answer, in order, original case, duplicates kept.
+         * The headers of the server's answer, in their order and case, with duplicates.
          */header: [Header], 
         /**
-         * The sub-protocol that the server chose.
+         * The sub-protocol that the server chose; absent when none was offered.
          */`protocol`: String?, 
         /**
-         * How long it took.
+         * How long each step of the dial took.
          */profile: SocketProfile, 
         /**
-         * Queued messages that grew older than the queue's limit; they were not sent.
+         * Queued messages that became older than the queue's limit. They were not sent.
          */unsent: [Message]) {
         self.epoch = epoch
         self.attempt = attempt
@@ -3778,8 +3777,9 @@ public struct QueueOptions: Equatable, Hashable {
      */
     public var bytes: Int64?
     /**
-     * A message that has waited longer than this for an open connection is handed back instead of
-     * sent. Default: no limit.
+     * A message older than this is handed back instead of sent: in the open event when a connection
+     * opens, and by the next `send` at any time. While the connection is open and nothing is sent, a
+     * message that waits to be written may be written later than this. Default: no limit.
      */
     public var maxAge: Millis?
     /**
@@ -3801,8 +3801,9 @@ public struct QueueOptions: Equatable, Hashable {
          * The bytes of their payloads. Default: 1 MiB; at least 1, at most 1 GiB.
          */bytes: Int64? = nil, 
         /**
-         * A message that has waited longer than this for an open connection is handed back instead of
-         * sent. Default: no limit.
+         * A message older than this is handed back instead of sent: in the open event when a connection
+         * opens, and by the next `send` at any time. While the connection is open and nothing is sent, a
+         * message that waits to be written may be written later than this. Default: no limit.
          */maxAge: Millis? = nil, 
         /**
          * What is dropped when the queue is full. Default: the new message is refused. It has no
@@ -3890,7 +3891,7 @@ public struct ReconnectOptions: Equatable, Hashable {
     public var stopCodes: [Int32]?
     /**
      * The task ends when the server refuses the upgrade with one of these HTTP statuses (100 to
-     * 599). With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
+     * 599), over TLS or not. (Those of preset `resilient` count only over TLS.) With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
      * a new token.
      */
     public var stopStatuses: [Int32]?
@@ -3921,7 +3922,7 @@ public struct ReconnectOptions: Equatable, Hashable {
          */stopCodes: [Int32]? = nil, 
         /**
          * The task ends when the server refuses the upgrade with one of these HTTP statuses (100 to
-         * 599). With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
+         * 599), over TLS or not. (Those of preset `resilient` count only over TLS.) With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
          * a new token.
          */stopStatuses: [Int32]? = nil, 
         /**
@@ -3996,15 +3997,16 @@ public func FfiConverterTypeReconnectOptions_lower(_ value: ReconnectOptions) ->
  */
 public struct RetryInfo: Equatable, Hashable {
     /**
-     * Its number; 0 and 1 are the first after a stable connection.
+     * The number of the attempt. The first one after a stable connection has number 1, or 0 when it uses
+     * up no attempt.
      */
     public let attempt: Int32
     /**
-     * The limit, if there is one.
+     * The largest number of attempts; absent when there is no limit.
      */
     public let max: Int32?
     /**
-     * The wait until then; absent while the task is suspended (offline, paused, in the
+     * The wait before the attempt; absent while the task is suspended (offline, paused, in the
      * background).
      */
     public let delay: Millis?
@@ -4013,13 +4015,14 @@ public struct RetryInfo: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Its number; 0 and 1 are the first after a stable connection.
+         * The number of the attempt. The first one after a stable connection has number 1, or 0 when it uses
+         * up no attempt.
          */attempt: Int32, 
         /**
-         * The limit, if there is one.
+         * The largest number of attempts; absent when there is no limit.
          */max: Int32?, 
         /**
-         * The wait until then; absent while the task is suspended (offline, paused, in the
+         * The wait before the attempt; absent while the task is suspended (offline, paused, in the
          * background).
          */delay: Millis?) {
         self.attempt = attempt
@@ -4079,23 +4082,23 @@ public func FfiConverterTypeRetryInfo_lower(_ value: RetryInfo) -> RustBuffer {
  */
 public struct SocketProfile: Equatable, Hashable {
     /**
-     * The dial began.
+     * When the dial began.
      */
     public let fetchStart: Double
     /**
-     * The name lookup began; equal to its end when the host is an address.
+     * When the name lookup began. It is equal to the end when the host is an address.
      */
     public let domainLookUpStart: Double
     /**
-     * The name lookup ended.
+     * When the name lookup ended.
      */
     public let domainLookUpEnd: Double
     /**
-     * The TCP connection that succeeded was begun.
+     * When the TCP connection that succeeded was begun.
      */
     public let connectStart: Double
     /**
-     * TCP, and TLS for `wss`, stood.
+     * When TCP, and TLS for `wss`, was connected.
      */
     public let connectEnd: Double
     /**
@@ -4107,7 +4110,7 @@ public struct SocketProfile: Equatable, Hashable {
      */
     public let handshakeCost: Double
     /**
-     * Everything: from `fetchStart` to the open connection.
+     * The whole dial, from `fetchStart` to the open connection.
      */
     public let cost: Double
 
@@ -4115,19 +4118,19 @@ public struct SocketProfile: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * The dial began.
+         * When the dial began.
          */fetchStart: Double, 
         /**
-         * The name lookup began; equal to its end when the host is an address.
+         * When the name lookup began. It is equal to the end when the host is an address.
          */domainLookUpStart: Double, 
         /**
-         * The name lookup ended.
+         * When the name lookup ended.
          */domainLookUpEnd: Double, 
         /**
-         * The TCP connection that succeeded was begun.
+         * When the TCP connection that succeeded was begun.
          */connectStart: Double, 
         /**
-         * TCP, and TLS for `wss`, stood.
+         * When TCP, and TLS for `wss`, was connected.
          */connectEnd: Double, 
         /**
          * `connectEnd` − `connectStart`.
@@ -4136,7 +4139,7 @@ public struct SocketProfile: Equatable, Hashable {
          * The upgrade: from `connectEnd` to the server's answer.
          */handshakeCost: Double, 
         /**
-         * Everything: from `fetchStart` to the open connection.
+         * The whole dial, from `fetchStart` to the open connection.
          */cost: Double) {
         self.fetchStart = fetchStart
         self.domainLookUpStart = domainLookUpStart
@@ -4248,8 +4251,11 @@ public struct SocketStats: Equatable, Hashable {
      */
     public let listenerFailures: Int64
     /**
-     * Messages that were received and that nobody will hear: there was no room for them while
-     * the task was closing, or nobody listened to messages.
+     * Messages that were received and discarded. There are two cases. The app listens to opens, errors
+     * or closes and not to messages: the newest 256 messages of the present connection (at most 1 MiB)
+     * are kept for the first listener of messages, older ones are discarded, and all of them when the
+     * connection ends. Or the task is closing, 1,024 events or 1 MiB wait, and the app has made no room
+     * for 250 ms.
      */
     public let messagesDiscarded: Int64
     /**
@@ -4291,8 +4297,11 @@ public struct SocketStats: Equatable, Hashable {
          * Errors and panics of the listener.
          */listenerFailures: Int64, 
         /**
-         * Messages that were received and that nobody will hear: there was no room for them while
-         * the task was closing, or nobody listened to messages.
+         * Messages that were received and discarded. There are two cases. The app listens to opens, errors
+         * or closes and not to messages: the newest 256 messages of the present connection (at most 1 MiB)
+         * are kept for the first listener of messages, older ones are discarded, and all of them when the
+         * connection ends. Or the task is closing, 1,024 events or 1 MiB wait, and the app has made no room
+         * for 250 ms.
          */messagesDiscarded: Int64, 
         /**
          * What ended the last connection that failed.
@@ -4515,11 +4524,11 @@ public func FfiConverterTypeTlsOptions_lower(_ value: TlsOptions) -> RustBuffer 
 
 
 /**
- * One task's turn: what it has to tell, in order; or its news.
+ * Some events of one task for the thread that took them, or the task's news.
  */
 public struct Turn: Equatable, Hashable {
     /**
-     * The task's number, as `joinTurns` gave it; 0: there was nothing in time.
+     * The task's number, which `joinTurns` returned; 0 when there was nothing in time.
      */
     public let task: Int64
     /**
@@ -4527,17 +4536,17 @@ public struct Turn: Equatable, Hashable {
      */
     public let version: Int64
     /**
-     * Where the task was when the turn began, which may be ahead of the events.
+     * The state of the task when the turn began. It may be ahead of the events.
      */
     public let state: SocketState
     /**
-     * Present: this is no turn but news, with nothing to end. It may come while another thread
-     * has the task's turn.
+     * When this is present, there is no turn to end. News may come while another thread has the task's
+     * turn.
      */
     public let news: TaskNews?
     /**
-     * Perhaps none: somebody asked for the turn. At most one of them is an open, an error or a
-     * close, and it comes first.
+     * The events. There are none when the turn was asked for. At most one of them is an open, an error
+     * or a close, and it comes first.
      */
     public let events: [TurnEvent]
 
@@ -4545,21 +4554,21 @@ public struct Turn: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * The task's number, as `joinTurns` gave it; 0: there was nothing in time.
+         * The task's number, which `joinTurns` returned; 0 when there was nothing in time.
          */task: Int64, 
         /**
          * Of two turns of a task, the state of the one with the larger version is newer.
          */version: Int64, 
         /**
-         * Where the task was when the turn began, which may be ahead of the events.
+         * The state of the task when the turn began. It may be ahead of the events.
          */state: SocketState, 
         /**
-         * Present: this is no turn but news, with nothing to end. It may come while another thread
-         * has the task's turn.
+         * When this is present, there is no turn to end. News may come while another thread has the task's
+         * turn.
          */news: TaskNews?, 
         /**
-         * Perhaps none: somebody asked for the turn. At most one of them is an open, an error or a
-         * close, and it comes first.
+         * The events. There are none when the turn was asked for. At most one of them is an open, an error
+         * or a close, and it comes first.
          */events: [TurnEvent]) {
         self.task = task
         self.version = version
@@ -4780,35 +4789,35 @@ public func FfiConverterTypeBackgroundPolicy_lower(_ value: BackgroundPolicy) ->
 
 
 /**
- * What [`BeforeConnect`] answers.
+ * The answer of `beforeConnect`.
  */
 
 public enum ConnectDecision: Equatable, Hashable {
     
     /**
-     * Dial as the options say.
+     * Dial with the options of the task.
      */
     case proceed
     /**
-     * Dial with these instead; what is absent stays as in the options.
+     * Dial with these values. An absent one is that of the options.
      */
     case change(
         /**
-         * Another URL.
+         * The URL.
          */url: String? = nil, 
         /**
-         * Other headers: all of them.
+         * All headers.
          */header: [Header]? = nil, 
         /**
-         * Other sub-protocols: all of them.
+         * All sub-protocols.
          */protocols: [String]? = nil
     )
     /**
-     * Do not dial; the task is over.
+     * Do not dial. The task ends.
      */
     case stop(
         /**
-         * Why; it becomes the error's detail.
+         * The reason. It becomes the `detail` of the error event.
          */reason: String = ""
     )
 
@@ -5263,7 +5272,7 @@ public func FfiConverterTypeHeartbeatPayload_lower(_ value: HeartbeatPayload) ->
 
 
 /**
- * What a listener may answer; it is logged and counted, nothing else happens.
+ * The error that a listener may return. It is logged and counted; nothing else happens.
  */
 public 
 enum ListenerError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
@@ -5275,7 +5284,7 @@ enum ListenerError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
      */
     case Failed(
         /**
-         * Why; for the log.
+         * Why it failed. It is written to the log.
          */reason: String
     )
 
@@ -5347,13 +5356,13 @@ public func FfiConverterTypeListenerError_lower(_ value: ListenerError) -> RustB
 
 
 /**
- * How much is logged.
+ * How many lines are logged. Each level includes the ones before it.
  */
 
 public enum LogLevel: Equatable, Hashable {
     
     /**
-     * Nothing.
+     * No lines.
      */
     case off
     /**
@@ -6290,7 +6299,7 @@ public func FfiConverterTypeSendOutcome_lower(_ value: SendOutcome) -> RustBuffe
 
 
 /**
- * One event of a task.
+ * An event of a task.
  */
 
 public enum SocketEvent: Equatable, Hashable {
@@ -6409,7 +6418,7 @@ public func FfiConverterTypeSocketEvent_lower(_ value: SocketEvent) -> RustBuffe
 
 
 /**
- * Where a task is in its life; finer than `readyState`, which it never contradicts.
+ * The state of a task, in more detail than `readyState`.
  */
 
 public enum SocketState: Equatable, Hashable {
@@ -6419,35 +6428,35 @@ public enum SocketState: Equatable, Hashable {
      */
     case connecting(
         /**
-         * Attempts used since the last stable connection; 0: this is no attempt to come back.
+         * The number of attempts since the last stable connection; 0 for the first dial.
          */attempt: Int32
     )
     /**
-     * Between two attempts.
+     * Waiting for the next attempt.
      */
     case waiting(
         /**
-         * The number of the one that follows.
+         * The number of that attempt.
          */attempt: Int32, 
         /**
-         * The wait until then.
+         * The time until it begins.
          */delay: Millis
     )
     /**
-     * No attempt is due: offline, paused, in the background, or too many events wait for a
-     * listener.
+     * No attempt is due, because the task is offline, paused or in the background, or because too many
+     * events wait for a listener.
      */
     case suspended
     /**
-     * Open.
+     * The connection is open.
      */
     case `open`
     /**
-     * The app asked to close; the server's answer is awaited.
+     * The app has called `close`, and the server has not answered yet.
      */
     case closing
     /**
-     * Final.
+     * The task is over.
      */
     case closed
 
@@ -6632,9 +6641,10 @@ public func FfiConverterTypeTurnEvent_lower(_ value: TurnEvent) -> RustBuffer {
 
 
 /**
- * A call was refused; nothing was sent, nothing was lost, nothing changed.
+ * The error of a call. The call has changed nothing, and nothing was sent or lost.
  *
- * Every variant carries `errCode`, a stable number, and `errMsg`, a fixed text in wx form.
+ * Every variant has `errCode`, a number that never changes, and `errMsg`, a text in the form of the
+ * wx API.
  */
 public 
 enum WxError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
@@ -6646,16 +6656,16 @@ enum WxError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
      */
     case InvalidArgument(
         /**
-         * Which one, by its name in the options, as in `heartbeat.interval_ms`.
+         * The name of the argument or option, as in `heartbeat.interval`.
          */field: String, 
         /**
-         * What is wrong with it, and what would be right.
+         * What is wrong with the value, and what would be right.
          */reason: String, 
         /**
          * 600009 for the URL, 600008 for everything else.
          */errCode: Int32, 
         /**
-         * Field and reason in one sentence.
+         * The field and the reason in one sentence.
          */errMsg: String
     )
     /**
@@ -6686,7 +6696,7 @@ enum WxError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
      */
     case Unavailable(
         /**
-         * What was refused; for people, not for programs.
+         * What the operating system refused. It is written for people.
          */reason: String, 
         /**
          * 600000.
@@ -7597,10 +7607,26 @@ public func FfiConverterTypeMillis_lower(_ value: Millis) -> Int64 {
 }
 
 /**
- * Sends the library's log lines of `level` and worse to `sink`; a later call replaces both.
+ * Ends a connection because the heap of the app's language has no room for a message of it. `task` is the
+ * number that `joinTurns` returned. The app gets an error 690032 with this `detail`, then a close with
+ * 1009, and a retry follows as after any other failure. Messages that were read before are still told.
+ * This does nothing when the connection is over already.
+ */
+public func refuseMessage(task: Int64, epoch: Int64, detail: String)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_func_refuse_message(
+        FfiConverterInt64.lower(task),
+        FfiConverterInt64.lower(epoch),
+        FfiConverterString.lower(detail),uniffiCallStatus
+    )
+}
+}
+/**
+ * Sends the library's log lines of `level` and of more severe levels to `sink`. A later call replaces
+ * both.
  *
- * False: the process has a Rust logger already, which gets the lines instead, and nothing
- * has changed.
+ * Returns false when the process already has a Rust logger. Then that logger gets the lines, and this
+ * call changes nothing.
  */
 public func setLogger(level: LogLevel, sink: LogSink) -> Bool  {
     return try!  FfiConverterBool.lift(try! rustCall() {
@@ -7612,10 +7638,10 @@ public func setLogger(level: LogLevel, sink: LogSink) -> Bool  {
 })
 }
 /**
- * Makes a task that keeps a WebSocket open, and returns at once; it dials in the background.
+ * Makes a task that keeps a WebSocket open, and returns at once. The task dials in the background.
  *
- * `listener` hears everything from the first event on. Without one, events wait (and in the
- * end the server does) until one is set or [`SocketTask::events`] takes them.
+ * `listener` gets every event from the first one on. Without a listener the events wait until one is
+ * set or [`SocketTask::events`] takes them; when 1,024 events or 1 MiB wait, the socket is not read.
  *
  * ```
  * use wxsocket::{ConnectOptions, HeartbeatOptions, Millis, Preset, connect_socket};
@@ -7629,13 +7655,13 @@ public func setLogger(level: LogLevel, sink: LogSink) -> Bool  {
  * # Ok::<(), wxsocket::WxError>(())
  * ```
  *
- * Fails with [`WxError::InvalidArgument`] when an option is not valid, and with
- * [`WxError::Unavailable`] when the operating system refuses the thread or the event queue that
- * the library needs once per process; then nothing is made, and a later call may succeed.
+ * # Errors
  *
- * After `fork` the library cannot be used in the child of a process that has used it, unless the
- * child calls `exec`: this function fails there with [`WxError::Unavailable`], and nothing comes
- * of the tasks that the child has inherited.
+ * [`WxError::InvalidArgument`] when an option is not valid. [`WxError::Unavailable`] when the operating
+ * system refuses the thread or the event queue that the library needs once per process; a later call
+ * may succeed. [`WxError::Unavailable`] also in the child of a process that has used the library and
+ * called `fork`, unless the child has called `exec`; the tasks that the child inherited do nothing there.
+ * In each case no task is made.
  */
 public func connectSocket(options: ConnectOptions, listener: SocketListener? = nil, beforeConnect: BeforeConnect? = nil)throws  -> SocketTask  {
     return try  FfiConverterTypeSocketTask_lift(try rustCallWithError(FfiConverterTypeWxError_lift) {
@@ -7646,21 +7672,6 @@ public func connectSocket(options: ConnectOptions, listener: SocketListener? = n
         FfiConverterOptionTypeBeforeConnect.lower(beforeConnect),uniffiCallStatus
     )
 })
-}
-/**
- * Ends connection `epoch` of the task with this number in the turns, because a message has
- * arrived that the app's language has no memory for: `onError` with 690032 and this `detail`,
- * then `onClose` with 1009, and a retry as after any other failure. Messages that were read
- * before are still told. Does nothing when that connection is over already.
- */
-public func refuseMessage(task: Int64, epoch: Int64, detail: String)  {try! rustCall() {
-        uniffiCallStatus in
-    uniffi_wxsocket_fn_func_refuse_message(
-        FfiConverterInt64.lower(task),
-        FfiConverterInt64.lower(epoch),
-        FfiConverterString.lower(detail),uniffiCallStatus
-    )
-}
 }
 /**
  * Ends a turn from another thread than the one that asks for the next; `again` asks for
@@ -7733,13 +7744,13 @@ private let initializationResult: InitializationResult = {
     if bindings_contract_version != scaffolding_contract_version {
         return InitializationResult.contractVersionMismatch
     }
-    if (uniffi_wxsocket_checksum_func_set_logger() != 8086) {
+    if (uniffi_wxsocket_checksum_func_refuse_message() != 38233) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_func_connect_socket() != 8429) {
+    if (uniffi_wxsocket_checksum_func_set_logger() != 37806) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_func_refuse_message() != 78) {
+    if (uniffi_wxsocket_checksum_func_connect_socket() != 10333) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_func_end_turn() != 50468) {
@@ -7754,109 +7765,109 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_func_wake_task() != 1229) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_batchlistener_on_messages() != 43603) {
+    if (uniffi_wxsocket_checksum_method_batchlistener_on_messages() != 22128) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_batchlistener_on_event() != 65212) {
+    if (uniffi_wxsocket_checksum_method_batchlistener_on_event() != 38311) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_batchlistener_on_wake() != 22133) {
+    if (uniffi_wxsocket_checksum_method_batchlistener_on_wake() != 31261) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_socketwatcher_on_news() != 14875) {
+    if (uniffi_wxsocket_checksum_method_socketwatcher_on_news() != 23302) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 13294) {
+    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 50953) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_beforeconnect_withdraw() != 49291) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_socketlistener_on_open() != 40747) {
+    if (uniffi_wxsocket_checksum_method_socketlistener_on_open() != 48323) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_socketlistener_on_message() != 2629) {
+    if (uniffi_wxsocket_checksum_method_socketlistener_on_message() != 29569) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_socketlistener_on_error() != 36712) {
+    if (uniffi_wxsocket_checksum_method_socketlistener_on_error() != 61529) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_socketlistener_on_close() != 28564) {
+    if (uniffi_wxsocket_checksum_method_socketlistener_on_close() != 12053) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_logsink_log() != 20566) {
+    if (uniffi_wxsocket_checksum_method_logsink_log() != 54309) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_eventstream_next_events() != 21662) {
+    if (uniffi_wxsocket_checksum_method_eventstream_next_events() != 6626) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_background_grace() != 28875) {
+    if (uniffi_wxsocket_checksum_method_sockettask_join_turns() != 39430) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_buffered_amount() != 3516) {
+    if (uniffi_wxsocket_checksum_method_sockettask_listen() != 54710) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_close() != 53483) {
+    if (uniffi_wxsocket_checksum_method_sockettask_present_state() != 60052) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_end_background_grace() != 37892) {
+    if (uniffi_wxsocket_checksum_method_sockettask_resume_delivery() != 24139) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_events() != 29186) {
+    if (uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() != 47142) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_join_turns() != 31737) {
+    if (uniffi_wxsocket_checksum_method_sockettask_set_watcher() != 31543) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_listen() != 65372) {
+    if (uniffi_wxsocket_checksum_method_sockettask_wake_listener() != 36872) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_pause() != 49836) {
+    if (uniffi_wxsocket_checksum_method_sockettask_background_grace() != 24847) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_present_state() != 16324) {
+    if (uniffi_wxsocket_checksum_method_sockettask_buffered_amount() != 58406) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_ready_state() != 22501) {
+    if (uniffi_wxsocket_checksum_method_sockettask_close() != 32473) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_reconnect_now() != 8624) {
+    if (uniffi_wxsocket_checksum_method_sockettask_end_background_grace() != 7792) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_resume() != 43863) {
+    if (uniffi_wxsocket_checksum_method_sockettask_events() != 32925) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_resume_delivery() != 35170) {
+    if (uniffi_wxsocket_checksum_method_sockettask_pause() != 38392) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_send_bytes() != 248) {
+    if (uniffi_wxsocket_checksum_method_sockettask_ready_state() != 18714) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_send_text() != 63819) {
+    if (uniffi_wxsocket_checksum_method_sockettask_reconnect_now() != 6849) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() != 30808) {
+    if (uniffi_wxsocket_checksum_method_sockettask_resume() != 28212) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_foreground() != 2499) {
+    if (uniffi_wxsocket_checksum_method_sockettask_send_bytes() != 19658) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_listener() != 47551) {
+    if (uniffi_wxsocket_checksum_method_sockettask_send_text() != 15667) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_network() != 45946) {
+    if (uniffi_wxsocket_checksum_method_sockettask_set_foreground() != 65106) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_watcher() != 44461) {
+    if (uniffi_wxsocket_checksum_method_sockettask_set_listener() != 20722) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_state() != 21670) {
+    if (uniffi_wxsocket_checksum_method_sockettask_set_network() != 50308) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_stats() != 2463) {
+    if (uniffi_wxsocket_checksum_method_sockettask_state() != 62091) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_wake_listener() != 56143) {
+    if (uniffi_wxsocket_checksum_method_sockettask_stats() != 19916) {
         return InitializationResult.apiChecksumMismatch
     }
 

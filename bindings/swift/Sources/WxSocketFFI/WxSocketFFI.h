@@ -526,6 +526,41 @@ uint64_t uniffi_wxsocket_fn_clone_sockettask(uint64_t handle, RustCallStatus *_N
 void uniffi_wxsocket_fn_free_sockettask(uint64_t handle, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_JOIN_TURNS
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_JOIN_TURNS
+int64_t uniffi_wxsocket_fn_method_sockettask_join_turns(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_LISTEN
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_LISTEN
+void uniffi_wxsocket_fn_method_sockettask_listen(uint64_t ptr, int8_t messages, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_PRESENT_STATE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_PRESENT_STATE
+RustBuffer uniffi_wxsocket_fn_method_sockettask_present_state(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_RESUME_DELIVERY
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_RESUME_DELIVERY
+void uniffi_wxsocket_fn_method_sockettask_resume_delivery(uint64_t ptr, int64_t listener, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_BATCH_LISTENER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_BATCH_LISTENER
+int64_t uniffi_wxsocket_fn_method_sockettask_set_batch_listener(uint64_t ptr, uint64_t listener, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_WATCHER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_WATCHER
+void uniffi_wxsocket_fn_method_sockettask_set_watcher(uint64_t ptr, uint64_t watcher, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_WAKE_LISTENER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_WAKE_LISTENER
+int8_t uniffi_wxsocket_fn_method_sockettask_wake_listener(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BACKGROUND_GRACE
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BACKGROUND_GRACE
 RustBuffer uniffi_wxsocket_fn_method_sockettask_background_grace(uint64_t ptr, RustCallStatus *_Nonnull out_status
@@ -551,24 +586,9 @@ void uniffi_wxsocket_fn_method_sockettask_end_background_grace(uint64_t ptr, Rus
 uint64_t uniffi_wxsocket_fn_method_sockettask_events(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_JOIN_TURNS
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_JOIN_TURNS
-int64_t uniffi_wxsocket_fn_method_sockettask_join_turns(uint64_t ptr, RustCallStatus *_Nonnull out_status
-);
-#endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_LISTEN
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_LISTEN
-void uniffi_wxsocket_fn_method_sockettask_listen(uint64_t ptr, int8_t messages, RustCallStatus *_Nonnull out_status
-);
-#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_PAUSE
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_PAUSE
 void uniffi_wxsocket_fn_method_sockettask_pause(uint64_t ptr, RustCallStatus *_Nonnull out_status
-);
-#endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_PRESENT_STATE
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_PRESENT_STATE
-RustBuffer uniffi_wxsocket_fn_method_sockettask_present_state(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_READY_STATE
@@ -586,11 +606,6 @@ void uniffi_wxsocket_fn_method_sockettask_reconnect_now(uint64_t ptr, RustCallSt
 void uniffi_wxsocket_fn_method_sockettask_resume(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_RESUME_DELIVERY
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_RESUME_DELIVERY
-void uniffi_wxsocket_fn_method_sockettask_resume_delivery(uint64_t ptr, int64_t listener, RustCallStatus *_Nonnull out_status
-);
-#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SEND_BYTES
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SEND_BYTES
 RustBuffer uniffi_wxsocket_fn_method_sockettask_send_bytes(uint64_t ptr, ForeignBytes bytes, RustCallStatus *_Nonnull out_status
@@ -599,11 +614,6 @@ RustBuffer uniffi_wxsocket_fn_method_sockettask_send_bytes(uint64_t ptr, Foreign
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SEND_TEXT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SEND_TEXT
 RustBuffer uniffi_wxsocket_fn_method_sockettask_send_text(uint64_t ptr, RustBuffer text, RustCallStatus *_Nonnull out_status
-);
-#endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_BATCH_LISTENER
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_BATCH_LISTENER
-int64_t uniffi_wxsocket_fn_method_sockettask_set_batch_listener(uint64_t ptr, uint64_t listener, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_FOREGROUND
@@ -621,11 +631,6 @@ void uniffi_wxsocket_fn_method_sockettask_set_listener(uint64_t ptr, uint64_t li
 void uniffi_wxsocket_fn_method_sockettask_set_network(uint64_t ptr, RustBuffer network, RustCallStatus *_Nonnull out_status
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_WATCHER
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_WATCHER
-void uniffi_wxsocket_fn_method_sockettask_set_watcher(uint64_t ptr, uint64_t watcher, RustCallStatus *_Nonnull out_status
-);
-#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_STATE
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_STATE
 RustBuffer uniffi_wxsocket_fn_method_sockettask_state(uint64_t ptr, RustCallStatus *_Nonnull out_status
@@ -636,9 +641,9 @@ RustBuffer uniffi_wxsocket_fn_method_sockettask_state(uint64_t ptr, RustCallStat
 RustBuffer uniffi_wxsocket_fn_method_sockettask_stats(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_WAKE_LISTENER
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_WAKE_LISTENER
-int8_t uniffi_wxsocket_fn_method_sockettask_wake_listener(uint64_t ptr, RustCallStatus *_Nonnull out_status
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_REFUSE_MESSAGE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_REFUSE_MESSAGE
+void uniffi_wxsocket_fn_func_refuse_message(int64_t task, int64_t epoch, RustBuffer detail, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_SET_LOGGER
@@ -649,11 +654,6 @@ int8_t uniffi_wxsocket_fn_func_set_logger(RustBuffer level, uint64_t sink, RustC
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_CONNECT_SOCKET
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_CONNECT_SOCKET
 uint64_t uniffi_wxsocket_fn_func_connect_socket(RustBuffer options, RustBuffer listener, RustBuffer before_connect, RustCallStatus *_Nonnull out_status
-);
-#endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_REFUSE_MESSAGE
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_REFUSE_MESSAGE
-void uniffi_wxsocket_fn_func_refuse_message(int64_t task, int64_t epoch, RustBuffer detail, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_FUNC_END_TURN
@@ -937,6 +937,12 @@ void ffi_wxsocket_rust_future_free_void(uint64_t handle
 void ffi_wxsocket_rust_future_complete_void(uint64_t handle, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_REFUSE_MESSAGE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_REFUSE_MESSAGE
+uint16_t uniffi_wxsocket_checksum_func_refuse_message(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_SET_LOGGER
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_SET_LOGGER
 uint16_t uniffi_wxsocket_checksum_func_set_logger(void
@@ -946,12 +952,6 @@ uint16_t uniffi_wxsocket_checksum_func_set_logger(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_CONNECT_SOCKET
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_CONNECT_SOCKET
 uint16_t uniffi_wxsocket_checksum_func_connect_socket(void
-    
-);
-#endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_REFUSE_MESSAGE
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_FUNC_REFUSE_MESSAGE
-uint16_t uniffi_wxsocket_checksum_func_refuse_message(void
     
 );
 #endif
@@ -1051,6 +1051,48 @@ uint16_t uniffi_wxsocket_checksum_method_eventstream_next_events(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_JOIN_TURNS
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_JOIN_TURNS
+uint16_t uniffi_wxsocket_checksum_method_sockettask_join_turns(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_LISTEN
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_LISTEN
+uint16_t uniffi_wxsocket_checksum_method_sockettask_listen(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_PRESENT_STATE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_PRESENT_STATE
+uint16_t uniffi_wxsocket_checksum_method_sockettask_present_state(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_RESUME_DELIVERY
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_RESUME_DELIVERY
+uint16_t uniffi_wxsocket_checksum_method_sockettask_resume_delivery(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SET_BATCH_LISTENER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SET_BATCH_LISTENER
+uint16_t uniffi_wxsocket_checksum_method_sockettask_set_batch_listener(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SET_WATCHER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SET_WATCHER
+uint16_t uniffi_wxsocket_checksum_method_sockettask_set_watcher(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_WAKE_LISTENER
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_WAKE_LISTENER
+uint16_t uniffi_wxsocket_checksum_method_sockettask_wake_listener(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BACKGROUND_GRACE
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BACKGROUND_GRACE
 uint16_t uniffi_wxsocket_checksum_method_sockettask_background_grace(void
@@ -1081,27 +1123,9 @@ uint16_t uniffi_wxsocket_checksum_method_sockettask_events(void
     
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_JOIN_TURNS
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_JOIN_TURNS
-uint16_t uniffi_wxsocket_checksum_method_sockettask_join_turns(void
-    
-);
-#endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_LISTEN
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_LISTEN
-uint16_t uniffi_wxsocket_checksum_method_sockettask_listen(void
-    
-);
-#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_PAUSE
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_PAUSE
 uint16_t uniffi_wxsocket_checksum_method_sockettask_pause(void
-    
-);
-#endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_PRESENT_STATE
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_PRESENT_STATE
-uint16_t uniffi_wxsocket_checksum_method_sockettask_present_state(void
     
 );
 #endif
@@ -1123,12 +1147,6 @@ uint16_t uniffi_wxsocket_checksum_method_sockettask_resume(void
     
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_RESUME_DELIVERY
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_RESUME_DELIVERY
-uint16_t uniffi_wxsocket_checksum_method_sockettask_resume_delivery(void
-    
-);
-#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SEND_BYTES
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SEND_BYTES
 uint16_t uniffi_wxsocket_checksum_method_sockettask_send_bytes(void
@@ -1138,12 +1156,6 @@ uint16_t uniffi_wxsocket_checksum_method_sockettask_send_bytes(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SEND_TEXT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SEND_TEXT
 uint16_t uniffi_wxsocket_checksum_method_sockettask_send_text(void
-    
-);
-#endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SET_BATCH_LISTENER
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SET_BATCH_LISTENER
-uint16_t uniffi_wxsocket_checksum_method_sockettask_set_batch_listener(void
     
 );
 #endif
@@ -1165,12 +1177,6 @@ uint16_t uniffi_wxsocket_checksum_method_sockettask_set_network(void
     
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SET_WATCHER
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_SET_WATCHER
-uint16_t uniffi_wxsocket_checksum_method_sockettask_set_watcher(void
-    
-);
-#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_STATE
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_STATE
 uint16_t uniffi_wxsocket_checksum_method_sockettask_state(void
@@ -1180,12 +1186,6 @@ uint16_t uniffi_wxsocket_checksum_method_sockettask_state(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_STATS
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_STATS
 uint16_t uniffi_wxsocket_checksum_method_sockettask_stats(void
-    
-);
-#endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_WAKE_LISTENER
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_WAKE_LISTENER
-uint16_t uniffi_wxsocket_checksum_method_sockettask_wake_listener(void
     
 );
 #endif

@@ -34,6 +34,14 @@ import WxSocketTestingBindings
         #expect(server.connections()[0].texts == ["hello"])
     }
 
+    @Test func aListenerOfFourMethodsNeedsTheGeneratedCodeOnly() async throws {
+        let server = try ScriptedServer(
+            script: #"[{"rules": [{"on": {"text": "hello"}, "do": [{"send": "hi"}, {"close": {"code": 1000}}]}]}]"#)
+        let (output, status) = try await run("listener", [server.url()])
+        #expect(output == "open 1\nmessage hi\nclose 1000\n")
+        #expect(status == 0)
+    }
+
     @Test func theChatSaysWhatIsWrongWithAURL() async throws {
         let (output, status) = try await run("chat", ["http://example.com"])
         #expect(output.hasPrefix("connectSocket:fail invalid url: ") && status == 2)

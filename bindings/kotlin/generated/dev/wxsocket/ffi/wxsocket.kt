@@ -821,11 +821,11 @@ internal object IntegrityCheckingUniffiLib {
     }
 
     internal fun ensureInitialized() = Unit
+    external fun uniffi_wxsocket_checksum_func_refuse_message(
+    ): Int
     external fun uniffi_wxsocket_checksum_func_set_logger(
     ): Int
     external fun uniffi_wxsocket_checksum_func_connect_socket(
-    ): Int
-    external fun uniffi_wxsocket_checksum_func_refuse_message(
     ): Int
     external fun uniffi_wxsocket_checksum_func_end_turn(
     ): Int
@@ -859,6 +859,20 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_eventstream_next_events(
     ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_join_turns(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_listen(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_present_state(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_resume_delivery(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_set_batch_listener(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_set_watcher(
+    ): Int
+    external fun uniffi_wxsocket_checksum_method_sockettask_wake_listener(
+    ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_background_grace(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_buffered_amount(
@@ -869,13 +883,7 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_events(
     ): Int
-    external fun uniffi_wxsocket_checksum_method_sockettask_join_turns(
-    ): Int
-    external fun uniffi_wxsocket_checksum_method_sockettask_listen(
-    ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_pause(
-    ): Int
-    external fun uniffi_wxsocket_checksum_method_sockettask_present_state(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_ready_state(
     ): Int
@@ -883,13 +891,9 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_resume(
     ): Int
-    external fun uniffi_wxsocket_checksum_method_sockettask_resume_delivery(
-    ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_send_bytes(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_send_text(
-    ): Int
-    external fun uniffi_wxsocket_checksum_method_sockettask_set_batch_listener(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_set_foreground(
     ): Int
@@ -897,13 +901,9 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_set_network(
     ): Int
-    external fun uniffi_wxsocket_checksum_method_sockettask_set_watcher(
-    ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_state(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_stats(
-    ): Int
-    external fun uniffi_wxsocket_checksum_method_sockettask_wake_listener(
     ): Int
     external fun ffi_wxsocket_uniffi_contract_version(
     ): Int
@@ -921,8 +921,8 @@ internal object UniffiLib {
 
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "wxsocket"))
-        uniffiCallbackInterfaceBatchListener.register(this)
         attachAsDaemons()
+        uniffiCallbackInterfaceBatchListener.register(this)
         uniffiCallbackInterfaceBeforeConnect.register(this)
         uniffiCallbackInterfaceLogSink.register(this)
         uniffiCallbackInterfaceSocketListener.register(this)
@@ -993,6 +993,20 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_wxsocket_fn_free_sockettask(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_wxsocket_fn_method_sockettask_join_turns(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Long
+    external fun uniffi_wxsocket_fn_method_sockettask_listen(`ptr`: Long,`messages`: Byte,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_wxsocket_fn_method_sockettask_present_state(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_wxsocket_fn_method_sockettask_resume_delivery(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_wxsocket_fn_method_sockettask_set_batch_listener(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Long
+    external fun uniffi_wxsocket_fn_method_sockettask_set_watcher(`ptr`: Long,`watcher`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_wxsocket_fn_method_sockettask_wake_listener(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Byte
     external fun uniffi_wxsocket_fn_method_sockettask_background_grace(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_buffered_amount(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1003,48 +1017,34 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_events(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
-    external fun uniffi_wxsocket_fn_method_sockettask_join_turns(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): Long
-    external fun uniffi_wxsocket_fn_method_sockettask_listen(`ptr`: Long,`messages`: Byte,uniffi_out_err: UniffiRustCallStatus, 
-    ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_pause(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
-    external fun uniffi_wxsocket_fn_method_sockettask_present_state(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_ready_state(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_reconnect_now(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_resume(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
-    external fun uniffi_wxsocket_fn_method_sockettask_resume_delivery(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_send_bytes(`ptr`: Long,`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_send_text(`ptr`: Long,`text`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
-    external fun uniffi_wxsocket_fn_method_sockettask_set_batch_listener(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): Long
     external fun uniffi_wxsocket_fn_method_sockettask_set_foreground(`ptr`: Long,`foreground`: Byte,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_set_listener(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_set_network(`ptr`: Long,`network`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
-    external fun uniffi_wxsocket_fn_method_sockettask_set_watcher(`ptr`: Long,`watcher`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_state(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_stats(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
-    external fun uniffi_wxsocket_fn_method_sockettask_wake_listener(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): Byte
+    external fun uniffi_wxsocket_fn_func_refuse_message(`task`: Long,`epoch`: Long,`detail`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_wxsocket_fn_func_set_logger(`level`: RustBuffer.ByValue,`sink`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Byte
     external fun uniffi_wxsocket_fn_func_connect_socket(`options`: RustBuffer.ByValue,`listener`: RustBuffer.ByValue,`beforeConnect`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
-    external fun uniffi_wxsocket_fn_func_refuse_message(`task`: Long,`epoch`: Long,`detail`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
-    ): Unit
     external fun uniffi_wxsocket_fn_func_end_turn(`task`: Long,`again`: Byte,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_func_next_turn(`done`: Long,`maxEvents`: Int,`waitMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -1172,13 +1172,13 @@ private fun uniffiCheckContractApiVersion(lib: IntegrityCheckingUniffiLib) {
 }
 @Suppress("UNUSED_PARAMETER")
 private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
-    if ((lib.uniffi_wxsocket_checksum_func_set_logger() and 0xFFFF) != 8086) {
+    if ((lib.uniffi_wxsocket_checksum_func_refuse_message() and 0xFFFF) != 38233) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_func_connect_socket() and 0xFFFF) != 8429) {
+    if ((lib.uniffi_wxsocket_checksum_func_set_logger() and 0xFFFF) != 37806) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_func_refuse_message() and 0xFFFF) != 78) {
+    if ((lib.uniffi_wxsocket_checksum_func_connect_socket() and 0xFFFF) != 10333) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_func_end_turn() and 0xFFFF) != 50468) {
@@ -1193,109 +1193,109 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_func_wake_task() and 0xFFFF) != 1229) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_messages() and 0xFFFF) != 43603) {
+    if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_messages() and 0xFFFF) != 22128) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_event() and 0xFFFF) != 65212) {
+    if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_event() and 0xFFFF) != 38311) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_wake() and 0xFFFF) != 22133) {
+    if ((lib.uniffi_wxsocket_checksum_method_batchlistener_on_wake() and 0xFFFF) != 31261) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_socketwatcher_on_news() and 0xFFFF) != 14875) {
+    if ((lib.uniffi_wxsocket_checksum_method_socketwatcher_on_news() and 0xFFFF) != 23302) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 13294) {
+    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 50953) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_withdraw() and 0xFFFF) != 49291) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_open() and 0xFFFF) != 40747) {
+    if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_open() and 0xFFFF) != 48323) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_message() and 0xFFFF) != 2629) {
+    if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_message() and 0xFFFF) != 29569) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_error() and 0xFFFF) != 36712) {
+    if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_error() and 0xFFFF) != 61529) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_close() and 0xFFFF) != 28564) {
+    if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_close() and 0xFFFF) != 12053) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_logsink_log() and 0xFFFF) != 20566) {
+    if ((lib.uniffi_wxsocket_checksum_method_logsink_log() and 0xFFFF) != 54309) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_eventstream_next_events() and 0xFFFF) != 21662) {
+    if ((lib.uniffi_wxsocket_checksum_method_eventstream_next_events() and 0xFFFF) != 6626) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_background_grace() and 0xFFFF) != 28875) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_join_turns() and 0xFFFF) != 39430) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_buffered_amount() and 0xFFFF) != 3516) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_listen() and 0xFFFF) != 54710) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_close() and 0xFFFF) != 53483) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_present_state() and 0xFFFF) != 60052) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_end_background_grace() and 0xFFFF) != 37892) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume_delivery() and 0xFFFF) != 24139) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_events() and 0xFFFF) != 29186) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() and 0xFFFF) != 47142) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_join_turns() and 0xFFFF) != 31737) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_watcher() and 0xFFFF) != 31543) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_listen() and 0xFFFF) != 65372) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_wake_listener() and 0xFFFF) != 36872) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_pause() and 0xFFFF) != 49836) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_background_grace() and 0xFFFF) != 24847) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_present_state() and 0xFFFF) != 16324) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_buffered_amount() and 0xFFFF) != 58406) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_ready_state() and 0xFFFF) != 22501) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_close() and 0xFFFF) != 32473) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_reconnect_now() and 0xFFFF) != 8624) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_end_background_grace() and 0xFFFF) != 7792) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume() and 0xFFFF) != 43863) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_events() and 0xFFFF) != 32925) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume_delivery() and 0xFFFF) != 35170) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_pause() and 0xFFFF) != 38392) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_send_bytes() and 0xFFFF) != 248) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_ready_state() and 0xFFFF) != 18714) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_send_text() and 0xFFFF) != 63819) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_reconnect_now() and 0xFFFF) != 6849) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() and 0xFFFF) != 30808) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume() and 0xFFFF) != 28212) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_foreground() and 0xFFFF) != 2499) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_send_bytes() and 0xFFFF) != 19658) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_listener() and 0xFFFF) != 47551) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_send_text() and 0xFFFF) != 15667) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_network() and 0xFFFF) != 45946) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_foreground() and 0xFFFF) != 65106) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_watcher() and 0xFFFF) != 44461) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_listener() and 0xFFFF) != 20722) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_state() and 0xFFFF) != 21670) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_network() and 0xFFFF) != 50308) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_stats() and 0xFFFF) != 2463) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_state() and 0xFFFF) != 62091) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_wake_listener() and 0xFFFF) != 56143) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_stats() and 0xFFFF) != 19916) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -1775,30 +1775,29 @@ public object FfiConverterByteArray: FfiConverterRustBuffer<ByteArray> {
 
 
 /**
- * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
- * messages in one call.
+ * Gets all events of a task as a `SocketListener` does, with many small messages in one call.
  *
- * Calls come one at a time and in order. `onMessages` and `onEvent` answer true when they
- * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
- * the library waits.
+ * The methods are called one at a time and in order. `onMessages` and `onEvent` return true when the
+ * work is done, and false when it goes on after they return: then no other method is called until
+ * `SocketTask::resume_delivery` is called with the number of this listener. No thread of the library
+ * waits for that.
  */
 public interface BatchListener {
     
     /**
-     * Messages arrived on connection `epoch`. For each, in order: a byte (0: text, 1: binary),
-     * the length of the payload as a big-endian 32-bit number, the payload.
+     * Called with messages of connection `epoch`. Each of them is, in order: one byte (0: text, 1:
+     * binary), the length of the payload as a big-endian 32-bit number, the payload.
      */
     fun `onMessages`(`epoch`: kotlin.Long, `packed`: kotlin.ByteArray): kotlin.Boolean
     
     /**
-     * Anything else happened, or a message of more than 4 KiB arrived.
+     * Called with an open, an error, a close, or a message of more than 4 KiB.
      */
     fun `onEvent`(`event`: SocketEvent): kotlin.Boolean
     
     /**
-     * `SocketTask::wake_listener` was called. No event is under way: what
-     * `SocketTask::present_state` says holds until this returns.
+     * Called after `SocketTask::wake_listener`, between two events. What `SocketTask::present_state`
+     * returns does not change until this returns.
      */
     fun `onWake`()
     
@@ -1806,13 +1805,12 @@ public interface BatchListener {
 }
 
 /**
- * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
- * messages in one call.
+ * Gets all events of a task as a `SocketListener` does, with many small messages in one call.
  *
- * Calls come one at a time and in order. `onMessages` and `onEvent` answer true when they
- * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
- * the library waits.
+ * The methods are called one at a time and in order. `onMessages` and `onEvent` return true when the
+ * work is done, and false when it goes on after they return: then no other method is called until
+ * `SocketTask::resume_delivery` is called with the number of this listener. No thread of the library
+ * waits for that.
  */
 open class BatchListenerImpl: Disposable, AutoCloseable, BatchListener
 {
@@ -1917,8 +1915,8 @@ open class BatchListenerImpl: Disposable, AutoCloseable, BatchListener
 
     
     /**
-     * Messages arrived on connection `epoch`. For each, in order: a byte (0: text, 1: binary),
-     * the length of the payload as a big-endian 32-bit number, the payload.
+     * Called with messages of connection `epoch`. Each of them is, in order: one byte (0: text, 1:
+     * binary), the length of the payload as a big-endian 32-bit number, the payload.
      */
     @Throws(ListenerException::class)override fun `onMessages`(`epoch`: kotlin.Long, `packed`: kotlin.ByteArray): kotlin.Boolean {
             return FfiConverterBoolean.lift(
@@ -1937,7 +1935,7 @@ open class BatchListenerImpl: Disposable, AutoCloseable, BatchListener
 
     
     /**
-     * Anything else happened, or a message of more than 4 KiB arrived.
+     * Called with an open, an error, a close, or a message of more than 4 KiB.
      */
     @Throws(ListenerException::class)override fun `onEvent`(`event`: SocketEvent): kotlin.Boolean {
             return FfiConverterBoolean.lift(
@@ -1955,8 +1953,8 @@ open class BatchListenerImpl: Disposable, AutoCloseable, BatchListener
 
     
     /**
-     * `SocketTask::wake_listener` was called. No event is under way: what
-     * `SocketTask::present_state` says holds until this returns.
+     * Called after `SocketTask::wake_listener`, between two events. What `SocketTask::present_state`
+     * returns does not change until this returns.
      */
     @Throws(ListenerException::class)override fun `onWake`()
         = 
@@ -2202,13 +2200,13 @@ public object FfiConverterTypeBatchListener: FfiConverter<BatchListener, Long> {
 
 
 /**
- * Asked before every dial, for a fresh token or another address.
+ * Called before every dial, to set a fresh token or another address.
  */
 public interface BeforeConnect {
     
     /**
-     * Answers what to do for this attempt. When HTTP 401 or 403 would end the task, it is asked
-     * once more first: for a new token.
+     * Returns how to dial for this attempt. When HTTP 401 or 403 would end the task, this is called once
+     * more first, to get a new token.
      *
      * It may block for as long as the dial's `timeout`. After that, and after an error or a
      * panic, the attempt has failed. It is called on a thread of its own; calls for one task do
@@ -2229,7 +2227,7 @@ public interface BeforeConnect {
 }
 
 /**
- * Asked before every dial, for a fresh token or another address.
+ * Called before every dial, to set a fresh token or another address.
  */
 open class BeforeConnectImpl: Disposable, AutoCloseable, BeforeConnect
 {
@@ -2334,8 +2332,8 @@ open class BeforeConnectImpl: Disposable, AutoCloseable, BeforeConnect
 
     
     /**
-     * Answers what to do for this attempt. When HTTP 401 or 403 would end the task, it is asked
-     * once more first: for a new token.
+     * Returns how to dial for this attempt. When HTTP 401 or 403 would end the task, this is called once
+     * more first, to get a new token.
      *
      * It may block for as long as the dial's `timeout`. After that, and after an error or a
      * panic, the attempt has failed. It is called on a thread of its own; calls for one task do
@@ -2590,13 +2588,13 @@ public object FfiConverterTypeBeforeConnect: FfiConverter<BeforeConnect, Long> {
 
 
 /**
- * The events of a task, taken instead of delivered. It does not keep the task alive.
+ * The events of a task, for a thread that takes them. It does not keep the task alive.
  */
 public interface EventStreamInterface {
     
     /**
-     * Waits until there is something and takes it, at most `max` events. Empty: the task is
-     * over and everything was taken, or it has a listener, which gets everything.
+     * Waits for events and returns at most `max` of them. The result is empty when the task is over and
+     * all events were taken, and when the task has a listener, which gets them.
      */
     fun `nextEvents`(`max`: kotlin.UInt): List<SocketEvent>
     
@@ -2604,7 +2602,7 @@ public interface EventStreamInterface {
 }
 
 /**
- * The events of a task, taken instead of delivered. It does not keep the task alive.
+ * The events of a task, for a thread that takes them. It does not keep the task alive.
  */
 open class EventStream: Disposable, AutoCloseable, EventStreamInterface
 {
@@ -2709,8 +2707,8 @@ open class EventStream: Disposable, AutoCloseable, EventStreamInterface
 
     
     /**
-     * Waits until there is something and takes it, at most `max` events. Empty: the task is
-     * over and everything was taken, or it has a listener, which gets everything.
+     * Waits for events and returns at most `max` of them. The result is empty when the task is over and
+     * all events were taken, and when the task has a listener, which gets them.
      */override fun `nextEvents`(`max`: kotlin.UInt): List<SocketEvent> {
             return FfiConverterSequenceTypeSocketEvent.lift(
     callWithHandle {
@@ -2860,12 +2858,12 @@ public object FfiConverterTypeEventStream: FfiConverter<EventStream, Long> {
 
 
 /**
- * Takes log lines.
+ * Gets the log lines.
  */
 public interface LogSink {
     
     /**
-     * One line, without a line end. Called on a thread that is only for this.
+     * Called with one line, without a line end, on a thread that does nothing else.
      */
     fun `log`(`level`: LogLevel, `line`: kotlin.String)
     
@@ -2873,7 +2871,7 @@ public interface LogSink {
 }
 
 /**
- * Takes log lines.
+ * Gets the log lines.
  */
 open class LogSinkImpl: Disposable, AutoCloseable, LogSink
 {
@@ -2978,7 +2976,7 @@ open class LogSinkImpl: Disposable, AutoCloseable, LogSink
 
     
     /**
-     * One line, without a line end. Called on a thread that is only for this.
+     * Called with one line, without a line end, on a thread that does nothing else.
      */override fun `log`(`level`: LogLevel, `line`: kotlin.String)
         = 
     callWithHandle {
@@ -3185,35 +3183,34 @@ public object FfiConverterTypeLogSink: FfiConverter<LogSink, Long> {
 
 
 /**
- * Hears everything that happens to a task.
+ * Gets all events of a task.
  *
- * Calls come one at a time and in order, never on the thread that does the I/O. A call may
- * take as long as it likes: the task's own socket is then no longer read, and no other task
- * notices. Every method of the task may be called from here. An error or a panic is logged
- * and counted; nothing else happens.
+ * The methods are called one at a time and in the order of the events, on a thread that does no I/O. A
+ * call may block: then the socket of this task is no longer read, and other tasks are not delayed.
+ * Every method of the task may be called from inside. An error or a panic is logged and counted;
+ * nothing else happens.
  *
- * A listener must not own the task (directly or through what it owns): neither would ever
- * be freed.
+ * A listener must not own the task, not even through something else: then neither would be freed.
  */
 public interface SocketListener {
     
     /**
-     * The connection is open.
+     * Called when a connection is open.
      */
     fun `onOpen`(`event`: OpenEvent)
     
     /**
-     * A message arrived.
+     * Called for each message.
      */
     fun `onMessage`(`event`: MessageEvent)
     
     /**
-     * The connection failed; its close follows.
+     * Called when a connection has failed. Its close follows.
      */
     fun `onError`(`event`: ErrorEvent)
     
     /**
-     * The connection is over; without `retry` the task is.
+     * Called when a connection is over. Without `retry` in the event the task is over, too.
      */
     fun `onClose`(`event`: CloseEvent)
     
@@ -3221,15 +3218,14 @@ public interface SocketListener {
 }
 
 /**
- * Hears everything that happens to a task.
+ * Gets all events of a task.
  *
- * Calls come one at a time and in order, never on the thread that does the I/O. A call may
- * take as long as it likes: the task's own socket is then no longer read, and no other task
- * notices. Every method of the task may be called from here. An error or a panic is logged
- * and counted; nothing else happens.
+ * The methods are called one at a time and in the order of the events, on a thread that does no I/O. A
+ * call may block: then the socket of this task is no longer read, and other tasks are not delayed.
+ * Every method of the task may be called from inside. An error or a panic is logged and counted;
+ * nothing else happens.
  *
- * A listener must not own the task (directly or through what it owns): neither would ever
- * be freed.
+ * A listener must not own the task, not even through something else: then neither would be freed.
  */
 open class SocketListenerImpl: Disposable, AutoCloseable, SocketListener
 {
@@ -3334,7 +3330,7 @@ open class SocketListenerImpl: Disposable, AutoCloseable, SocketListener
 
     
     /**
-     * The connection is open.
+     * Called when a connection is open.
      */
     @Throws(ListenerException::class)override fun `onOpen`(`event`: OpenEvent)
         = 
@@ -3351,7 +3347,7 @@ open class SocketListenerImpl: Disposable, AutoCloseable, SocketListener
 
     
     /**
-     * A message arrived.
+     * Called for each message.
      */
     @Throws(ListenerException::class)override fun `onMessage`(`event`: MessageEvent)
         = 
@@ -3368,7 +3364,7 @@ open class SocketListenerImpl: Disposable, AutoCloseable, SocketListener
 
     
     /**
-     * The connection failed; its close follows.
+     * Called when a connection has failed. Its close follows.
      */
     @Throws(ListenerException::class)override fun `onError`(`event`: ErrorEvent)
         = 
@@ -3385,7 +3381,7 @@ open class SocketListenerImpl: Disposable, AutoCloseable, SocketListener
 
     
     /**
-     * The connection is over; without `retry` the task is.
+     * Called when a connection is over. Without `retry` in the event the task is over, too.
      */
     @Throws(ListenerException::class)override fun `onClose`(`event`: CloseEvent)
         = 
@@ -3650,179 +3646,179 @@ public object FfiConverterTypeSocketListener: FfiConverter<SocketListener, Long>
 
 
 /**
- * A WebSocket that is kept open: many connections, one after the other.
+ * A WebSocket that is kept open. Its connections follow one another, each with its number (`epoch`).
  *
  * Every method may be called from any thread and from inside a listener, and returns at
- * once. Dropping the last reference closes the task with 1000.
+ * once. When the last reference is dropped, the task is closed with 1000.
  */
 public interface SocketTaskInterface {
     
     /**
-     * The time from leaving the foreground to closing the connection; none: the task keeps its
-     * connection in the background.
-     */
-    fun `backgroundGrace`(): Millis?
-    
-    /**
-     * Bytes of payload accepted and not yet written to the socket.
-     */
-    fun `bufferedAmount`(): kotlin.Long
-    
-    /**
-     * Ends the task: sends what was accepted, then a close frame, waits at most
-     * `closeTimeout` for the server's, and calls `onClose` a last time with this code
-     * and reason. Legal at any time; cancels a dial or a pending retry. Closing twice changes
-     * nothing.
-     *
-     * Fails when the code is neither 1000 nor 3000 to 4999, or the reason longer than 123
-     * bytes of UTF-8; then nothing happens.
-     */
-    fun `close`(`code`: kotlin.Int, `reason`: kotlin.String)
-    
-    /**
-     * Tells that the operating system suspends the app soon: a task that is in the background
-     * and waits for the end of its grace hangs up now (1001 to the server, 1006 "interrupted"
-     * to the app). Any other task is left as it is.
-     */
-    fun `endBackgroundGrace`()
-    
-    /**
-     * The events, for a thread that takes them itself instead of a listener.
-     */
-    fun `events`(): EventStream
-    
-    /**
-     * Has its events come out of `nextTurn` together with those of other tasks, and gives
-     * the number it goes by there. For a language that has its own threads for all tasks;
-     * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
-     * `listen` says what is wanted.
+     * Adds the task to those whose events `nextTurn` returns, and returns its number there. It takes the
+     * place of a listener, for a language whose own threads serve all tasks. The first turn has begun and
+     * belongs to the caller, who ends it with `endTurn` when the threads know the number. There are no
+     * events before `listen` is called.
      */
     fun `joinTurns`(): kotlin.Long
     
     /**
-     * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
-     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
-     * or within a turn, once that listener is in its place.
+     * Tells the task that there is a listener of opens, errors and closes, and with `messages` of messages
+     * too. A batch listener and turns serve many listeners; this is called from `onWake` or within a
+     * turn, when the new listener is in place.
      *
-     * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
-     * is not read and no dial begins. While only opens, errors and closes are listened to, the
-     * newest 256 messages of the present connection (at most 1 MiB) are kept for the first
-     * listener of messages. Nobody can stop listening: what comes is then for those who stay.
+     * Until the first call all events are kept; at 1,024 events or 1 MiB the socket is no longer read and
+     * no dial begins. While there are only listeners of opens, errors and closes, the newest 256 messages
+     * of the present connection (at most 1 MiB) are kept for the first listener of messages. There is no
+     * call for the opposite: the layer discards what it has no listener for.
      */
     fun `listen`(`messages`: kotlin.Boolean)
     
     /**
-     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
-     * task that does not reconnect is over then.
-     */
-    fun `pause`()
-    
-    /**
-     * What somebody who begins to listen now hears first: the open if the connection is open;
-     * else the last close, and before it the error that led there, if one did. As of the event
-     * that the batch listener or the turn was given last; exact within `onWake`, within a
-     * turn, and while a call or a turn is being told to its listeners.
+     * Returns what a new listener gets first: the open if the connection is open; otherwise the last close,
+     * and before it the error that caused it, if there was one. It is the state after the event that the
+     * batch listener or the turn got last, and it does not change within `onWake`, within a turn, and
+     * while the listeners of a layer are being called.
      */
     fun `presentState`(): List<SocketEvent>
     
     /**
-     * The WebSocket API's `readyState`; `Closed` is final.
-     */
-    fun `readyState`(): ReadyState
-    
-    /**
-     * Stops waiting: dials now, with a fresh counter of attempts, whatever holds the task
-     * back. A dial under way goes on, unless it has passed no step (name, TCP, TLS) for 2 s:
-     * then it is begun again, which uses up no attempt. An open connection is asked for a sign
-     * of life and, if it gives none, replaced at once.
-     */
-    fun `reconnectNow`()
-    
-    /**
-     * Undoes `pause`: dials at once.
-     */
-    fun `resume`()
-    
-    /**
-     * The batch listener with this number, which answered false, has told everybody: the next
-     * call may come. Does nothing when another listener has taken its place.
+     * Ends the wait of the batch listener with this number, which had returned false. This does nothing when
+     * another listener has taken its place.
      */
     fun `resumeDelivery`(`listener`: kotlin.Long)
     
     /**
-     * Sends a binary message; otherwise as `sendText`. The bytes are copied before it
-     * returns.
-     */
-    fun `sendBytes`(`bytes`: java.nio.ByteBuffer): SendOutcome
-    
-    /**
-     * Sends a text message: now, or when the connection is open again.
-     *
-     * Fails when the task is closing or closed, and when the queue is full.
-     */
-    fun `sendText`(`text`: kotlin.String): SendOutcome
-    
-    /**
-     * As `setListener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear. Returns the number
-     * of this listener for `resumeDelivery`.
+     * Sets a listener that gets many messages in one call. As `setListener`, but it gets nothing before
+     * `listen` is called. Returns the number of this listener for `resumeDelivery`.
      */
     fun `setBatchListener`(`listener`: BatchListener): kotlin.Long
     
     /**
-     * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back does what `reconnectNow` does, unless something else holds the task back.
-     */
-    fun `setForeground`(`foreground`: kotlin.Boolean)
-    
-    /**
-     * Sets who is told from now on. The first listener hears everything from the first event
-     * on. A later one takes the place of the one before; it hears the present state first (the
-     * open, if the connection is open; else the last close, and its error if there was one),
-     * then whatever has not been told yet. After this returns the one before is not called
-     * again, but for a call that is under way.
-     */
-    fun `setListener`(`listener`: SocketListener)
-    
-    /**
-     * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up. With a new one the task dials at once, begins a dial under way
-     * again (at most 5 of a connection), or asks an open connection for a sign of life and, if it
-     * gives none, replaces it at once. The same network again (the same `id`) changes nothing;
-     * without an `id` every report counts as a new network.
-     */
-    fun `setNetwork`(`network`: NetworkStatus)
-    
-    /**
-     * Sets who hears where the task is in its life, beginning with how things are now.
+     * Sets the watcher of the state. It gets the present state first.
      */
     fun `setWatcher`(`watcher`: SocketWatcher)
     
     /**
-     * Where it is in its life; finer than `readyState`.
+     * Has `onWake` of the batch listener called between two events. Returns false when the listener has got
+     * the last event; then `presentState` never changes again.
+     */
+    fun `wakeListener`(): kotlin.Boolean
+    
+    /**
+     * Returns the time from leaving the foreground to closing the connection, or nothing when the task
+     * keeps its connection in the background.
+     */
+    fun `backgroundGrace`(): Millis?
+    
+    /**
+     * Returns the bytes of payload that `send` has accepted and the socket has not taken yet.
+     */
+    fun `bufferedAmount`(): kotlin.Long
+    
+    /**
+     * Ends the task. Sends what was accepted, then a close frame, waits at most `closeTimeout` for
+     * the server's close frame, and tells a last close with this code and reason. It may be called at any
+     * time, and it cancels a dial or a retry. A second call changes nothing.
+     *
+     * # Errors
+     *
+     * `InvalidArgument` when the code is neither 1000 nor 3000 to 4999, or the reason is longer than 123
+     * bytes of UTF-8. Then nothing happens.
+     */
+    fun `close`(`code`: kotlin.Int, `reason`: kotlin.String)
+    
+    /**
+     * Tells the task that the operating system suspends the app soon. A task that is in the background and
+     * would close its connection later closes it now (1001 for the server, 1006 "interrupted" for the
+     * app). Other tasks do nothing.
+     */
+    fun `endBackgroundGrace`()
+    
+    /**
+     * Returns the events for a thread that takes them itself. Only without a listener.
+     */
+    fun `events`(): EventStream
+    
+    /**
+     * Closes the connection (1006 "paused") and dials no more until `resume`. Queued messages are kept.
+     * A task that does not reconnect ends.
+     */
+    fun `pause`()
+    
+    /**
+     * Returns the `readyState` of the WebSocket API. `Closed` never changes again.
+     */
+    fun `readyState`(): ReadyState
+    
+    /**
+     * Dials now instead of waiting, with the counter of attempts at zero, even when the task is offline,
+     * paused or in the background. A dial under way goes on, unless it has passed no step (name, TCP,
+     * TLS) for 2 s: then it is begun again, which uses up no attempt. An open connection gets a heartbeat
+     * and is replaced at once if it does not answer.
+     */
+    fun `reconnectNow`()
+    
+    /**
+     * Ends `pause` and dials at once.
+     */
+    fun `resume`()
+    
+    /**
+     * Sends a binary message; otherwise as `sendText`. The bytes are copied before this returns.
+     */
+    fun `sendBytes`(`bytes`: java.nio.ByteBuffer): SendOutcome
+    
+    /**
+     * Sends a text message now, or when the connection is open again.
+     *
+     * # Errors
+     *
+     * `NotConnected` when the task is closing or closed, or the connection is not open and the queue is
+     * switched off. `QueueFull` when the queue, or the buffer of the open connection, has no room.
+     */
+    fun `sendText`(`text`: kotlin.String): SendOutcome
+    
+    /**
+     * Tells the task whether the app is in the foreground; see `background` in the options. When the app
+     * comes back, this does what `reconnectNow` does, unless the task is offline or paused.
+     */
+    fun `setForeground`(`foreground`: kotlin.Boolean)
+    
+    /**
+     * Sets the listener. The first listener gets every event from the first one on. A later listener
+     * takes the place of the one before. It gets the present state first (the open, if the connection is
+     * open; otherwise the last close, and its error if there was one), then the events that were not told
+     * yet. When this has returned, the listener before is not called again; a call that has begun goes on.
+     */
+    fun `setListener`(`listener`: SocketListener)
+    
+    /**
+     * Tells the task what the operating system knows of the network. Without a network nothing is
+     * dialled and no attempt is used up. With a new network the task dials at once, begins a dial under
+     * way again (at most 5 of a connection), or sends a heartbeat on an open connection and replaces it
+     * at once if it is not answered. The same network again (the same `id`) changes nothing; without an
+     * `id` every call counts as a new network.
+     */
+    fun `setNetwork`(`network`: NetworkStatus)
+    
+    /**
+     * Returns the state of the task, in more detail than `readyState`.
      */
     fun `state`(): SocketState
     
     /**
-     * What has happened so far.
+     * Returns what has happened so far.
      */
     fun `stats`(): SocketStats
-    
-    /**
-     * Has the batch listener's `onWake` called, between two events. False: it was told the end
-     * and is let go; `presentState` holds for good.
-     */
-    fun `wakeListener`(): kotlin.Boolean
     
     companion object
 }
 
 /**
- * A WebSocket that is kept open: many connections, one after the other.
+ * A WebSocket that is kept open. Its connections follow one another, each with its number (`epoch`).
  *
  * Every method may be called from any thread and from inside a listener, and returns at
- * once. Dropping the last reference closes the task with 1000.
+ * once. When the last reference is dropped, the task is closed with 1000.
  */
 open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 {
@@ -3927,8 +3923,137 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * The time from leaving the foreground to closing the connection; none: the task keeps its
-     * connection in the background.
+     * Adds the task to those whose events `nextTurn` returns, and returns its number there. It takes the
+     * place of a listener, for a language whose own threads serve all tasks. The first turn has begun and
+     * belongs to the caller, who ends it with `endTurn` when the threads know the number. There are no
+     * events before `listen` is called.
+     */override fun `joinTurns`(): kotlin.Long {
+            return FfiConverterLong.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_join_turns(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Tells the task that there is a listener of opens, errors and closes, and with `messages` of messages
+     * too. A batch listener and turns serve many listeners; this is called from `onWake` or within a
+     * turn, when the new listener is in place.
+     *
+     * Until the first call all events are kept; at 1,024 events or 1 MiB the socket is no longer read and
+     * no dial begins. While there are only listeners of opens, errors and closes, the newest 256 messages
+     * of the present connection (at most 1 MiB) are kept for the first listener of messages. There is no
+     * call for the opposite: the layer discards what it has no listener for.
+     */override fun `listen`(`messages`: kotlin.Boolean)
+        = 
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_listen(
+        it,
+        
+        FfiConverterBoolean.lower(`messages`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Returns what a new listener gets first: the open if the connection is open; otherwise the last close,
+     * and before it the error that caused it, if there was one. It is the state after the event that the
+     * batch listener or the turn got last, and it does not change within `onWake`, within a turn, and
+     * while the listeners of a layer are being called.
+     */override fun `presentState`(): List<SocketEvent> {
+            return FfiConverterSequenceTypeSocketEvent.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_present_state(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Ends the wait of the batch listener with this number, which had returned false. This does nothing when
+     * another listener has taken its place.
+     */override fun `resumeDelivery`(`listener`: kotlin.Long)
+        = 
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_resume_delivery(
+        it,
+        
+        FfiConverterLong.lower(`listener`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Sets a listener that gets many messages in one call. As `setListener`, but it gets nothing before
+     * `listen` is called. Returns the number of this listener for `resumeDelivery`.
+     */override fun `setBatchListener`(`listener`: BatchListener): kotlin.Long {
+            return FfiConverterLong.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_set_batch_listener(
+        it,
+        
+        FfiConverterTypeBatchListener.lower(`listener`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Sets the watcher of the state. It gets the present state first.
+     */override fun `setWatcher`(`watcher`: SocketWatcher)
+        = 
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_set_watcher(
+        it,
+        
+        FfiConverterTypeSocketWatcher.lower(`watcher`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Has `onWake` of the batch listener called between two events. Returns false when the listener has got
+     * the last event; then `presentState` never changes again.
+     */override fun `wakeListener`(): kotlin.Boolean {
+            return FfiConverterBoolean.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_wake_listener(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Returns the time from leaving the foreground to closing the connection, or nothing when the task
+     * keeps its connection in the background.
      */override fun `backgroundGrace`(): Millis? {
             return FfiConverterOptionalTypeMillis.lift(
     callWithHandle {
@@ -3944,7 +4069,7 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Bytes of payload accepted and not yet written to the socket.
+     * Returns the bytes of payload that `send` has accepted and the socket has not taken yet.
      */override fun `bufferedAmount`(): kotlin.Long {
             return FfiConverterLong.lift(
     callWithHandle {
@@ -3960,13 +4085,14 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Ends the task: sends what was accepted, then a close frame, waits at most
-     * `closeTimeout` for the server's, and calls `onClose` a last time with this code
-     * and reason. Legal at any time; cancels a dial or a pending retry. Closing twice changes
-     * nothing.
+     * Ends the task. Sends what was accepted, then a close frame, waits at most `closeTimeout` for
+     * the server's close frame, and tells a last close with this code and reason. It may be called at any
+     * time, and it cancels a dial or a retry. A second call changes nothing.
      *
-     * Fails when the code is neither 1000 nor 3000 to 4999, or the reason longer than 123
-     * bytes of UTF-8; then nothing happens.
+     * # Errors
+     *
+     * `InvalidArgument` when the code is neither 1000 nor 3000 to 4999, or the reason is longer than 123
+     * bytes of UTF-8. Then nothing happens.
      */
     @Throws(WxException::class)override fun `close`(`code`: kotlin.Int, `reason`: kotlin.String)
         = 
@@ -3984,9 +4110,9 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Tells that the operating system suspends the app soon: a task that is in the background
-     * and waits for the end of its grace hangs up now (1001 to the server, 1006 "interrupted"
-     * to the app). Any other task is left as it is.
+     * Tells the task that the operating system suspends the app soon. A task that is in the background and
+     * would close its connection later closes it now (1001 for the server, 1006 "interrupted" for the
+     * app). Other tasks do nothing.
      */override fun `endBackgroundGrace`()
         = 
     callWithHandle {
@@ -4001,7 +4127,7 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * The events, for a thread that takes them itself instead of a listener.
+     * Returns the events for a thread that takes them itself. Only without a listener.
      */override fun `events`(): EventStream {
             return FfiConverterTypeEventStream.lift(
     callWithHandle {
@@ -4017,51 +4143,8 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Has its events come out of `nextTurn` together with those of other tasks, and gives
-     * the number it goes by there. For a language that has its own threads for all tasks;
-     * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
-     * `listen` says what is wanted.
-     */override fun `joinTurns`(): kotlin.Long {
-            return FfiConverterLong.lift(
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_method_sockettask_join_turns(
-        it,
-        _status)
-}
-    }
-    )
-    }
-    
-
-    
-    /**
-     * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
-     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
-     * or within a turn, once that listener is in its place.
-     *
-     * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
-     * is not read and no dial begins. While only opens, errors and closes are listened to, the
-     * newest 256 messages of the present connection (at most 1 MiB) are kept for the first
-     * listener of messages. Nobody can stop listening: what comes is then for those who stay.
-     */override fun `listen`(`messages`: kotlin.Boolean)
-        = 
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_method_sockettask_listen(
-        it,
-        
-        FfiConverterBoolean.lower(`messages`),_status)
-}
-    }
-    
-    
-
-    
-    /**
-     * Hangs up (1006 "paused") and stays away until `resume`. Queued messages are kept. A
-     * task that does not reconnect is over then.
+     * Closes the connection (1006 "paused") and dials no more until `resume`. Queued messages are kept.
+     * A task that does not reconnect ends.
      */override fun `pause`()
         = 
     callWithHandle {
@@ -4076,26 +4159,7 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * What somebody who begins to listen now hears first: the open if the connection is open;
-     * else the last close, and before it the error that led there, if one did. As of the event
-     * that the batch listener or the turn was given last; exact within `onWake`, within a
-     * turn, and while a call or a turn is being told to its listeners.
-     */override fun `presentState`(): List<SocketEvent> {
-            return FfiConverterSequenceTypeSocketEvent.lift(
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_method_sockettask_present_state(
-        it,
-        _status)
-}
-    }
-    )
-    }
-    
-
-    
-    /**
-     * The WebSocket API's `readyState`; `Closed` is final.
+     * Returns the `readyState` of the WebSocket API. `Closed` never changes again.
      */override fun `readyState`(): ReadyState {
             return FfiConverterTypeReadyState.lift(
     callWithHandle {
@@ -4111,10 +4175,10 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Stops waiting: dials now, with a fresh counter of attempts, whatever holds the task
-     * back. A dial under way goes on, unless it has passed no step (name, TCP, TLS) for 2 s:
-     * then it is begun again, which uses up no attempt. An open connection is asked for a sign
-     * of life and, if it gives none, replaced at once.
+     * Dials now instead of waiting, with the counter of attempts at zero, even when the task is offline,
+     * paused or in the background. A dial under way goes on, unless it has passed no step (name, TCP,
+     * TLS) for 2 s: then it is begun again, which uses up no attempt. An open connection gets a heartbeat
+     * and is replaced at once if it does not answer.
      */override fun `reconnectNow`()
         = 
     callWithHandle {
@@ -4129,7 +4193,7 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Undoes `pause`: dials at once.
+     * Ends `pause` and dials at once.
      */override fun `resume`()
         = 
     callWithHandle {
@@ -4144,25 +4208,7 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * The batch listener with this number, which answered false, has told everybody: the next
-     * call may come. Does nothing when another listener has taken its place.
-     */override fun `resumeDelivery`(`listener`: kotlin.Long)
-        = 
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_method_sockettask_resume_delivery(
-        it,
-        
-        FfiConverterLong.lower(`listener`),_status)
-}
-    }
-    
-    
-
-    
-    /**
-     * Sends a binary message; otherwise as `sendText`. The bytes are copied before it
-     * returns.
+     * Sends a binary message; otherwise as `sendText`. The bytes are copied before this returns.
      */
     @Throws(WxException::class)override fun `sendBytes`(`bytes`: java.nio.ByteBuffer): SendOutcome {
             return FfiConverterTypeSendOutcome.lift(
@@ -4180,9 +4226,12 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Sends a text message: now, or when the connection is open again.
+     * Sends a text message now, or when the connection is open again.
      *
-     * Fails when the task is closing or closed, and when the queue is full.
+     * # Errors
+     *
+     * `NotConnected` when the task is closing or closed, or the connection is not open and the queue is
+     * switched off. `QueueFull` when the queue, or the buffer of the open connection, has no room.
      */
     @Throws(WxException::class)override fun `sendText`(`text`: kotlin.String): SendOutcome {
             return FfiConverterTypeSendOutcome.lift(
@@ -4200,27 +4249,8 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * As `setListener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear. Returns the number
-     * of this listener for `resumeDelivery`.
-     */override fun `setBatchListener`(`listener`: BatchListener): kotlin.Long {
-            return FfiConverterLong.lift(
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_method_sockettask_set_batch_listener(
-        it,
-        
-        FfiConverterTypeBatchListener.lower(`listener`),_status)
-}
-    }
-    )
-    }
-    
-
-    
-    /**
-     * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back does what `reconnectNow` does, unless something else holds the task back.
+     * Tells the task whether the app is in the foreground; see `background` in the options. When the app
+     * comes back, this does what `reconnectNow` does, unless the task is offline or paused.
      */override fun `setForeground`(`foreground`: kotlin.Boolean)
         = 
     callWithHandle {
@@ -4236,11 +4266,10 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Sets who is told from now on. The first listener hears everything from the first event
-     * on. A later one takes the place of the one before; it hears the present state first (the
-     * open, if the connection is open; else the last close, and its error if there was one),
-     * then whatever has not been told yet. After this returns the one before is not called
-     * again, but for a call that is under way.
+     * Sets the listener. The first listener gets every event from the first one on. A later listener
+     * takes the place of the one before. It gets the present state first (the open, if the connection is
+     * open; otherwise the last close, and its error if there was one), then the events that were not told
+     * yet. When this has returned, the listener before is not called again; a call that has begun goes on.
      */override fun `setListener`(`listener`: SocketListener)
         = 
     callWithHandle {
@@ -4256,11 +4285,11 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up. With a new one the task dials at once, begins a dial under way
-     * again (at most 5 of a connection), or asks an open connection for a sign of life and, if it
-     * gives none, replaces it at once. The same network again (the same `id`) changes nothing;
-     * without an `id` every report counts as a new network.
+     * Tells the task what the operating system knows of the network. Without a network nothing is
+     * dialled and no attempt is used up. With a new network the task dials at once, begins a dial under
+     * way again (at most 5 of a connection), or sends a heartbeat on an open connection and replaces it
+     * at once if it is not answered. The same network again (the same `id`) changes nothing; without an
+     * `id` every call counts as a new network.
      */override fun `setNetwork`(`network`: NetworkStatus)
         = 
     callWithHandle {
@@ -4276,23 +4305,7 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Sets who hears where the task is in its life, beginning with how things are now.
-     */override fun `setWatcher`(`watcher`: SocketWatcher)
-        = 
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_method_sockettask_set_watcher(
-        it,
-        
-        FfiConverterTypeSocketWatcher.lower(`watcher`),_status)
-}
-    }
-    
-    
-
-    
-    /**
-     * Where it is in its life; finer than `readyState`.
+     * Returns the state of the task, in more detail than `readyState`.
      */override fun `state`(): SocketState {
             return FfiConverterTypeSocketState.lift(
     callWithHandle {
@@ -4308,29 +4321,12 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * What has happened so far.
+     * Returns what has happened so far.
      */override fun `stats`(): SocketStats {
             return FfiConverterTypeSocketStats.lift(
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_wxsocket_fn_method_sockettask_stats(
-        it,
-        _status)
-}
-    }
-    )
-    }
-    
-
-    
-    /**
-     * Has the batch listener's `onWake` called, between two events. False: it was told the end
-     * and is let go; `presentState` holds for good.
-     */override fun `wakeListener`(): kotlin.Boolean {
-            return FfiConverterBoolean.lift(
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_method_sockettask_wake_listener(
         it,
         _status)
 }
@@ -4474,13 +4470,13 @@ public object FfiConverterTypeSocketTask: FfiConverter<SocketTask, Long> {
 
 
 /**
- * Hears where a task is in its life, whatever its listeners do in the meantime.
+ * Gets the state of a task as it changes. Slow listeners do not delay it.
  */
 public interface SocketWatcher {
     
     /**
-     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
-     * that is over by the time it would be told is not told.
+     * Called when the state has changed, perhaps before the events that led there are told. A state that
+     * is over before this could be called is left out.
      */
     fun `onNews`(`state`: SocketState, `news`: TaskNews)
     
@@ -4488,7 +4484,7 @@ public interface SocketWatcher {
 }
 
 /**
- * Hears where a task is in its life, whatever its listeners do in the meantime.
+ * Gets the state of a task as it changes. Slow listeners do not delay it.
  */
 open class SocketWatcherImpl: Disposable, AutoCloseable, SocketWatcher
 {
@@ -4593,8 +4589,8 @@ open class SocketWatcherImpl: Disposable, AutoCloseable, SocketWatcher
 
     
     /**
-     * The task is elsewhere in its life, perhaps ahead of the events that led there. A state
-     * that is over by the time it would be told is not told.
+     * Called when the state has changed, perhaps before the events that led there are told. A state that
+     * is over before this could be called is left out.
      */
     @Throws(ListenerException::class)override fun `onNews`(`state`: SocketState, `news`: TaskNews)
         = 
@@ -4717,33 +4713,33 @@ public object FfiConverterTypeSocketWatcher: FfiConverter<SocketWatcher, Long> {
  */
 data class CloseEvent (
     /**
-     * Which connection of the task.
+     * The number of the connection in its task.
      */
     val `epoch`: kotlin.Long
     , 
     /**
-     * The close code: what the server sent, 1005 if it sent none, 1006 if there was no close
-     * frame, or what the app gave to `close`.
+     * The close code: that of the server's close frame, 1005 when that frame had none, 1006 when there
+     * was no close frame, or the code that the app gave to `close`.
      */
     val `code`: kotlin.Int
     , 
     /**
-     * The reason, perhaps empty.
+     * The reason that belongs to the code. It may be empty.
      */
     val `reason`: kotlin.String
     , 
     /**
-     * Both sides sent a close frame.
+     * True when both sides sent a close frame.
      */
     val `wasClean`: kotlin.Boolean
     , 
     /**
-     * What comes next; absent: nothing, the task is over.
+     * The attempt that follows; absent at the end of the task.
      */
     val `retry`: RetryInfo?
     , 
     /**
-     * At the end of the task: messages that were accepted and never sent, in order.
+     * At the end of the task, the messages that were accepted and never sent, in order.
      */
     val `unsent`: List<Message>
     
@@ -4959,7 +4955,7 @@ public object FfiConverterTypeConnectOptions: FfiConverterRustBuffer<ConnectOpti
 
 
 /**
- * What [`BeforeConnect`] is asked.
+ * The dial that `beforeConnect` is called for.
  */
 data class ConnectRequest (
     /**
@@ -5022,46 +5018,47 @@ public object FfiConverterTypeConnectRequest: FfiConverterRustBuffer<ConnectRequ
 
 
 /**
- * A connection failed, before or after it was open.
+ * A connection failed, before or after it was open. Its close follows.
  */
 data class ErrorEvent (
     /**
-     * Which connection of the task.
+     * The number of the connection in its task.
      */
     val `epoch`: kotlin.Long
     , 
     /**
-     * What kind of failure.
+     * The kind of failure.
      */
     val `kind`: ErrorKind
     , 
     /**
-     * The kind's stable number.
+     * The number of the kind. It never changes.
      */
     val `errCode`: kotlin.Int
     , 
     /**
-     * The kind's fixed English text, in wx form.
+     * The English text of the kind, in the form of the wx API. It never changes.
      */
     val `errMsg`: kotlin.String
     , 
     /**
-     * What the operating system or a library said; for people.
+     * What the operating system or a library says about this failure. It is written for people, and
+     * it may change.
      */
     val `detail`: kotlin.String
     , 
     /**
-     * The status of a refused upgrade.
+     * The HTTP status, when the server refused the upgrade.
      */
     val `httpStatus`: kotlin.Int?
     , 
     /**
-     * Its headers.
+     * The headers of that answer.
      */
     val `httpHeader`: List<Header>
     , 
     /**
-     * The first bytes of its body, at most 1 KiB.
+     * The first bytes of the body of that answer, at most 1 KiB.
      */
     val `httpBody`: kotlin.ByteArray
     
@@ -5164,7 +5161,8 @@ public object FfiConverterTypeHeader: FfiConverterRustBuffer<Header> {
 
 
 /**
- * How a dead connection is noticed. An option that is left out comes from the preset.
+ * How a dead connection is noticed. An option that is left out comes from the preset; in preset
+ * `browser`, which has no heartbeat, it comes from `wx` when any of these options is set.
  */
 data class HeartbeatOptions (
     /**
@@ -5261,11 +5259,11 @@ public object FfiConverterTypeHeartbeatOptions: FfiConverterRustBuffer<Heartbeat
 
 
 /**
- * A message arrived.
+ * A message from the server.
  */
 data class MessageEvent (
     /**
-     * Which connection of the task.
+     * The number of the connection in its task.
      */
     val `epoch`: kotlin.Long
     , 
@@ -5388,32 +5386,32 @@ public object FfiConverterTypeNetworkStatus: FfiConverterRustBuffer<NetworkStatu
  */
 data class OpenEvent (
     /**
-     * Which connection of the task: 1 is the first.
+     * The number of the connection in its task; the first is 1.
      */
     val `epoch`: kotlin.Long
     , 
     /**
-     * Attempts that were needed since the last stable connection; 0: none.
+     * The number of attempts since the last stable connection; 0 when the first dial succeeded.
      */
     val `attempt`: kotlin.Int
     , 
     /**
-     * The headers of the server's answer, in order, original case, duplicates kept.
+     * The headers of the server's answer, in their order and case, with duplicates.
      */
     val `header`: List<Header>
     , 
     /**
-     * The sub-protocol that the server chose.
+     * The sub-protocol that the server chose; absent when none was offered.
      */
     val `protocol`: kotlin.String?
     , 
     /**
-     * How long it took.
+     * How long each step of the dial took.
      */
     val `profile`: SocketProfile
     , 
     /**
-     * Queued messages that grew older than the queue's limit; they were not sent.
+     * Queued messages that became older than the queue's limit. They were not sent.
      */
     val `unsent`: List<Message>
     
@@ -5486,8 +5484,9 @@ data class QueueOptions (
     var `bytes`: kotlin.Long? = null 
     , 
     /**
-     * A message that has waited longer than this for an open connection is handed back instead of
-     * sent. Default: no limit.
+     * A message older than this is handed back instead of sent: in the open event when a connection
+     * opens, and by the next `send` at any time. While the connection is open and nothing is sent, a
+     * message that waits to be written may be written later than this. Default: no limit.
      */
     var `maxAge`: Millis? = null 
     , 
@@ -5570,7 +5569,7 @@ data class ReconnectOptions (
     , 
     /**
      * The task ends when the server refuses the upgrade with one of these HTTP statuses (100 to
-     * 599). With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
+     * 599), over TLS or not. (Those of preset `resilient` count only over TLS.) With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
      * a new token.
      */
     var `stopStatuses`: List<kotlin.Int>? = null 
@@ -5635,17 +5634,18 @@ public object FfiConverterTypeReconnectOptions: FfiConverterRustBuffer<Reconnect
  */
 data class RetryInfo (
     /**
-     * Its number; 0 and 1 are the first after a stable connection.
+     * The number of the attempt. The first one after a stable connection has number 1, or 0 when it uses
+     * up no attempt.
      */
     val `attempt`: kotlin.Int
     , 
     /**
-     * The limit, if there is one.
+     * The largest number of attempts; absent when there is no limit.
      */
     val `max`: kotlin.Int?
     , 
     /**
-     * The wait until then; absent while the task is suspended (offline, paused, in the
+     * The wait before the attempt; absent while the task is suspended (offline, paused, in the
      * background).
      */
     val `delay`: Millis?
@@ -5693,27 +5693,27 @@ public object FfiConverterTypeRetryInfo: FfiConverterRustBuffer<RetryInfo> {
  */
 data class SocketProfile (
     /**
-     * The dial began.
+     * When the dial began.
      */
     val `fetchStart`: kotlin.Double
     , 
     /**
-     * The name lookup began; equal to its end when the host is an address.
+     * When the name lookup began. It is equal to the end when the host is an address.
      */
     val `domainLookUpStart`: kotlin.Double
     , 
     /**
-     * The name lookup ended.
+     * When the name lookup ended.
      */
     val `domainLookUpEnd`: kotlin.Double
     , 
     /**
-     * The TCP connection that succeeded was begun.
+     * When the TCP connection that succeeded was begun.
      */
     val `connectStart`: kotlin.Double
     , 
     /**
-     * TCP, and TLS for `wss`, stood.
+     * When TCP, and TLS for `wss`, was connected.
      */
     val `connectEnd`: kotlin.Double
     , 
@@ -5728,7 +5728,7 @@ data class SocketProfile (
     val `handshakeCost`: kotlin.Double
     , 
     /**
-     * Everything: from `fetchStart` to the open connection.
+     * The whole dial, from `fetchStart` to the open connection.
      */
     val `cost`: kotlin.Double
     
@@ -5838,8 +5838,11 @@ data class SocketStats (
     val `listenerFailures`: kotlin.Long
     , 
     /**
-     * Messages that were received and that nobody will hear: there was no room for them while
-     * the task was closing, or nobody listened to messages.
+     * Messages that were received and discarded. There are two cases. The app listens to opens, errors
+     * or closes and not to messages: the newest 256 messages of the present connection (at most 1 MiB)
+     * are kept for the first listener of messages, older ones are discarded, and all of them when the
+     * connection ends. Or the task is closing, 1,024 events or 1 MiB wait, and the app has made no room
+     * for 250 ms.
      */
     val `messagesDiscarded`: kotlin.Long
     , 
@@ -6008,11 +6011,11 @@ public object FfiConverterTypeTlsOptions: FfiConverterRustBuffer<TlsOptions> {
 
 
 /**
- * One task's turn: what it has to tell, in order; or its news.
+ * Some events of one task for the thread that took them, or the task's news.
  */
 data class Turn (
     /**
-     * The task's number, as `joinTurns` gave it; 0: there was nothing in time.
+     * The task's number, which `joinTurns` returned; 0 when there was nothing in time.
      */
     val `task`: kotlin.Long
     , 
@@ -6022,19 +6025,19 @@ data class Turn (
     val `version`: kotlin.Long
     , 
     /**
-     * Where the task was when the turn began, which may be ahead of the events.
+     * The state of the task when the turn began. It may be ahead of the events.
      */
     val `state`: SocketState
     , 
     /**
-     * Present: this is no turn but news, with nothing to end. It may come while another thread
-     * has the task's turn.
+     * When this is present, there is no turn to end. News may come while another thread has the task's
+     * turn.
      */
     val `news`: TaskNews?
     , 
     /**
-     * Perhaps none: somebody asked for the turn. At most one of them is an open, an error or a
-     * close, and it comes first.
+     * The events. There are none when the turn was asked for. At most one of them is an open, an error
+     * or a close, and it comes first.
      */
     val `events`: List<TurnEvent>
     
@@ -6251,30 +6254,30 @@ public object FfiConverterTypeBackgroundPolicy : FfiConverterRustBuffer<Backgrou
 
 
 /**
- * What [`BeforeConnect`] answers.
+ * The answer of `beforeConnect`.
  */
 sealed class ConnectDecision {
     
     /**
-     * Dial as the options say.
+     * Dial with the options of the task.
      */
     object Proceed : ConnectDecision()
     
     
     /**
-     * Dial with these instead; what is absent stays as in the options.
+     * Dial with these values. An absent one is that of the options.
      */
     data class Change(
         /**
-         * Another URL.
+         * The URL.
          */
         val `url`: kotlin.String? = null , 
         /**
-         * Other headers: all of them.
+         * All headers.
          */
         val `header`: List<dev.wxsocket.ffi.Header>? = null , 
         /**
-         * Other sub-protocols: all of them.
+         * All sub-protocols.
          */
         val `protocols`: List<kotlin.String>? = null ) : ConnectDecision()
         
@@ -6285,11 +6288,11 @@ sealed class ConnectDecision {
     }
     
     /**
-     * Do not dial; the task is over.
+     * Do not dial. The task ends.
      */
     data class Stop(
         /**
-         * Why; it becomes the error's detail.
+         * The reason. It becomes the `detail` of the error event.
          */
         val `reason`: kotlin.String = "" ) : ConnectDecision()
         
@@ -6628,7 +6631,7 @@ public object FfiConverterTypeHeartbeatPayload : FfiConverterRustBuffer<Heartbea
 
 
 /**
- * What a listener may answer; it is logged and counted, nothing else happens.
+ * The error that a listener may return. It is logged and counted; nothing else happens.
  */
 sealed class ListenerException: kotlin.Exception() {
     
@@ -6638,7 +6641,7 @@ sealed class ListenerException: kotlin.Exception() {
     class Failed(
         
         /**
-         * Why; for the log.
+         * Why it failed. It is written to the log.
          */
         val `reason`: kotlin.String
         ) : ListenerException() {
@@ -6697,13 +6700,13 @@ public object FfiConverterTypeListenerError : FfiConverterRustBuffer<ListenerExc
 
 
 /**
- * How much is logged.
+ * How many lines are logged. Each level includes the ones before it.
  */
 
 enum class LogLevel {
     
     /**
-     * Nothing.
+     * No lines.
      */
     OFF,
     /**
@@ -7493,7 +7496,7 @@ public object FfiConverterTypeSendOutcome : FfiConverterRustBuffer<SendOutcome>{
 
 
 /**
- * One event of a task.
+ * An event of a task.
  */
 sealed class SocketEvent {
     
@@ -7651,7 +7654,7 @@ public object FfiConverterTypeSocketEvent : FfiConverterRustBuffer<SocketEvent>{
 
 
 /**
- * Where a task is in its life; finer than `readyState`, which it never contradicts.
+ * The state of a task, in more detail than `readyState`.
  */
 sealed class SocketState {
     
@@ -7660,7 +7663,7 @@ sealed class SocketState {
      */
     data class Connecting(
         /**
-         * Attempts used since the last stable connection; 0: this is no attempt to come back.
+         * The number of attempts since the last stable connection; 0 for the first dial.
          */
         val `attempt`: kotlin.Int) : SocketState()
         
@@ -7671,15 +7674,15 @@ sealed class SocketState {
     }
     
     /**
-     * Between two attempts.
+     * Waiting for the next attempt.
      */
     data class Waiting(
         /**
-         * The number of the one that follows.
+         * The number of that attempt.
          */
         val `attempt`: kotlin.Int, 
         /**
-         * The wait until then.
+         * The time until it begins.
          */
         val `delay`: dev.wxsocket.ffi.Millis) : SocketState()
         
@@ -7690,26 +7693,26 @@ sealed class SocketState {
     }
     
     /**
-     * No attempt is due: offline, paused, in the background, or too many events wait for a
-     * listener.
+     * No attempt is due, because the task is offline, paused or in the background, or because too many
+     * events wait for a listener.
      */
     object Suspended : SocketState()
     
     
     /**
-     * Open.
+     * The connection is open.
      */
     object Open : SocketState()
     
     
     /**
-     * The app asked to close; the server's answer is awaited.
+     * The app has called `close`, and the server has not answered yet.
      */
     object Closing : SocketState()
     
     
     /**
-     * Final.
+     * The task is over.
      */
     object Closed : SocketState()
     
@@ -7932,9 +7935,10 @@ public object FfiConverterTypeTurnEvent : FfiConverterRustBuffer<TurnEvent>{
 
 
 /**
- * A call was refused; nothing was sent, nothing was lost, nothing changed.
+ * The error of a call. The call has changed nothing, and nothing was sent or lost.
  *
- * Every variant carries `errCode`, a stable number, and `errMsg`, a fixed text in wx form.
+ * Every variant has `errCode`, a number that never changes, and `errMsg`, a text in the form of the
+ * wx API.
  */
 sealed class WxException: kotlin.Exception() {
     
@@ -7944,12 +7948,12 @@ sealed class WxException: kotlin.Exception() {
     class InvalidArgument(
         
         /**
-         * Which one, by its name in the options, as in `heartbeat.interval_ms`.
+         * The name of the argument or option, as in `heartbeat.interval`.
          */
         val `field`: kotlin.String, 
         
         /**
-         * What is wrong with it, and what would be right.
+         * What is wrong with the value, and what would be right.
          */
         val `reason`: kotlin.String, 
         
@@ -7959,7 +7963,7 @@ sealed class WxException: kotlin.Exception() {
         val `errCode`: kotlin.Int, 
         
         /**
-         * Field and reason in one sentence.
+         * The field and the reason in one sentence.
          */
         val `errMsg`: kotlin.String
         ) : WxException() {
@@ -8012,7 +8016,7 @@ sealed class WxException: kotlin.Exception() {
     class Unavailable(
         
         /**
-         * What was refused; for people, not for programs.
+         * What the operating system refused. It is written for people.
          */
         val `reason`: kotlin.String, 
         
@@ -9142,10 +9146,29 @@ public object FfiConverterTypeMillis: FfiConverter<Millis, Long> {
     }
 }
         /**
-         * Sends the library's log lines of `level` and worse to `sink`; a later call replaces both.
+         * Ends a connection because the heap of the app's language has no room for a message of it. `task` is the
+         * number that `joinTurns` returned. The app gets an error 690032 with this `detail`, then a close with
+         * 1009, and a retry follows as after any other failure. Messages that were read before are still told.
+         * This does nothing when the connection is over already.
+         */ fun `refuseMessage`(`task`: kotlin.Long, `epoch`: kotlin.Long, `detail`: kotlin.String)
+        = 
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_wxsocket_fn_func_refuse_message(
+    
+        
+        FfiConverterLong.lower(`task`),
+        FfiConverterLong.lower(`epoch`),
+        FfiConverterString.lower(`detail`),_status)
+}
+    
+    
+
+        /**
+         * Sends the library's log lines of `level` and of more severe levels to `sink`. A later call replaces
+         * both.
          *
-         * False: the process has a Rust logger already, which gets the lines instead, and nothing
-         * has changed.
+         * Returns false when the process already has a Rust logger. Then that logger gets the lines, and this
+         * call changes nothing.
          */ fun `setLogger`(`level`: LogLevel, `sink`: LogSink): kotlin.Boolean {
             return FfiConverterBoolean.lift(
     uniffiRustCall() { _status ->
@@ -9160,10 +9183,10 @@ public object FfiConverterTypeMillis: FfiConverter<Millis, Long> {
     
 
         /**
-         * Makes a task that keeps a WebSocket open, and returns at once; it dials in the background.
+         * Makes a task that keeps a WebSocket open, and returns at once. The task dials in the background.
          *
-         * `listener` hears everything from the first event on. Without one, events wait (and in the
-         * end the server does) until one is set or [`SocketTask::events`] takes them.
+         * `listener` gets every event from the first one on. Without a listener the events wait until one is
+         * set or [`SocketTask::events`] takes them; when 1,024 events or 1 MiB wait, the socket is not read.
          *
          * ```
          * use wxsocket::{ConnectOptions, HeartbeatOptions, Millis, Preset, connect_socket};
@@ -9177,13 +9200,13 @@ public object FfiConverterTypeMillis: FfiConverter<Millis, Long> {
          * # Ok::<(), wxsocket::WxError>(())
          * ```
          *
-         * Fails with [`WxError::InvalidArgument`] when an option is not valid, and with
-         * [`WxError::Unavailable`] when the operating system refuses the thread or the event queue that
-         * the library needs once per process; then nothing is made, and a later call may succeed.
+         * # Errors
          *
-         * After `fork` the library cannot be used in the child of a process that has used it, unless the
-         * child calls `exec`: this function fails there with [`WxError::Unavailable`], and nothing comes
-         * of the tasks that the child has inherited.
+         * [`WxError::InvalidArgument`] when an option is not valid. [`WxError::Unavailable`] when the operating
+         * system refuses the thread or the event queue that the library needs once per process; a later call
+         * may succeed. [`WxError::Unavailable`] also in the child of a process that has used the library and
+         * called `fork`, unless the child has called `exec`; the tasks that the child inherited do nothing there.
+         * In each case no task is made.
          */
     @Throws(WxException::class) fun `connectSocket`(`options`: ConnectOptions, `listener`: SocketListener? = null, `beforeConnect`: BeforeConnect? = null): SocketTask {
             return FfiConverterTypeSocketTask.lift(
@@ -9197,24 +9220,6 @@ public object FfiConverterTypeMillis: FfiConverter<Millis, Long> {
 }
     )
     }
-    
-
-        /**
-         * Ends connection `epoch` of the task with this number in the turns, because a message has
-         * arrived that the app's language has no memory for: `onError` with 690032 and this `detail`,
-         * then `onClose` with 1009, and a retry as after any other failure. Messages that were read
-         * before are still told. Does nothing when that connection is over already.
-         */ fun `refuseMessage`(`task`: kotlin.Long, `epoch`: kotlin.Long, `detail`: kotlin.String)
-        = 
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_func_refuse_message(
-    
-        
-        FfiConverterLong.lower(`task`),
-        FfiConverterLong.lower(`epoch`),
-        FfiConverterString.lower(`detail`),_status)
-}
-    
     
 
         /**

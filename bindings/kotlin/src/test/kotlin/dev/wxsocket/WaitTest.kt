@@ -6,6 +6,8 @@ import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.emptyFlow
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
@@ -112,6 +114,8 @@ class WaitTest {
             )
             val stuck = CountDownLatch(1)
             val closes = AtomicInteger()
+            // Of the options: a collector that comes when the connection is over hears no message.
+            var inbox: Flow<Message> = emptyFlow()
             val task = connectSocket(server.url()) {
                 heartbeat { enabled = false }
                 comeBackFast(2)
@@ -121,20 +125,20 @@ class WaitTest {
                         stuck.countDown()
                         release.await()
                     }
+                } else {
+                    inbox = messages()
                 }
             }
             soon {
                 val collecting = launch(Dispatchers.IO) {
-                    if (!isListener) {
-                        task.messages.collect {
-                            stuck.countDown()
-                            awaitCancellation()
-                        }
+                    inbox.collect {
+                        stuck.countDown()
+                        awaitCancellation()
                     }
                 }
                 task.awaitOpen()
                 task.send("go")
-                stuck.await()
+                assertTrue(stuck.await(PATIENCE_MS, TimeUnit.MILLISECONDS))
                 assertEquals(1006, task.awaitClosed().code)
                 assertEquals(SocketState.Closed, task.state.first { it == SocketState.Closed })
                 if (isListener) release.countDown()
