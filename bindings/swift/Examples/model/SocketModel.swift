@@ -16,7 +16,7 @@ public final class SocketModel {
 
     private let connector: SocketConnector
     private var task: (any WebSocketTask)?
-    // `deinit` belongs to no actor; it reads this when nobody else has a reference.
+    // `deinit` belongs to no actor; it reads this when there is no other reference.
     @ObservationIgnored nonisolated(unsafe) private var following: Task<Void, Never>?
 
     public init(connector: SocketConnector = .live) { self.connector = connector }

@@ -23,6 +23,6 @@ final class Inbox: @unchecked Sendable {
         return pipe
     }
 
-    /// Nobody can call any more.
+    /// Empties it for good. Called when the task is released, because then there can be no call any more.
     func cancel() { lock.withLock { pipe }?.cancel() }
 }

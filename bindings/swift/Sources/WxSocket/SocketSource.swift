@@ -4,7 +4,7 @@ import Foundation
 
 /// Fills a ``SocketSequence`` by hand; for an app's own tests.
 ///
-/// Every loop over ``sequence`` hears what is sent after it began. There is no bound and no back-pressure.
+/// Every loop over ``sequence`` receives what is sent after it began. There is no bound and no back-pressure.
 public final class SocketSource<Element: Sendable>: PipeHome, @unchecked Sendable {
     private let lock = NSLock()
     // Guarded by `lock`.
@@ -15,7 +15,7 @@ public final class SocketSource<Element: Sendable>: PipeHome, @unchecked Sendabl
     private var newest: Element?
     private var isFinished = false
 
-    /// Makes a source whose first loop also hears what was sent before it began.
+    /// Makes a source whose first loop also receives what was sent before it began.
     public init() { early = [] }
 
     /// Makes a source whose loops begin with the element that was sent last, or this one if there was none.

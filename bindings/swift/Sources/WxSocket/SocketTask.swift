@@ -137,7 +137,7 @@ public final class SocketTask: Sendable {
     // MARK: Closures
     //
     // All are called one at a time and in order: those of the main actor and of other actors there, the others on the
-    // `callbackQueue` of the options. They run for about 8 ms at a time: then whoever else waits for that queue or
+    // `callbackQueue` of the options. They run for about 8 ms at a time: then other work that waits for that queue or
     // actor comes first. What they throw is logged, with the error's text, and counted; nothing else happens.
     //
     // Until there is a listener, a closure or a loop, all events are kept, and the first listener receives all of those
@@ -217,8 +217,8 @@ public final class SocketTask: Sendable {
         }
     }
 
-    /// The state, as a sequence: the newest one that was reported, then each change. A slow loop receives only the newest state and
-    /// delays nothing else. Closures, queues and other loops that are busy do not delay it.
+    /// The state, as a sequence: the newest one that was reported, then each change. A slow loop receives only the
+    /// newest state and delays nothing else. Closures, queues and other loops that are busy do not delay it.
     public var states: SocketSequence<SocketState> {
         SocketSequence(owner: self) { [self] in
             let pipe = Pipe<SocketState>(newestOnly: true) { _ in nil }
@@ -262,8 +262,8 @@ public final class SocketTask: Sendable {
     /// Each call returns the next message: those that arrive between two calls are kept for the next one. While 256
     /// messages or 1 MiB are kept, the task delivers nothing to anybody, and soon the socket is no longer read. So a
     /// task whose messages are read in this way is to be read until it ends. The first call begins as ``messages``
-    /// does: it also returns what came before if nobody has listened for messages. Several calls may wait at once; each
-    /// message goes to one of them.
+    /// does: it also returns what came before if there was no listener for messages. Several calls may wait at once;
+    /// each message goes to one of them.
     ///
     /// The messages of all connections come one after the other: a connection that is lost and opened again does not
     /// end a call.

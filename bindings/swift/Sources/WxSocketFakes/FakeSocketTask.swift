@@ -62,9 +62,9 @@ public final class FakeSocketTask: WebSocketTask, @unchecked Sendable {
     public var setup: SocketSetup? { lock.withLock { record.setup } }
     /// What the app has sent, in order.
     public var sent: [Message] { lock.withLock { record.sent } }
-    /// What the app has told of the network, in order.
+    /// The values that the app has given to `setNetwork`, in order.
     public var networks: [NetworkStatus] { lock.withLock { record.networks } }
-    /// What the app has told of the foreground, in order.
+    /// The values that the app has given to `setForeground`, in order.
     public var foregrounds: [Bool] { lock.withLock { record.foregrounds } }
     /// How often the app has called `reconnectNow()`.
     public var reconnects: Int { lock.withLock { record.reconnects } }
