@@ -1,5 +1,6 @@
 // swift-tools-version: 6.0
 //
+// WxSocketFakes            what tests of apps import: stands in for a task
 // WxSocket                 what apps import, written by hand
 //  └ WxSocketBindings      generated, never the public face
 //     └ WxSocketFFI        the C module: an XCFramework on Apple's systems, a system library elsewhere
@@ -39,13 +40,18 @@ let link: [LinkerSetting] = framework
 
 let package = Package(
     name: "WxSocket",
-    // `Duration` and clocks; and what build-xcframework builds for.
-    platforms: [.iOS(.v16), .macOS(.v13)],
-    products: [.library(name: "WxSocket", targets: ["WxSocket"])],
+    // The oldest systems that have `Duration` and clocks, which the options and the waiting use. build-xcframework
+    // makes libraries for iOS, its simulator and macOS; for tvOS, watchOS and visionOS it makes none yet.
+    platforms: [.iOS(.v16), .macOS(.v13), .tvOS(.v16), .watchOS(.v9), .visionOS(.v1)],
+    products: [
+        .library(name: "WxSocket", targets: ["WxSocket"]),
+        .library(name: "WxSocketFakes", targets: ["WxSocketFakes"]),
+    ],
     targets: [
         native,
         .target(name: "WxSocketBindings", dependencies: ["WxSocketFFI"], linkerSettings: link),
         .target(name: "WxSocket", dependencies: ["WxSocketBindings"] + fakes.map { .byName(name: $0) }),
+        .target(name: "WxSocketFakes", dependencies: ["WxSocket"]),
         .executableTarget(name: "quickstart", dependencies: ["WxSocket"], path: "Examples/quickstart"),
         .executableTarget(name: "chat", dependencies: ["WxSocket"], path: "Examples/chat"),
         .executableTarget(name: "listener", dependencies: ["WxSocketBindings"], path: "Examples/listener"),
@@ -56,7 +62,13 @@ let package = Package(
 if testing {
     package.targets += [
         .systemLibrary(name: "WxSocketTestingFFI"),
-        .target(name: "WxSocketTestingBindings", dependencies: ["WxSocketTestingFFI", "WxSocketBindings"], linkerSettings: link),
+        .target(
+            name: "WxSocketTestingBindings", dependencies: ["WxSocketTestingFFI", "WxSocketBindings"], linkerSettings: link),
+        .target(
+            name: "SocketModel", dependencies: ["WxSocket"] + fakes.map { .byName(name: $0) }, path: "Examples/model",
+            // The Observation library of Swift 6.0 for Linux refers to a function that no library has. It would be
+            // called only to report that a lock does not work.
+            linkerSettings: [.unsafeFlags(["-Xlinker", "--allow-shlib-undefined"], .when(platforms: [.linux]))]),
     ]
 }
 if testing && fakes.isEmpty {
@@ -64,7 +76,9 @@ if testing && fakes.isEmpty {
         .testTarget(
             name: "WxSocketTests",
             // The examples are run by tests, so they have to be built first.
-            dependencies: ["WxSocket", "WxSocketTestingBindings", "quickstart", "chat", "listener"]),
+            dependencies: [
+                "WxSocket", "WxSocketFakes", "WxSocketTestingBindings", "SocketModel", "quickstart", "chat", "listener",
+            ]),
         .executableTarget(name: "bench", dependencies: ["WxSocket", "WxSocketTestingBindings"], path: "Bench"),
     ]
 }
@@ -73,5 +87,5 @@ if !fakes.isEmpty {
     package.targets.append(
         .testTarget(
             name: "WxSocketAdapterTests",
-            dependencies: ["WxSocket", "WxSocketTestingBindings"] + fakes.map { .byName(name: $0) }))
+            dependencies: ["WxSocket", "WxSocketTestingBindings", "SocketModel"] + fakes.map { .byName(name: $0) }))
 }

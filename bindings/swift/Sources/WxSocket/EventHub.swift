@@ -1,52 +1,41 @@
-// Between Rust, which calls one listener, and the app, which has many: closures and loops.
+// Distributes the events of one task. The engine calls one listener, the hub; the app has many closures and loops.
 //
-//   Rust's delivery thread ──▶ EventHub ──▶ steps, run ──▶ closures, on the app's queue
+//   delivery thread (Rust) ──▶ EventHub ──▶ steps, run ──▶ closures, on the app's queue or actor
 //                                  └──────▶ Pipe ×n ──▶ for await
 //
-// One batch is on its way at a time. It ends when the closures have heard it and every loop has room again; only then
-// does Rust hand over the next one. No thread of Rust's waits here.
+// There is one batch at a time. It ends when all closures have been called and every loop has room again; only then
+// does the engine deliver the next one. No thread of the engine waits for that.
 
 import Dispatch
 import Foundation
 internal import WxSocketBindings
 
-/// What may wait for a loop: enough to keep it busy, nothing that a phone would notice.
+/// How much may wait for a loop: enough to keep the loop busy, and little memory for a phone.
 enum Bound {
     static let events = 256
     static let bytes = 1 << 20
-    /// How long closures keep the app's queue at a time: half of the 16 ms after which a screen wants its next picture.
+    /// The longest time that closures run on the app's queue or actor before others get it: half of the 16 ms that a
+    /// screen has for a picture.
     static let nanoseconds: UInt64 = 8_000_000
 }
 
-/// What remains to be done when a lock is released; nil: nothing.
+/// Work that has to wait until a lock is released, because it may run the app's code; nil: there is none.
 typealias Wake = @Sendable () -> Void
 
-/// Rust owns it until the end was told, and it owns the app's closures. It owns Rust's task too, so that a batch can end
-/// after the app has let go of its ``SocketTask``, which closes that task.
+/// The engine owns the hub until the final close was delivered, and the hub owns the closures of the app. The hub also
+/// owns the engine's task, so that a batch can end after the app has released its ``SocketTask``.
 final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
-    typealias Closure = @Sendable (SocketEvent) throws -> Void
-
-    private final class Handler: @unchecked Sendable {
-        let token = ListenerToken()
-        let kind: SocketEvent.Kind
-        let call: Closure
-        /// Guarded by the hub's lock.
-        var isOff = false
-
-        init(_ kind: SocketEvent.Kind, _ call: @escaping Closure) {
-            self.kind = kind
-            self.call = call
-        }
-    }
-
     private enum Newcomer {
         case closure(Handler)
         case loop(any Outlet)
     }
 
+    /// An event, and the closures that are called with it.
     private struct Telling {
         let event: SocketEvent
         let audience: [Handler]
+        /// How many of them have been called.
+        var told = 0
     }
 
     private let native: Native
@@ -54,31 +43,31 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
 
     private let lock = NSLock()
     // Guarded by `lock`.
-    /// By kind.
+    /// The closures, by kind.
     private var handlers = [[Handler]](repeating: [], count: SocketEvent.Kind.allCases.count)
     private var loops: [any Outlet] = []
-    /// They come in with `onWake`.
+    /// The closures and loops that `onWake` will admit.
     private var joining: [Newcomer] = []
-    /// The final close has come: nothing follows.
+    /// The engine has delivered the final close.
     private var hasEnded = false
-    /// It is on its way, and nothing is added to what comes before it.
+    /// The task is over; the final close and some events before it may still be on their way.
     private var isEnding = false
-    /// What the closures are told before `run`, each to those who were there when it came.
+    /// The events that the closures receive before `run`, each with the closures that were there when it came.
     private var steps: [Telling] = []
-    /// The messages of the batch that the closures have not heard.
+    /// The messages of the batch that the closures have not received.
     private var run: PackedMessages?
-    /// What the closures are being told now.
+    /// The event with which closures are being called.
     private var telling: Telling?
-    /// Somebody empties `steps` and `run`.
+    /// Whether `drain` runs, or will run soon.
     private var isDraining = false
-    /// How many are still busy with the batch: the call that brought it, the closures, and loops without room. Above
-    /// zero, Rust's present state is that of the batch.
+    /// The number of parties that are busy with the batch: the call that brought it, the closures together, and each
+    /// loop without room. Above zero, the present state that the engine reports is that of the batch.
     private var busy = 0
     private var closuresAreBusy = false
     private var failed = 0
-    /// By which Rust knows who is done; set before anybody listens.
+    /// The number under which the engine knows this hub; set before there are listeners.
     private var number: Int64 = 0
-    /// Without a queue: for a closure that comes when no call of Rust's is there to tell it.
+    /// Without a `callbackQueue`: for closures that have to be called when no thread of the engine is calling the hub.
     private lazy var late = DispatchQueue(label: "dev.wxsocket.late")
 
     init(_ native: Native, queue: DispatchQueue?) {
@@ -86,7 +75,7 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         self.queue = queue
     }
 
-    /// Has Rust call this hub.
+    /// Makes the engine call this hub.
     func attach() {
         let number = native.setBatchListener(listener: self)
         lock.withLock { self.number = number }
@@ -94,7 +83,7 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
 
     private func resume() { native.resumeDelivery(listener: lock.withLock { number }) }
 
-    // MARK: What Rust calls
+    // MARK: Called by the engine
 
     func onMessages(epoch: Int64, packed: Data) -> Bool {
         let messages = PackedMessages(epoch: Int(epoch), bytes: packed)
@@ -115,7 +104,7 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
             handlers = handlers.map { _ in [] }
             loops = []
         }
-        // Closures are let go of outside the lock: destroying them may run the app's code.
+        // Closures are released outside the lock, because that may run a `deinit` of the app.
         defer { withExtendedLifetime(allHandlers) {} }
         return tell(allLoops, !audience.isEmpty, bytes: event.size, isLast: event.isFinal) { [event] }
     }
@@ -134,8 +123,8 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         lock.withLock { busy -= 1 }
     }
 
-    /// With `lock` held, which it releases. True: everybody has been told, and all loops have room. False: Rust is told
-    /// when that is so.
+    /// Begins a batch. Called with `lock` held; releases it. Returns true if all closures have been called and all
+    /// loops have room. If it returns false, `resume()` follows when that is so.
     private func tell(
         _ loops: [any Outlet], _ hasClosures: Bool, bytes: Int, isLast: Bool = false, _ events: () -> [SocketEvent]
     ) -> Bool {
@@ -143,7 +132,7 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         closuresAreBusy = hasClosures
         let isMine = hasClosures && beginDraining()
         lock.unlock()
-        // A program may end with its loop: what its closures do at the end comes first, if that can be.
+        // A program often ends with its loop, so the closures are called with the final close before the loop ends.
         if isMine, isLast { drain() }
         if !loops.isEmpty {
             let events = events()
@@ -156,8 +145,8 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         }
     }
 
-    /// One of those who were busy with the batch is not any more. The call that brought the batch is one of them; so the
-    /// last one comes after it has answered false, or is about to.
+    /// Notes that one party is no longer busy with the batch. If it was the last one, the call that brought the batch
+    /// has returned false or is about to, and the engine is told to go on.
     func done() {
         lock.lock()
         let isLast = oneIsDone()
@@ -165,6 +154,7 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         if isLast { resume() }
     }
 
+    /// Called with `lock` held. Returns true if nobody is busy any more.
     private func oneIsDone() -> Bool {
         busy -= 1
         return busy == 0
@@ -172,8 +162,7 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
 
     // MARK: Closures
 
-    func add(_ kind: SocketEvent.Kind, _ call: @escaping Closure) -> ListenerToken {
-        let handler = Handler(kind, call)
+    func add(_ handler: Handler) -> ListenerToken {
         join(.closure(handler))
         return handler.token
     }
@@ -181,11 +170,11 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
     func remove(_ token: ListenerToken, _ kind: SocketEvent.Kind) {
         let isIt = { (handler: Handler) in handler.token == token && handler.kind == kind }
         lock.lock()
-        // Those who go are let go of outside the lock.
+        // The closures are released outside the lock.
         let (handlersBefore, joiningBefore) = (handlers, joining)
         handlers[kind.rawValue].removeAll(where: isIt)
         joining.removeAll { if case .closure(let handler) = $0 { isIt(handler) } else { false } }
-        // It may be in the audience of an event that waits or is being told, even if it is in no list any more.
+        // An event that waits or is being delivered keeps its closures even if they are in no list any more.
         for handlers in [handlersBefore[kind.rawValue], telling?.audience ?? []] + steps.map(\.audience) {
             for handler in handlers where isIt(handler) { handler.isOff = true }
         }
@@ -193,66 +182,114 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         withExtendedLifetime((handlersBefore, joiningBefore)) {}
     }
 
-    /// With `lock` held. True: the caller drains, once it has released the lock. Otherwise somebody does, or will, or
-    /// there is nothing to tell.
-    private func beginDraining() -> Bool {
-        if queue != nil {
-            drainLater()
-            return false
+    /// Returns where this closure is called.
+    private func place(of handler: Handler) -> Place {
+        switch handler.actor {
+        case nil: queue == nil ? .anywhere : queue === DispatchQueue.main ? .main : .queue
+        case let actor? where actor === MainActor.shared: .main
+        case let actor?: .actor(actor)
         }
-        guard !isDraining, !steps.isEmpty || run != nil else { return false }
-        isDraining = true
-        return true
     }
 
-    /// With `lock` held.
+    /// Called with `lock` held. Returns true if there are events for closures and the caller has to call `drain()`
+    /// after it has released the lock. Returns false if there are none, if they are being delivered already, or if that
+    /// has been scheduled at another place.
+    private func beginDraining() -> Bool {
+        guard !isDraining, let first = firstPlace else { return false }
+        isDraining = true
+        if case .anywhere = first { return true }
+        drainLater(at: first)
+        return false
+    }
+
+    /// Called with `lock` held. Schedules the delivery of the events for closures; never on the calling thread.
     private func drainLater() {
-        guard !isDraining, !steps.isEmpty || run != nil else { return }
+        guard !isDraining, let first = firstPlace else { return }
         isDraining = true
-        (queue ?? late).async { self.drainForAWhile() }
+        drainLater(at: first)
     }
 
-    /// On the app's queue, which others use too: what is left waits behind them.
-    private func drainForAWhile() {
+    /// Where the next closure is called; nil: there are no events for closures. The lock is held.
+    private var firstPlace: Place? {
+        guard !steps.isEmpty || run != nil else { return nil }
+        let audience = steps.first?.audience ?? handlers[SocketEvent.Kind.message.rawValue]
+        return audience.first.map(place) ?? .anywhere
+    }
+
+    private func drainLater(at place: Place) {
+        switch place {
+        case .anywhere: late.async { self.drainForAWhile(at: place) }
+        case .queue: (queue ?? late).async { self.drainForAWhile(at: place) }
+        case .main: DispatchQueue.main.async { self.drainForAWhile(at: place) }
+        case .actor(let actor): Task { await self.drain(on: actor) }
+        }
+    }
+
+    private func drain(on actor: isolated any Actor) { drainForAWhile(at: .actor(actor)) }
+
+    /// Drains for a limited time, because others use the queue or the actor too. The rest is scheduled behind them.
+    private func drainForAWhile(at place: Place) {
         let begin = DispatchTime.now().uptimeNanoseconds
-        let isOver = drain { DispatchTime.now().uptimeNanoseconds - begin < Bound.nanoseconds }
-        if !isOver { (queue ?? late).async { self.drainForAWhile() } }
+        drain(at: place) { DispatchTime.now().uptimeNanoseconds - begin < Bound.nanoseconds }
     }
 
-    /// False: there is no more time, and perhaps more to tell.
-    @discardableResult
-    private func drain(while hasTime: () -> Bool = { true }) -> Bool {
-        while hasTime() {
-            guard let telling = next() else { return true }
-            for handler in telling.audience {
-                if lock.withLock({ handler.isOff }) { continue }
+    /// Calls closures in order, until there are no more events, the next closure belongs to another place, or the time
+    /// is over. In the last two cases the rest is scheduled.
+    private func drain(at place: Place = .anywhere, while hasTime: () -> Bool = { true }) {
+        while true {
+            switch next(at: place) {
+            case .call(let handler, let event):
                 do {
-                    try handler.call(telling.event)
+                    try handler.call(event)
                 } catch {
                     lock.withLock { failed += 1 }
                     SocketLog.warn("a listener failed: \(error)")
                 }
+                if !hasTime() { return drainLater(at: place) }
+            case .moveOn: continue
+            case .elsewhere(let other): return drainLater(at: other)
+            case .over: return
             }
         }
-        return false
     }
 
-    /// What the closures are told next; nil: there is no more, and the draining is over.
-    private func next() -> Telling? {
+    private enum Step {
+        case call(Handler, SocketEvent)
+        /// All closures have been called with one event; the next event follows.
+        case moveOn
+        case elsewhere(Place)
+        /// There are no more events for closures, and the draining is over.
+        case over
+    }
+
+    private func next(at here: Place) -> Step {
         lock.lock()
-        // Its closures may be let go of here, and that runs the app's code: outside the lock.
+        while let told = telling?.told, let audience = telling?.audience, told < audience.count {
+            let handler = audience[told]
+            let place = place(of: handler)
+            if !handler.isOff, !(place == here) {
+                lock.unlock()
+                return .elsewhere(place)
+            }
+            telling?.told += 1
+            if !handler.isOff, let event = telling?.event {
+                lock.unlock()
+                return .call(handler, event)
+            }
+        }
+        // Its closures may be released here. That may run a `deinit` of the app, so it happens outside the lock.
         let before = telling
         defer { withExtendedLifetime(before) {} }
         telling = nil
         if !steps.isEmpty {
             telling = steps.removeFirst()
         } else if let message = run?.next() {
-            // Whoever came in the meantime hears it, and whoever went does not.
+            // Closures that were added in the meantime are called too, and those that were removed are not.
             telling = Telling(event: message, audience: handlers[SocketEvent.Kind.message.rawValue])
         }
-        if let telling {
+        if telling != nil {
             lock.unlock()
-            return telling
+            return .moveOn
         }
         run = nil
         isDraining = false
@@ -260,7 +297,7 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         closuresAreBusy = false
         lock.unlock()
         if isLast { resume() }
-        return nil
+        return .over
     }
 
     // MARK: Loops
@@ -270,15 +307,15 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         join(.loop(pipe))
     }
 
-    /// For a loop that was there before the dial: it hears everything.
+    /// Adds a loop that was there before the dial. It receives all events.
     func attachFirst<Element>(_ pipe: Pipe<Element>) {
         pipe.settle(in: self)
         lock.withLock { loops.append(pipe) }
         native.listen(messages: true)
     }
 
-    /// The task is over. What waits in Rust is all there is (at most 1,024 events), and the socket is gone: a loop that
-    /// nobody reads has no reason to keep the closures from the end.
+    /// Called when the task is over. No more than the 1,024 events that the engine keeps can follow, so loops need no
+    /// bound any more: a loop that is not read would only keep the closures from receiving the final close.
     func end() {
         let loops = lock.withLock {
             isEnding = true
@@ -302,7 +339,7 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         if busy == 0, native.wakeListener() {
             joining.append(newcomer)
         } else {
-            // In the middle of a batch, or after the end.
+            // In the middle of a batch the engine does not call `onWake`, and after the end there is no engine.
             wake = admit(newcomer, presentState())
             drainLater()
         }
@@ -312,8 +349,8 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
 
     private func presentState() -> [SocketEvent] { native.presentState().map { SocketEvent($0) } }
 
-    /// With `lock` held. A newcomer hears how things are, then the rest of the messages that the closures are being told,
-    /// then what comes.
+    /// Called with `lock` held. Gives a new closure or loop the present state. A loop also receives the rest of the
+    /// messages that the closures are receiving; a closure receives them with the others.
     private func admit(_ newcomer: Newcomer, _ present: [SocketEvent]) -> Wake? {
         switch newcomer {
         case .closure(let handler):

@@ -1,19 +1,19 @@
-// What an app is told. Per connection (`epoch`): at most one open, then messages, then at most one error, then exactly
-// one close. A close whose `retry` is nil is the end of the task.
+// The events of a task, its state and its numbers. For each connection (`epoch`) there is at most one open event, then
+// messages, then at most one error event, then exactly one close event. A close event without `retry` ends the task.
 
 public import Foundation
 public import WxSocketBindings
 
-/// The WebSocket API's `readyState`; `.closed` is final.
+/// The `readyState` of the WebSocket API. `.closed` means that the task is over.
 public typealias ReadyState = WxSocketBindings.ReadyState
-/// What kind of failure; each kind has a stable number and text.
+/// The kind of a failure. Each kind has a stable number and text.
 public typealias ErrorKind = WxSocketBindings.ErrorKind
-/// The measured steps of a dial, under their wx names; in milliseconds.
+/// The measured steps of a dial in milliseconds, under the names that wx gives them.
 public typealias SocketProfile = WxSocketBindings.SocketProfile
 
 /// A WebSocket message: text stays text and bytes stay bytes, empty ones included.
 public typealias Message = WxSocketBindings.Message
-/// What became of a message that was accepted.
+/// What became of a message that was given to `send`.
 public typealias SendOutcome = WxSocketBindings.SendOutcome
 
 extension Message {
@@ -35,7 +35,7 @@ extension Message {
 
 /// One event of a task.
 public enum SocketEvent: Sendable, Equatable {
-    // Indirect, so that a message, of which there are many, is not as large as these.
+    // The others are indirect, so that a message event, of which there are many, takes less memory.
     indirect case open(OpenEvent)
     case message(MessageEvent)
     indirect case error(ErrorEvent)
@@ -61,7 +61,7 @@ public enum SocketEvent: Sendable, Equatable {
         }
     }
 
-    /// Bytes that count against a bound: what a server or the app may make large.
+    /// The bytes that count against a bound: those parts that a server or the app can make large.
     var size: Int {
         switch self {
         case .open(let event): event.header.size + event.unsent.size
@@ -84,18 +84,34 @@ extension [Message] {
 
 /// The connection is open; `send` works from here on.
 public struct OpenEvent: Sendable, Equatable {
-    /// Which connection of the task: 1 is the first.
+    /// The number of the connection: 1 is the first of the task.
     public let epoch: Int
-    /// Attempts that were needed since the last stable connection; 0: none.
+    /// The number of attempts since the last stable connection; 0: the first dial succeeded.
     public let attempt: Int
-    /// The headers of the server's answer, in order, original case, duplicates kept.
+    /// The headers of the server's answer, in order, with their original case and with duplicates.
     public let header: [Header]
-    /// The sub-protocol that the server chose.
+    /// The sub-protocol that the server chose; nil: none.
     public let `protocol`: String?
-    /// How long it took.
+    /// The time that each step of the dial took.
     public let profile: SocketProfile
-    /// Queued messages that grew older than the queue's limit; they were not sent.
+    /// The queued messages that became older than the limit of the queue. They were not sent.
     public let unsent: [Message]
+
+    /// Makes an event for an app's own tests.
+    public init(
+        epoch: Int = 1, attempt: Int = 0, header: [Header] = [], protocol: String? = nil,
+        profile: SocketProfile = SocketProfile(
+            fetchStart: 0, domainLookUpStart: 0, domainLookUpEnd: 0, connectStart: 0, connectEnd: 0, rtt: 0,
+            handshakeCost: 0, cost: 0),
+        unsent: [Message] = []
+    ) {
+        self.epoch = epoch
+        self.attempt = attempt
+        self.header = header
+        self.protocol = `protocol`
+        self.profile = profile
+        self.unsent = unsent
+    }
 
     init(_ native: WxSocketBindings.OpenEvent) {
         epoch = Int(native.epoch)
@@ -109,29 +125,53 @@ public struct OpenEvent: Sendable, Equatable {
 
 /// A message arrived.
 public struct MessageEvent: Sendable, Equatable {
-    /// Which connection of the task.
+    /// The number of the connection.
     public let epoch: Int
     /// The message.
     public let data: Message
+    /// The text of a text message; nil for a binary one.
+    public var text: String? { data.text }
+    /// The bytes of a binary message; nil for a text message.
+    public var bytes: Data? { data.binary }
+
+    public init(epoch: Int = 1, data: Message) {
+        self.epoch = epoch
+        self.data = data
+    }
 }
 
 /// A connection failed, before or after it was open; its close follows.
 public struct ErrorEvent: Error, Sendable, Equatable {
-    /// Which connection of the task.
+    /// The number of the connection.
     public let epoch: Int
     public let kind: ErrorKind
-    /// The kind's stable number.
+    /// The stable number of the kind.
     public let errCode: Int
-    /// The kind's fixed English text, in wx form.
+    /// The fixed English text of the kind, in the form of wx.
     public let errMsg: String
-    /// What the operating system or a library said; for people.
+    /// The text of the operating system or of a library, for people to read. It may differ between systems.
     public let detail: String
-    /// The status of a refused upgrade.
+    /// The HTTP status with which the server answered the upgrade; nil: the failure was another one.
     public let httpStatus: Int?
-    /// Its headers.
+    /// The headers of that HTTP answer.
     public let httpHeader: [Header]
-    /// The first bytes of its body, at most 1 KiB.
+    /// The first bytes of the body of that HTTP answer, at most 1 KiB.
     public let httpBody: Data
+
+    /// Makes an event for an app's own tests.
+    public init(
+        epoch: Int = 1, kind: ErrorKind, errCode: Int = 0, errMsg: String = "", detail: String = "", httpStatus: Int? = nil,
+        httpHeader: [Header] = [], httpBody: Data = Data()
+    ) {
+        self.epoch = epoch
+        self.kind = kind
+        self.errCode = errCode
+        self.errMsg = errMsg
+        self.detail = detail
+        self.httpStatus = httpStatus
+        self.httpHeader = httpHeader
+        self.httpBody = httpBody
+    }
 
     init(_ native: WxSocketBindings.ErrorEvent) {
         epoch = Int(native.epoch)
@@ -147,32 +187,54 @@ public struct ErrorEvent: Error, Sendable, Equatable {
 
 extension ErrorEvent: LocalizedError, CustomStringConvertible {
     public var errorDescription: String? { description }
-    /// Without the server's headers and body: errors end up in logs, and those may be secret.
+    /// The text and the detail. The headers and the body of the server are left out, because errors are often logged
+    /// and these may be secret.
     public var description: String { detail.isEmpty ? errMsg : "\(errMsg): \(detail)" }
 }
 
 /// A connection is over.
 public struct CloseEvent: Error, Sendable, Equatable {
-    /// Which connection of the task.
+    /// The number of the connection.
     public let epoch: Int
-    /// What the server sent, 1005 if it sent none, 1006 if there was no close frame, or what the app gave to `close`.
+    /// The code that the server sent, 1005 if its close frame had none, 1006 if there was no close frame, or the code
+    /// that the app gave to `close`.
     public let code: Int
     public let reason: String
-    /// Both sides sent a close frame.
+    /// True if both sides sent a close frame.
     public let wasClean: Bool
-    /// What comes next; nil: nothing, the task is over.
+    /// The attempt that follows; nil: the task is over.
     public let retry: Retry?
-    /// At the end of the task: messages that were accepted and never sent, in order.
+    /// At the end of the task: the messages that were accepted and never sent, in order.
     public let unsent: [Message]
 
     /// The attempt that follows a close.
     public struct Retry: Sendable, Equatable {
-        /// Its number; 0 and 1 are the first after a stable connection.
+        /// The number of the attempt; 0 and 1 are the first after a stable connection.
         public let attempt: Int
-        /// The limit, if there is one.
+        /// The highest number of attempts; nil: there is no limit.
         public let max: Int?
-        /// How long until then; nil while the task is suspended (offline, paused, in the background).
+        /// The time until the attempt; nil: the task is suspended (offline, paused or in the background).
         public let delay: Duration?
+
+        /// Makes a value for an app's own tests.
+        public init(attempt: Int, max: Int? = nil, delay: Duration? = nil) {
+            self.attempt = attempt
+            self.max = max
+            self.delay = delay
+        }
+    }
+
+    /// Makes an event for an app's own tests.
+    public init(
+        epoch: Int = 1, code: Int = 1_000, reason: String = "", wasClean: Bool = true, retry: Retry? = nil,
+        unsent: [Message] = []
+    ) {
+        self.epoch = epoch
+        self.code = code
+        self.reason = reason
+        self.wasClean = wasClean
+        self.retry = retry
+        self.unsent = unsent
     }
 
     init(_ native: WxSocketBindings.CloseEvent) {
@@ -190,23 +252,24 @@ public struct CloseEvent: Error, Sendable, Equatable {
 
 extension CloseEvent: LocalizedError, CustomStringConvertible {
     public var errorDescription: String? { description }
-    /// Without the messages that were not sent: errors end up in logs.
+    /// The code and the reason. The messages that were not sent are left out, because errors are often logged.
     public var description: String { "the connection was closed with \(code)" + (reason.isEmpty ? "" : ": \(reason)") }
 }
 
-/// Where a task is in its life; finer than `readyState`, which it never contradicts.
+/// What a task is doing; each case belongs to one `readyState`.
 public enum SocketState: Sendable, Equatable {
-    /// Dialling or shaking hands. `attempt`: those used since the last stable connection.
+    /// The task dials or waits for the answer to its handshake. `attempt`: the number of attempts since the last stable
+    /// connection.
     case connecting(attempt: Int)
-    /// Between two attempts: the number of the one that follows, and how long until it is due.
+    /// The task waits before the next attempt. `attempt`: its number; `delay`: the time until it begins.
     case waiting(attempt: Int, delay: Duration)
-    /// No attempt is due: offline, paused, in the background, or too many events wait for a
-    /// listener.
+    /// No attempt is planned: the device is offline, the task is paused, the app is in the background, or too many
+    /// events wait for a listener.
     case suspended
     case open
-    /// The app asked to close; the server's answer is awaited.
+    /// The app called `close`, and the task waits for the server's answer.
     case closing
-    /// Final.
+    /// The task is over.
     case closed
 
     init(_ native: WxSocketBindings.SocketState) {
@@ -221,29 +284,33 @@ public enum SocketState: Sendable, Equatable {
     }
 }
 
-/// Numbers about a task. Bytes are those of payloads; what a heartbeat sends does not count.
+/// Numbers about a task. Bytes are bytes of payload. Messages that a heartbeat sends are not counted.
 public struct SocketStats: Sendable, Equatable {
-    /// The newest connection; 0 before the first.
-    public let epoch: Int
-    /// Attempts used since the last stable connection.
-    public let attempt: Int
-    /// Connections that opened.
-    public let opens: Int
-    public let messagesOut: Int
-    public let bytesOut: Int
-    public let messagesIn: Int
-    public let bytesIn: Int
-    /// The newest round trip of a heartbeat.
-    public let lastRTT: Duration?
-    /// Round trips, smoothed as TCP does it (RFC 6298).
-    public let smoothedRTT: Duration?
-    /// Closures that threw.
-    public let listenerFailures: Int
-    /// Messages that were received and discarded before anyone was told: there was no room for them while the task was
-    /// closing, or nobody had ever listened to messages. What came after the last listener was taken off does not count.
-    public let messagesDiscarded: Int
-    /// What ended the last connection that failed.
-    public let lastError: ErrorEvent?
+    /// The number of the newest connection; 0: there was none.
+    public var epoch = 0
+    /// The number of attempts since the last stable connection.
+    public var attempt = 0
+    /// The number of connections that opened.
+    public var opens = 0
+    public var messagesOut = 0
+    public var bytesOut = 0
+    public var messagesIn = 0
+    public var bytesIn = 0
+    /// The round-trip time of the last heartbeat; nil: there was none.
+    public var lastRTT: Duration?
+    /// The smoothed round-trip time of the heartbeats, computed as TCP does (RFC 6298); nil: there was none.
+    public var smoothedRTT: Duration?
+    /// The number of calls of closures that threw an error.
+    public var listenerFailures = 0
+    /// The number of messages that were received and discarded because there was no room for them while the task was
+    /// closing, or because there had never been a listener for messages. Messages that arrive after the last listener
+    /// was removed are not counted.
+    public var messagesDiscarded = 0
+    /// The error of the last connection that failed; nil: none failed.
+    public var lastError: ErrorEvent?
+
+    /// Makes the numbers of a task that has done nothing; for an app's own tests.
+    public init() {}
 
     init(_ native: WxSocketBindings.SocketStats, failures: Int) {
         epoch = Int(native.epoch)

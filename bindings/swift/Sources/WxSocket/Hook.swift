@@ -1,9 +1,9 @@
-// The engine asks on a thread that may block; the app answers in an `async` closure.
+// Calls the app's `async` closure `beforeConnect` from a thread of the engine, which waits for the result.
 
 import Foundation
 internal import WxSocketBindings
 
-/// `beforeConnect` as Rust sees it.
+/// The `beforeConnect` that the engine calls.
 final class Hook: BeforeConnect, @unchecked Sendable {
     typealias Ask =
         @Sendable (_ epoch: Int, _ attempt: Int, _ lastError: ErrorEvent?) async throws -> ConnectDecision
@@ -12,9 +12,9 @@ final class Hook: BeforeConnect, @unchecked Sendable {
 
     private let lock = NSLock()
     // Guarded by `lock`.
-    /// The calls under way, by the number of their request.
+    /// The calls that have not returned, by the number of their request.
     private var calls: [Int64: Question] = [:]
-    /// Nobody wants the answers to the requests up to this number.
+    /// The results of the requests up to this number are no longer wanted.
     private var withdrawn: Int64 = 0
 
     init(_ ask: @escaping Ask) { self.ask = ask }
@@ -27,7 +27,7 @@ final class Hook: BeforeConnect, @unchecked Sendable {
         }
         defer { lock.withLock { calls[request.number] = nil } }
         if isLate { throw CancellationError() }
-        // Waits on Rust's thread; those of Swift's tasks stay free to find the answer.
+        // This waits on a thread of the engine, and the closure runs on those of Swift's tasks.
         return try question.answer { [ask] in
             try await ask(Int(request.epoch), Int(request.attempt), request.lastError.map(ErrorEvent.init))
         }
@@ -42,13 +42,14 @@ final class Hook: BeforeConnect, @unchecked Sendable {
     }
 }
 
-/// One call of the app's closure, and the thread that waits for it.
+/// One call of the app's closure, for which one thread waits.
 private final class Question: @unchecked Sendable {
     private let gate = NSCondition()
     // Guarded by `gate`.
     private var result: Result<ConnectDecision, any Error>?
     private var task: Task<Void, Never>?
 
+    /// Calls the closure and waits for its result, or until `withdraw()` is called.
     func answer(_ ask: @escaping @Sendable () async throws -> ConnectDecision) throws -> ConnectDecision {
         gate.lock()
         defer { gate.unlock() }
@@ -63,12 +64,12 @@ private final class Question: @unchecked Sendable {
         }
     }
 
-    /// Does not wait for the closure to notice.
+    /// Ends the wait with an error and cancels the closure; does not wait until the closure returns.
     func withdraw() {
         settle(.failure(CancellationError()))?.cancel()
     }
 
-    /// The first one counts.
+    /// Sets the result if there is none yet.
     @discardableResult
     private func settle(_ result: Result<ConnectDecision, any Error>) -> Task<Void, Never>? {
         gate.withLock {

@@ -1,7 +1,10 @@
-// The options are the engine's own types: declared, documented and checked once, in Rust. What is added here makes
-// them read well in Swift.
+// The options. Their types are generated from those of the engine, which declares, documents and checks each option
+// once. The additions here make them read well in Swift.
 
 import Foundation
+// Exported, so that a library that is built on this one may name the types below in its own public declarations. Of the
+// generated module only this one type is exported: the others reach apps under the names below.
+@_exported public import struct WxSocketBindings.Header
 public import WxSocketBindings
 
 public typealias ConnectOptions = WxSocketBindings.ConnectOptions
@@ -21,21 +24,26 @@ public typealias Header = WxSocketBindings.Header
 public typealias NetworkStatus = WxSocketBindings.NetworkStatus
 public typealias NetworkKind = WxSocketBindings.NetworkKind
 
-/// What the closure of ``connectSocket(_:_:)`` sets: the options of the task, where its closures are called, and who
-/// hears everything. Every property of ``ConnectOptions`` is a property of this.
+/// What the closure of ``connectSocket(_:_:)`` sets: the options of the task, the queue for its closures, and a
+/// sequence of all its events. Every property of ``ConnectOptions`` is also a property of this type.
 @dynamicMemberLookup
 public struct SocketSetup: Sendable {
     /// All options as one value.
     public var options: ConnectOptions
-    /// Asked before every dial: for a fresh token, another address, or an end. An error, or no answer within `timeout`,
-    /// counts as a failed attempt. A call whose answer is no longer wanted is cancelled: its dial was given up, it took
-    /// too long, or the task is over. While four answers are awaited, the task asks no more.
+    /// A closure that is called before every dial. Its result may change the address, the headers and the protocols,
+    /// for a new token for example, or end the task.
+    ///
+    /// An error, or no result within `timeout`, counts as a failed attempt. The call is cancelled when its result is no
+    /// longer wanted: the dial was given up, the call took too long, or the task is over. At most four calls of one
+    /// task run at the same time.
     public var beforeConnect:
         (@Sendable (_ epoch: Int, _ attempt: Int, _ lastError: ErrorEvent?) async throws -> ConnectDecision)?
-    /// Where the closures of `onOpen` and the others are called. nil: on the thread that delivers, which is the
-    /// fastest. Default: the main queue where there is an interface (UIKit, AppKit, WatchKit), else nil.
+    /// The queue on which the closures of `onOpen` and the others are called, if they belong to no actor; those of the
+    /// main actor are called on the main actor (see ``EventListener``). nil: on the thread that delivers the events,
+    /// which is the fastest. Default: the main queue where there is a user interface (UIKit, AppKit, WatchKit), else
+    /// nil.
     public var callbackQueue: DispatchQueue? = .socketDefault
-    /// Hears everything that the task tells, from its first dial on.
+    /// A sequence that receives all events of the task from its first dial on; nil: none.
     public var events: SocketEvents?
 
     init(_ options: ConnectOptions) { self.options = options }
@@ -51,7 +59,7 @@ public struct SocketSetup: Sendable {
     }
 }
 
-// The same cases without a label, where the type of the argument says enough.
+// The same cases without an argument label, where the type of the argument says enough.
 
 extension ReconnectDelay {
     public static func fixed(_ delay: Duration) -> ReconnectDelay { .fixed(delay: delay) }
@@ -83,7 +91,7 @@ extension DispatchQueue {
         #if canImport(UIKit) || canImport(AppKit) || canImport(WatchKit)
         .main
         #else
-        nil // Nothing says that a command-line program runs its main queue.
+        nil // A command-line program may not run its main queue.
         #endif
     }
 }

@@ -1,9 +1,9 @@
-// Messages as Rust hands them over: many at a time, in one piece of memory.
+// Messages as the engine delivers them: many at a time, in one piece of memory.
 
 import Foundation
 
-/// For each: a byte (0: text, 1: binary), the payload's length as a big-endian 32-bit number, the payload. It is read
-/// from the front; a copy is read on its own.
+/// A run of messages. For each there is a byte (0: text, 1: binary), the length of the payload as a big-endian 32-bit
+/// number, and the payload. `next()` reads from the front; a copy has a position of its own.
 struct PackedMessages: Sequence, IteratorProtocol {
     private static let head = 5
 

@@ -1,16 +1,18 @@
-// Compiled only where Network exists. On Linux the tests compile it against a fake of it.
+// Compiled only where the framework Network exists. On Linux the tests compile it against a fake of that framework.
 #if canImport(Network)
 import Foundation
 import Network
 
-/// Tells tasks what the operating system knows of the network. Keep it for as long as the tasks.
+/// Tells tasks what the operating system knows of the network. Keep the monitor for as long as the tasks; it does not
+/// keep them alive.
 ///
 ///     let monitor = PathMonitor(task)
 ///
-/// A change is told once it has lasted for `settle`, and at the latest after three times that if the path goes on to
-/// change: between Wi-Fi and cellular the path is gone for a moment, and each word to a task makes it dial or hang up.
+/// A change is reported when it has lasted for `settle` (default 1.2 s), and after three times that if the path
+/// continues to change. Between Wi-Fi and cellular there is no path for a moment, and each report makes a task dial or
+/// end its connection.
 public final class PathMonitor: @unchecked Sendable {
-    private struct Weak { weak var task: SocketTask? }
+    private struct Weak { weak var task: (any WebSocketTask)? }
 
     private let monitor = NWPathMonitor()
     private let queue = DispatchQueue(label: "dev.wxsocket.path")
@@ -18,14 +20,14 @@ public final class PathMonitor: @unchecked Sendable {
     private let settle: TimeInterval
     // Used on `queue` only.
     private var told: NWPath?
-    /// How many paths were told.
+    /// The number of paths that were reported.
     private var changes = 0
     private var change: DispatchWorkItem?
-    /// When the first change came that has not been told.
+    /// The time of the first change that has not been reported.
     private var changedAt: DispatchTime?
 
-    public init(_ tasks: SocketTask..., settle: Duration = .milliseconds(1_200)) {
-        self.tasks = tasks.map(Weak.init)
+    public init(_ tasks: any WebSocketTask..., settle: Duration = .milliseconds(1_200)) {
+        self.tasks = tasks.map { Weak(task: $0) }
         let (seconds, attoseconds) = settle.components
         self.settle = max(0, Double(seconds) + Double(attoseconds) / 1e18)
         monitor.pathUpdateHandler = { [weak self] in self?.changed($0) }
@@ -36,8 +38,8 @@ public final class PathMonitor: @unchecked Sendable {
 
     private func changed(_ path: NWPath) {
         change?.cancel()
-        // The first word is no change: a task dials anyway, and there is nothing to hurry. But one that is suspended
-        // may have been told by another monitor, which is gone, that there is no network.
+        // The first path is not a change, and a task dials without it. But a task that is suspended may have been told
+        // by an earlier monitor that there is no network.
         if told == nil, path.status == .satisfied {
             told = path
             changedAt = nil
@@ -57,15 +59,15 @@ public final class PathMonitor: @unchecked Sendable {
 
     private func tell(_ path: NWPath) {
         changedAt = nil
-        // The same network as before, after all.
+        // The path has changed and changed back.
         guard path != told else { return }
         told = path
         let network = status(of: path)
         for weak in tasks { weak.task?.setNetwork(network) }
     }
 
-    /// Each path that differs from the one before is another network: the system has no name for a network, and two
-    /// Wi-Fi networks may have the same interface and the same gateway.
+    /// Returns the path as a network with an identity of its own. The system has no name for a network, and two Wi-Fi
+    /// networks may have the same interface and gateway, so every path that differs from the one before counts as new.
     private func status(of path: NWPath) -> NetworkStatus {
         changes += 1
         return NetworkStatus(path, id: "path \(changes)")
@@ -75,7 +77,7 @@ public final class PathMonitor: @unchecked Sendable {
 extension NetworkStatus {
     init(_ path: NWPath, id: String) {
         self.init(
-            // `requiresConnection` (a VPN on demand) becomes satisfied by dialling.
+            // The status `requiresConnection` (a VPN on demand) becomes `satisfied` when something is dialled.
             available: path.status != .unsatisfied,
             id: id,
             kind: path.availableInterfaces.first.map(NetworkKind.init),
@@ -90,7 +92,7 @@ extension NetworkKind {
         case .wifi: self = .wifi
         case .cellular: self = .cellular
         case .wiredEthernet: self = .ethernet
-        // The system's VPNs have interfaces of these names and no type of their own.
+        // The system has no type for VPN interfaces; these are their names.
         default: self = ["utun", "ipsec", "ppp"].contains(where: interface.name.hasPrefix) ? .vpn : .other
         }
     }

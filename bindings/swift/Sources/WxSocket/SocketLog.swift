@@ -1,17 +1,18 @@
 import Foundation
 public import WxSocketBindings
 
-/// How much is logged.
+/// The importance of a log line.
 public typealias LogLevel = WxSocketBindings.LogLevel
 
-/// The library's log. Its lines never hold a header, a query string or a payload; but when a closure throws, the line
-/// holds the text of that error, which is the app's own.
+/// The log of the library. Its lines never contain a header, a query string or a payload. When a closure of the app
+/// throws, the line contains the text of that error.
 public enum SocketLog {
-    /// Sends lines of `level` and worse to `write`; a later call replaces both. The engine's lines come on a thread that
-    /// is only for this. The line about a closure that threw comes on the thread or queue that called the closure. So
-    /// `write` may be called from two threads at once.
+    /// Calls `write` with each line of `level` or more important. A later call replaces both.
     ///
-    /// False: the process has a Rust logger already, which gets the lines instead, and nothing has changed.
+    /// The lines of the engine come on one thread that does nothing else. The line about a closure that threw comes on
+    /// the thread that called the closure. So two threads may call `write` at the same time.
+    ///
+    /// Returns false, and changes nothing, if the process has another Rust logger already, which receives the lines.
     @discardableResult
     public static func set(_ level: LogLevel, _ write: @escaping @Sendable (LogLevel, String) -> Void) -> Bool {
         let sink = Sink(write)
@@ -21,7 +22,7 @@ public enum SocketLog {
         return true
     }
 
-    /// A line of this layer's own.
+    /// Writes a line of this layer.
     static func warn(_ line: String) {
         lock.withLock { current }?.log(level: .warn, line: line)
     }

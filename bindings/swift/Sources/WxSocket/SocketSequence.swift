@@ -1,26 +1,30 @@
-// `for await`, with back-pressure: a slow loop slows the server.
+// The sequences for `for await`, with back-pressure: a slow loop slows the server.
 
 import Foundation
 
-/// What a task tells, as a sequence. Each loop hears everything from its beginning on; a loop that is slow stalls its
-/// task: when 256 messages or 1 MiB wait for it, the task tells nobody anything more, and then the socket is no longer
-/// read. What is under way at that moment (at most 256 messages) still arrives. It ends with the task, or when the
-/// loop's Swift task is cancelled. A loop keeps its socket open, as a reference to the ``SocketTask`` does.
+/// The messages, events or states of a task, as a sequence.
 ///
-/// In a Swift task that is cancelled, `next()` answers nil; an iterator that is kept may be asked again in another one
-/// and has lost nothing, but until then it stalls nobody, and it is over if more comes than 256 messages or 1 MiB.
-/// Copies of an iterator may be asked at once: each message goes to one of them.
+/// Each loop receives everything that comes after it began. A slow loop slows its task: when 256 messages or 1 MiB wait
+/// for the loop, the task delivers nothing to anybody, and soon the socket is no longer read. Messages that are already
+/// being delivered at that moment (at most 256) still arrive. A loop ends with the task, or when the Swift task in
+/// which it runs is cancelled. A loop keeps the socket open, as a reference to the ``SocketTask`` does.
+///
+/// In a Swift task that is cancelled, `next()` returns nil. An iterator that is kept can be used again in another Swift
+/// task and has lost nothing. Until then it does not slow the task; when 256 messages or 1 MiB wait for it and more
+/// come, it ends. Several copies of an iterator may be used at once: each message goes to one of them.
 public struct SocketSequence<Element: Sendable>: AsyncSequence, Sendable {
     public typealias Failure = Never
 
-    let task: SocketTask
-    let attach: @Sendable (SocketTask) -> Pipe<Element>
+    /// The object that a loop keeps alive: the task.
+    let owner: any AnyObject & Sendable
+    let attach: @Sendable () -> Pipe<Element>
 
-    public func makeAsyncIterator() -> Iterator { Iterator(tap: Tap(task: task, pipe: attach(task))) }
+    public func makeAsyncIterator() -> Iterator { Iterator(tap: Tap(owner: owner, pipe: attach())) }
 
     public struct Iterator: AsyncIteratorProtocol {
         let tap: Tap<Element>
-        /// Taken at once and handed out one by one: the lock is for batches. In reverse.
+        /// The elements that were taken from the pipe together, in reverse order. So there is one lock for many
+        /// elements.
         private var batch: [Element] = []
         private var hasLeft = false
 
@@ -46,15 +50,15 @@ public struct SocketSequence<Element: Sendable>: AsyncSequence, Sendable {
     }
 }
 
-/// Everything that a task tells, from its first dial on: for `events` in the options of ``connectSocket(_:_:)``.
+/// All events of a task since its first dial, for `events` in the options of ``connectSocket(_:_:)``.
 ///
 ///     let events = SocketEvents()
 ///     let task = try connectSocket(url) { $0.events = events }
 ///     for await event in events { … }
 ///
-/// It is for one task and for one loop, which may begin at any time; a second loop ends at once. Until it is read, it
-/// stalls its task as a slow loop does. Unlike other loops it does not keep the socket open. When ``connectSocket(_:_:)``
-/// throws, a loop that waits already ends, and it takes another one of these for the next attempt.
+/// One object is for one task and for one loop. The loop may begin at any time; a second loop ends at once. Until it is
+/// read, it slows its task as a slow loop does. Unlike other loops it does not keep the socket open. When
+/// ``connectSocket(_:_:)`` throws, a loop that waits already ends, and the next call needs a new object.
 public final class SocketEvents: AsyncSequence, @unchecked Sendable {
     public typealias Element = SocketEvent
     public typealias Failure = Never
@@ -68,7 +72,7 @@ public final class SocketEvents: AsyncSequence, @unchecked Sendable {
 
     public init() {}
 
-    /// Nobody can come any more: to read, or to fill it.
+    // Without a loop there will be no reader any more, and without a task nothing that could be read.
     deinit { if !hasLoop || !hasTask { pipe.cancel() } }
 
     public func makeAsyncIterator() -> SocketSequence<SocketEvent>.Iterator {
@@ -76,13 +80,13 @@ public final class SocketEvents: AsyncSequence, @unchecked Sendable {
             defer { hasLoop = true }
             return !hasLoop
         }
-        if isFirst { return .init(tap: Tap(task: nil, pipe: pipe)) }
+        if isFirst { return .init(tap: Tap(owner: nil, pipe: pipe)) }
         let nothing = Pipe<SocketEvent> { $0 }
         nothing.cancel()
-        return .init(tap: Tap(task: nil, pipe: nothing))
+        return .init(tap: Tap(owner: nil, pipe: nothing))
     }
 
-    /// What its one task is to fill, if `make` makes one.
+    /// Gives the pipe to `make`, which makes the task. Throws if another task has it, or what `make` throws.
     func claim<Result>(_ make: (Pipe<SocketEvent>) throws(WxError) -> Result) throws(WxError) -> Result {
         let isFirst = lock.withLock {
             defer { hasTask = true }
@@ -90,7 +94,7 @@ public final class SocketEvents: AsyncSequence, @unchecked Sendable {
         }
         guard isFirst else { throw .invalid("events", "belongs to another task, or to one that could not be made") }
         do { return try make(pipe) } catch {
-            // A loop would wait for ever. Without one, the next attempt may have it.
+            // A loop would wait without end. If there is none, the next call of `connectSocket` may use this object.
             let isWaiting = lock.withLock {
                 hasTask = hasLoop
                 return hasLoop
@@ -101,13 +105,13 @@ public final class SocketEvents: AsyncSequence, @unchecked Sendable {
     }
 }
 
-/// A loop's hold on its task; when the loop ends, nothing is kept for it any more.
+/// What an iterator and its copies share. When the last of them is released, its pipe is emptied for good.
 final class Tap<Element: Sendable>: Sendable {
-    let task: SocketTask?
+    let owner: (any AnyObject & Sendable)?
     let pipe: Pipe<Element>
 
-    init(task: SocketTask?, pipe: Pipe<Element>) {
-        self.task = task
+    init(owner: (any AnyObject & Sendable)?, pipe: Pipe<Element>) {
+        self.owner = owner
         self.pipe = pipe
     }
 

@@ -1,22 +1,22 @@
-// Where a task is in its life, for those who wait for it. Rust tells it apart from the events: a closure, a queue or a
-// loop that is busy delays nobody here.
+// The newest state and events of a task, for `opened()`, `closed()`, `receive()` and `states`. The engine reports them
+// apart from the events, on another thread, so that closures, queues and loops that are busy delay nothing here.
 
 import Foundation
 internal import WxSocketBindings
 
 final class Watch: SocketWatcher, PipeHome, @unchecked Sendable {
-    /// The newest of each kind, perhaps ahead of what closures and loops have heard.
+    /// The newest event of each kind. Closures and loops may not have received them yet.
     struct News: Sendable {
         var state: SocketState
-        /// Even if that connection is over.
+        /// The newest open, even if that connection is over.
         var open: OpenEvent?
         var error: ErrorEvent?
         var close: CloseEvent?
 
-        /// How the task ended.
+        /// The final close; nil: the task is not over.
         var end: CloseEvent? { close?.retry == nil ? close : nil }
 
-        /// What the last connection died of, if it did.
+        /// The error with which the task ended; the close itself if there was none.
         func failure(of end: CloseEvent) -> any Error {
             if let error, error.epoch == end.epoch { error } else { end }
         }
@@ -50,7 +50,7 @@ final class Watch: SocketWatcher, PipeHome, @unchecked Sendable {
         for pipe in states { pipe.push(news.state, isLast: news.end != nil) }
     }
 
-    /// How things are, and a pipe for what comes; nothing comes after the end.
+    /// Returns the present news and a pipe for the next ones. Nothing comes through the pipe after the end.
     func wait() -> (News, Pipe<News>) {
         let pipe = Pipe<News>(newestOnly: true) { _ in nil }
         pipe.settle(in: self)
@@ -60,11 +60,11 @@ final class Watch: SocketWatcher, PipeHome, @unchecked Sendable {
         }
     }
 
-    /// The state, now and whenever it changes.
+    /// Puts the present state into the pipe, and then every change.
     func attach(_ pipe: Pipe<SocketState>) {
         pipe.settle(in: self)
         lock.withLock {
-            // Nobody waits at it yet.
+            // Nothing can wait at this pipe yet, so no code of the app runs under the lock.
             pipe.push(news.state, isLast: news.end != nil)
             if news.end == nil { states.append(pipe) }
         }
@@ -79,7 +79,7 @@ final class Watch: SocketWatcher, PipeHome, @unchecked Sendable {
 }
 
 extension SocketState {
-    /// It is the same, at most later.
+    /// Whether this is the same state as `before`, except that less of its delay is left.
     fileprivate func continues(_ before: SocketState) -> Bool {
         if case (.waiting(let attempt, let delay), .waiting(let attemptBefore, let delayBefore)) = (self, before) {
             return attempt == attemptBefore && delay <= delayBefore

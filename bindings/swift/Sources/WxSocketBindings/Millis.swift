@@ -1,11 +1,11 @@
-// What the generated code needs to have Swift's own types in its place.
+// Converts between the milliseconds of the engine and Swift's `Duration`; the generated code calls it.
 
 extension Duration {
-    /// So many milliseconds.
+    /// Makes a duration of this many milliseconds.
     init(millis: Int64) { self = .milliseconds(millis) }
 
-    /// Whole milliseconds, rounded away from zero: no time becomes zero. A time that does not fit is the nearest that
-    /// does, which the engine does not accept.
+    /// The duration in whole milliseconds, rounded away from zero, so that only zero becomes zero. A duration that does not
+    /// fit becomes the largest or smallest number, which the engine does not accept as an option.
     var millis: Int64 {
         let (seconds, attoseconds) = components
         let (whole, overflow) = seconds.multipliedReportingOverflow(by: 1_000)
