@@ -88,9 +88,11 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
     func onMessages(epoch: Int64, packed: Data) -> Bool {
         let messages = PackedMessages(epoch: Int(epoch), bytes: packed)
         lock.lock()
+        // The present state is that of before this batch, which the newcomers get too.
+        let wakes = admitNewcomers()
         let hasClosures = !handlers[SocketEvent.Kind.message.rawValue].isEmpty
         if hasClosures { run = messages }
-        return tell(loops, hasClosures, bytes: packed.count) { Array(messages) }
+        return tell(loops, hasClosures, wakes, bytes: packed.count) { Array(messages) }
     }
 
     func onEvent(event: WxSocketBindings.SocketEvent) -> Bool {
@@ -104,18 +106,17 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
             handlers = handlers.map { _ in [] }
             loops = []
         }
+        // The present state is that of after this event, which the newcomers do not get again.
+        let wakes = admitNewcomers()
         // Closures are released outside the lock, because that may run a `deinit` of the app.
         defer { withExtendedLifetime(allHandlers) {} }
-        return tell(allLoops, !audience.isEmpty, bytes: event.size, isLast: event.isFinal) { [event] }
+        return tell(allLoops, !audience.isEmpty, wakes, bytes: event.size, isLast: event.isFinal) { [event] }
     }
 
     func onWake() {
         lock.lock()
         busy += 1
-        let newcomers = joining
-        joining = []
-        let present = presentState()
-        let wakes = newcomers.compactMap { admit($0, present) }
+        let wakes = admitNewcomers()
         let isMine = beginDraining()
         lock.unlock()
         for wake in wakes { wake() }
@@ -126,12 +127,14 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
     /// Begins a batch. Called with `lock` held; releases it. Returns true if all closures have been called and all
     /// loops have room. If it returns false, `resume()` follows when that is so.
     private func tell(
-        _ loops: [any Outlet], _ hasClosures: Bool, bytes: Int, isLast: Bool = false, _ events: () -> [SocketEvent]
+        _ loops: [any Outlet], _ hasClosures: Bool, _ wakes: [Wake], bytes: Int, isLast: Bool = false,
+        _ events: () -> [SocketEvent]
     ) -> Bool {
         busy += 1 + loops.count + (hasClosures ? 1 : 0)
         closuresAreBusy = hasClosures
-        let isMine = hasClosures && beginDraining()
+        let isMine = beginDraining()
         lock.unlock()
+        for wake in wakes { wake() }
         // A program often ends with its loop, so the closures are called with the final close before the loop ends.
         if isMine, isLast { drain() }
         if !loops.isEmpty {
@@ -345,6 +348,16 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         }
         lock.unlock()
         wake?()
+    }
+
+    /// Called with `lock` held. Admits those who came between two batches. Usually `onWake` does, but a batch may come
+    /// first, and nothing else comes before it is done, which a full loop can delay for ever.
+    private func admitNewcomers() -> [Wake] {
+        guard !joining.isEmpty else { return [] }
+        let newcomers = joining
+        joining = []
+        let present = presentState()
+        return newcomers.compactMap { admit($0, present) }
     }
 
     private func presentState() -> [SocketEvent] { native.presentState().map { SocketEvent($0) } }

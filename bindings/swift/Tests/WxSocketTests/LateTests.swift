@@ -189,6 +189,20 @@ import WxSocketTestingBindings
         #expect(count == 3_000)
     }
 
+    /// A loop that begins between two batches, the second of which fills another loop, gets the present state all the same.
+    @Test func aLoopThatBeginsBetweenTwoBatchesIsNotForgotten() async throws {
+        let server = try ScriptedServer(script: #"[{"rules": [{"on": "open", "do": {"flood": {"count": 2000, "bytes": 20}}}]}]"#)
+        for _ in 0..<60 {
+            let task = try connectSocket(server.url()) { $0.callbackQueue = nil }
+            let full = task.messages.makeAsyncIterator()
+            try await eventually { task.stats.messagesIn > 0 }
+            var events = task.events.makeAsyncIterator()
+            #expect(await events.next()?.line == "open 1 attempt 0")
+            task.close()
+            withExtendedLifetime(full) {}
+        }
+    }
+
     /// Who is the first to listen is not late: everything is kept for them.
     @Test func theFirstOneHearsEverythingInItsOrder() async throws {
         let server = try ScriptedServer(
