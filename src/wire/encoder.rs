@@ -333,7 +333,5 @@ fn frame(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8], key: [u8;
     // The header is at most 14 bytes (RFC 6455, 5.2).
     out.reserve(14 + payload.len());
     header::append(out, (fin, false), opcode, payload.len(), key);
-    let start = out.len();
-    out.extend_from_slice(payload);
-    mask::mask(&mut out[start..], key);
+    mask::append_masked(out, payload, key);
 }

@@ -40,6 +40,22 @@ pub(super) fn mask(payload: &mut [u8], [a, b, c, d]: [u8; 4]) {
     }
 }
 
+/// Appends a payload and masks it. Block by block: a copy of 32 KiB at once, by what the standard
+/// library uses for it, takes 10 times as long on some processors when source and destination
+/// lie badly.
+#[inline]
+pub(super) fn append_masked(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
+    let (blocks, rest) = payload.as_chunks::<512>();
+    for block in blocks {
+        let mut block = *block;
+        mask(&mut block, key);
+        out.extend_from_slice(&block);
+    }
+    let start = out.len();
+    out.extend_from_slice(rest);
+    mask(&mut out[start..], key);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +71,18 @@ mod tests {
                     assert_eq!(*byte, (start + at) as u8 ^ key[at % 4], "{start} {len} {at}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn blocks_make_no_difference() {
+        let key = [1, 2, 3, 200];
+        for len in [0, 1, 511, 512, 513, 1_024, 5_000] {
+            let payload: Vec<u8> = (0..len).map(|number| number as u8).collect();
+            let mut out = vec![9];
+            append_masked(&mut out, &payload, key);
+            mask(&mut out[1..], key);
+            assert_eq!(out[1..], payload);
         }
     }
 
