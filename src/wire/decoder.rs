@@ -2,6 +2,7 @@
 
 use super::assembly::Assembly;
 use super::close::CloseFrame;
+use super::deflate::{Agreement, Decompressor};
 use super::header::{Header, MAX_CONTROL, Opcode};
 use super::utf8;
 use super::violation::Violation;
@@ -65,6 +66,10 @@ pub(crate) struct Decoder {
     assembly: Assembly,
     /// Bytes of `assembly` that are accounted for. It has more after a read into the message.
     assembled: usize,
+    /// Present when permessage-deflate is agreed on.
+    decompressor: Option<Decompressor>,
+    /// The message under way is compressed.
+    is_compressed: bool,
 }
 
 impl Decoder {
@@ -78,7 +83,14 @@ impl Decoder {
             state: State::Header,
             assembly: Assembly::default(),
             assembled: 0,
+            decompressor: None,
+            is_compressed: false,
         }
+    }
+
+    /// From now on messages may be compressed. The limit holds for what comes out of them.
+    pub(crate) fn decompress(&mut self, agreement: &Agreement) {
+        self.decompressor = Some(Decompressor::new(agreement));
     }
 
     /// Gives the decoder memory to read into, which it returns from [`rest`](Self::rest). One
@@ -103,6 +115,7 @@ impl Decoder {
         if self.buffer.is_empty()
             && let State::Payload { left, .. } = self.state
             && !self.assembly.is_text()
+            && !self.is_compressed
             && self.to_come(left) >= MIN_DIRECT
         {
             return self.assembly.space(self.to_come(left));
@@ -197,7 +210,7 @@ impl Decoder {
         let available = bytes.len() - header.size;
         let len = self.admit(&header)?;
         let at = self.start + header.size;
-        let is_whole = header.fin && header.opcode != Opcode::Continuation;
+        let is_whole = header.fin && header.opcode != Opcode::Continuation && !header.rsv1;
         if header.opcode.is_control() || (is_whole && len <= MAX_SMALL) {
             let part = &self.buffer[at..at + len.min(available)];
             if header.opcode == Opcode::Text {
@@ -211,6 +224,7 @@ impl Decoder {
         }
         if header.opcode != Opcode::Continuation {
             self.assembly.begin(header.opcode == Opcode::Text);
+            self.is_compressed = header.rsv1;
             self.assembled = 0;
         }
         self.start = at;
@@ -222,7 +236,9 @@ impl Decoder {
     /// Returns the length of its payload.
     #[inline]
     fn admit(&self, header: &Header) -> Result<usize, Violation> {
-        if header.rsv1 {
+        // RFC 7692, 6: the bit stands in the first frame of a message.
+        let may_be_compressed = matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        if header.rsv1 && !(may_be_compressed && self.decompressor.is_some()) {
             return Err(Violation::ReservedBit);
         }
         if header.opcode.is_control() {
@@ -233,7 +249,13 @@ impl Decoder {
             (false, true) => return Err(Violation::Interleaved),
             _ => {}
         }
-        let room = self.max_message.saturating_sub(self.assembly.len());
+        let is_compressed =
+            header.rsv1 || (header.opcode == Opcode::Continuation && self.is_compressed);
+        // Of a compressed message nobody knows the size before it is there.
+        let room = match is_compressed {
+            true => usize::MAX,
+            false => self.max_message.saturating_sub(self.assembly.len()),
+        };
         match usize::try_from(header.len) {
             Ok(len) if len <= room => Ok(len),
             _ => Err(Violation::TooBig { limit: self.max_message }),
@@ -245,10 +267,26 @@ impl Decoder {
         let left = self.to_come(left);
         let part = &self.buffer[self.start..];
         let part = &part[..part.len().min(left)];
-        self.assembly.push(part, left)?;
-        self.start += part.len();
+        let (taken, is_end) = (part.len(), part.len() == left && fin);
+        let (assembly, limit) = (&mut self.assembly, self.max_message);
+        match &mut self.decompressor {
+            Some(decompressor) if self.is_compressed => {
+                let mut sink = |part: &[u8]| {
+                    if part.len() > limit - assembly.len() {
+                        return Err(Violation::TooBig { limit });
+                    }
+                    assembly.push(part, usize::MAX)
+                };
+                decompressor.push(part, &mut sink)?;
+                if is_end {
+                    decompressor.finish(&mut sink)?;
+                }
+            }
+            _ => assembly.push(part, left)?,
+        }
+        self.start += taken;
         self.assembled = self.assembly.len();
-        let left = left - part.len();
+        let left = left - taken;
         if left > 0 {
             self.state = State::Payload { left, fin };
             return Ok(Step::Wait);

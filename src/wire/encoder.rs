@@ -1,5 +1,6 @@
 //! Messages and control frames in, masked frames out.
 
+use super::deflate::{Agreement, Compressor};
 use super::header::{self, MAX_CONTROL, Opcode};
 use super::mask::{self, MaskKeys};
 use crate::session::Message;
@@ -18,6 +19,10 @@ const FULL: usize = 32 << 10;
 
 /// So many messages at most wait to be written. Each needs memory beside its bytes: 64 bytes.
 const MAX_MESSAGES: usize = 512;
+
+/// One fragment is made of at most this much, in bytes, however well it compresses, unless nothing
+/// has come out of it yet: some 5 ms of work for a phone.
+const MAX_COMPRESSED: usize = 256 << 10;
 
 /// A buffer of this size is kept while nothing is sent, in bytes.
 const KEPT: usize = 1 << 10;
@@ -61,10 +66,23 @@ struct Outgoing {
 /// The fragments of one message.
 #[derive(Debug)]
 struct Fragments {
-    /// Payload of the message that is in frames.
+    /// The next one is the first.
+    is_first: bool,
+    is_compressed: bool,
+    /// Payload of the message that is in frames, or compressed.
     framed: usize,
     /// Where the newest frame ends, in bytes since the connection began.
     end: u64,
+}
+
+/// Makes payloads smaller (RFC 7692).
+#[derive(Debug)]
+struct Compression {
+    compressor: Compressor,
+    /// Smaller messages go as they are, in bytes.
+    threshold: usize,
+    /// What is compressed and not in a frame.
+    ready: Vec<u8>,
 }
 
 /// Makes the frames of a client (RFC 6455, 5). What was taken is written in order, but control
@@ -91,6 +109,8 @@ pub(crate) struct Encoder {
     /// Waits for room.
     pong: Option<Vec<u8>>,
     keys: MaskKeys,
+    /// Present when permessage-deflate is agreed on.
+    compression: Option<Compression>,
     /// The close frame is in `out`.
     closed: bool,
 }
@@ -107,8 +127,15 @@ impl Encoder {
             buffered: 0,
             pong: None,
             keys: MaskKeys::new(seed),
+            compression: None,
             closed: false,
         }
+    }
+
+    /// From now on compresses messages of at least `threshold` bytes, at `level` 0 to 9.
+    pub(crate) fn compress(&mut self, agreement: &Agreement, level: u8, threshold: usize) {
+        let compressor = Compressor::new(level, agreement);
+        self.compression = Some(Compression { compressor, threshold, ready: Vec::new() });
     }
 
     /// True: another message is taken. False: something must be written first, or the close frame
@@ -129,13 +156,26 @@ impl Encoder {
         self.release_pong();
         let data = message.data();
         let (position, len) = (self.position(), data.payload.len());
+        let compression = self.compression.as_mut();
+        let compression = compression.filter(|compression| len >= compression.threshold);
         let (begin, end) = if len <= FRAGMENT {
-            let key = self.keys.next();
-            frame(&mut self.out, true, opcode(data.is_text), data.payload, key);
+            let (key, opcode) = (self.keys.next(), opcode(data.is_text));
+            if let Some(Compression { compressor, ready, .. }) = compression {
+                compressor.push(data.payload, true, ready);
+                frame(&mut self.out, (true, true), opcode, ready, key);
+                ready.clear();
+            } else {
+                frame(&mut self.out, (true, false), opcode, data.payload, key);
+            }
             (Some(position), Some(self.position()))
         } else {
             // The first of them is made when everything before it is written.
-            self.fragments = Some(Fragments { framed: 0, end: position });
+            self.fragments = Some(Fragments {
+                is_first: true,
+                is_compressed: compression.is_some(),
+                framed: 0,
+                end: position,
+            });
             (None, None)
         };
         if origin == Origin::App {
@@ -185,7 +225,7 @@ impl Encoder {
         self.make_way();
         let payload = &payload[..payload.len().min(MAX_CONTROL)];
         let key = self.keys.next();
-        frame(&mut self.out, true, opcode, payload, key);
+        frame(&mut self.out, (true, false), opcode, payload, key);
     }
 
     /// What has to be written next; empty: everything is.
@@ -254,11 +294,27 @@ impl Encoder {
     /// pending, or when the socket takes nothing more.
     pub(crate) fn rest(&mut self) {
         self.make_way();
+        if let Some(compression) = &mut self.compression
+            && self.fragments.is_none()
+        {
+            compression.compressor.rest();
+            compression.ready = Vec::new();
+        }
         if self.out.is_empty() && self.out.capacity() > KEPT {
             self.out = Vec::new();
         }
         if self.messages.is_empty() && self.messages.capacity() > KEPT_MESSAGES {
             self.messages = VecDeque::new();
+        }
+    }
+
+    /// Gives back the compressor's memory, after which the next message is compressed without
+    /// regard to earlier ones. For a connection that has been idle for a while.
+    pub(crate) fn forget(&mut self) {
+        if let Some(compression) = &mut self.compression
+            && self.fragments.is_none()
+        {
+            compression.compressor.forget();
         }
     }
 
@@ -306,16 +362,32 @@ impl Encoder {
             return;
         };
         let data = outgoing.message.data();
-        let rest = &data.payload[fragments.framed..];
-        let part = &rest[..rest.len().min(FRAGMENT)];
-        let fin = part.len() == rest.len();
-        let is_first = fragments.framed == 0;
-        let opcode = if is_first { opcode(data.is_text) } else { Opcode::Continuation };
-        if is_first {
+        let opcode = if fragments.is_first { opcode(data.is_text) } else { Opcode::Continuation };
+        let rsv1 = fragments.is_first && fragments.is_compressed;
+        if fragments.is_first {
             outgoing.begin = Some(self.total);
         }
-        frame(&mut self.out, fin, opcode, part, self.keys.next());
-        fragments.framed += part.len();
+        fragments.is_first = false;
+        let rest = &data.payload[fragments.framed..];
+        let key = self.keys.next();
+        let fin = match &mut self.compression {
+            Some(compression) if fragments.is_compressed => {
+                fragments.framed += compression.fill(rest);
+                let ready = &mut compression.ready;
+                let size = ready.len().min(FRAGMENT);
+                let fin = size == ready.len() && fragments.framed == data.payload.len();
+                frame(&mut self.out, (fin, rsv1), opcode, &ready[..size], key);
+                ready.drain(..size);
+                fin
+            }
+            _ => {
+                let part = &rest[..rest.len().min(FRAGMENT)];
+                let fin = part.len() == rest.len();
+                frame(&mut self.out, (fin, rsv1), opcode, part, key);
+                fragments.framed += part.len();
+                fin
+            }
+        };
         // Nothing else is in the buffer.
         fragments.end = self.total + self.out.len() as u64;
         if fin {
@@ -325,13 +397,38 @@ impl Encoder {
     }
 }
 
+impl Compression {
+    /// Compresses the next part of a message, whose rest is `rest`, until a fragment is ready. How
+    /// much of it that took.
+    fn fill(&mut self, rest: &[u8]) -> usize {
+        let mut taken = 0;
+        // What compresses very well makes a small fragment: the CPU time of one is bounded.
+        while taken < rest.len()
+            && self.ready.len() < FRAGMENT
+            && (self.ready.is_empty() || taken < MAX_COMPRESSED)
+        {
+            let part = &rest[taken..];
+            let part = &part[..part.len().min(FRAGMENT)];
+            taken += part.len();
+            self.compressor.push(part, taken == rest.len(), &mut self.ready);
+        }
+        taken
+    }
+}
+
 fn opcode(is_text: bool) -> Opcode {
     if is_text { Opcode::Text } else { Opcode::Binary }
 }
 
-fn frame(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8], key: [u8; 4]) {
+fn frame(
+    out: &mut Vec<u8>,
+    (fin, rsv1): (bool, bool),
+    opcode: Opcode,
+    payload: &[u8],
+    key: [u8; 4],
+) {
     // The header is at most 14 bytes (RFC 6455, 5.2).
     out.reserve(14 + payload.len());
-    header::append(out, (fin, false), opcode, payload.len(), key);
+    header::append(out, (fin, rsv1), opcode, payload.len(), key);
     mask::append_masked(out, payload, key);
 }

@@ -53,6 +53,7 @@
 mod assembly;
 mod close;
 mod decoder;
+mod deflate;
 mod encoder;
 mod header;
 mod mask;
@@ -67,6 +68,7 @@ mod tests;
 pub(crate) use {
     close::CloseFrame,
     decoder::{Decoder, Event, MAX_SMALL, READ_BUFFER},
+    deflate::{Agreement, ExtensionRefused, Offer},
     encoder::{Encoder, FRAGMENT, Origin, Written},
     violation::Violation,
 };

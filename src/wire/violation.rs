@@ -44,6 +44,9 @@ pub(crate) enum Violation {
     /// RFC 6455, 8.1.
     #[error("a text message is not UTF-8 (RFC 6455, 8.1)")]
     TextNotUtf8,
+    /// RFC 7692, 7.2.2.
+    #[error("a compressed message is not DEFLATE (RFC 7692, 7.2.2)")]
+    NotDeflate,
     /// RFC 6455, 7.4.1 and 10.4.
     #[error("a message is larger than the limit of {limit} bytes")]
     TooBig {
@@ -56,7 +59,8 @@ impl Violation {
     /// The close code that tells the server what it did (RFC 6455, 7.4.1): 1002, 1007 or 1009.
     pub(crate) fn close_code(self) -> u16 {
         match self {
-            Self::TextNotUtf8 | Self::ReasonNotUtf8 => 1007,
+            // What is inside is not what the frame says it is.
+            Self::TextNotUtf8 | Self::ReasonNotUtf8 | Self::NotDeflate => 1007,
             Self::TooBig { .. } => 1009,
             _ => 1002,
         }

@@ -251,6 +251,7 @@ fn pongs_do_not_pile_up() {
 
 #[test]
 fn after_a_large_message_little_is_kept() {
+    assert!(size_of::<Encoder>() + size_of::<Decoder>() <= 1 << 10);
     let mut encoder = encoder();
     push(&mut encoder, vec![0; 16 << 20]);
     let mut most = 0;

@@ -2,6 +2,7 @@
 //! and against tungstenite.
 
 mod decoder;
+mod deflate;
 mod differential;
 mod encoder;
 mod exchange;
