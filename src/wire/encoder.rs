@@ -298,7 +298,9 @@ impl Encoder {
             && self.fragments.is_none()
         {
             compression.compressor.rest();
-            compression.ready = Vec::new();
+            if compression.ready.capacity() > KEPT {
+                compression.ready = Vec::new();
+            }
         }
         if self.out.is_empty() && self.out.capacity() > KEPT {
             self.out = Vec::new();

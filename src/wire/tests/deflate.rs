@@ -114,7 +114,7 @@ fn the_bit_is_set_where_it_belongs_and_nowhere_else() {
 }
 
 fn message(dice: &mut Dice) -> Message {
-    let len = dice.of(&[0, 1, 20, 126, 300, 5_000, 40_000, 100_000]);
+    let len = dice.of(&[0, 1, 20, 126, 300, 5_000, 70_000]);
     match dice.below(3) {
         0 => Message::text(dice.text(len)),
         1 => Message::from(dice.bytes(len)),
@@ -144,7 +144,7 @@ fn every_parameter_works_there_and_back() {
 
 fn there_and_back(dice: &mut Dice, agreement: &Agreement, level: u8) {
     let (mut encoder, mut decoder) = (encoder(agreement, level), of_client(agreement));
-    for _ in 0..6 {
+    for _ in 0..4 {
         let message = message(dice);
         let bytes = unmasked(&send(&mut encoder, message.clone()));
         let mut said = Vec::new();
@@ -169,13 +169,17 @@ fn there_and_back(dice: &mut Dice, agreement: &Agreement, level: u8) {
 fn the_window_is_no_larger_than_agreed() {
     for bits in 8..=15 {
         let agreement = Agreement { client_max_window_bits: bits, ..FULL };
-        for level in 1..=9 {
+        // One level of each way to look for matches, and the most thorough.
+        for level in [1, 2, 3, 6, 9] {
             let mut encoder = encoder(&agreement, level);
             let mut inflate = Inflate::new(false, bits);
             let mut dice = Dice::new(u64::from(bits));
             // What comes again does so at every distance.
             let word = dice.bytes(60);
-            for gap in [0, 130, 180, 195, 200, 400, 450, 900, 1_900, 20_000, 32_600] {
+            for gap in [0, 130, 180, 195, 200, 400, 450, 900, 1_900, 32_600] {
+                if gap > 4 << bits {
+                    break;
+                }
                 let message = [&word[..], &dice.bytes(gap), &word].concat();
                 let frames = send(&mut encoder, message.clone().into());
                 let payloads = frames.into_iter().flat_map(|frame| frame.payload);
@@ -239,9 +243,9 @@ fn empty_messages_can_follow_each_other() {
 /// A small message that becomes very large is stopped when it passes the limit.
 #[test]
 fn the_limit_holds_for_what_comes_out() {
-    let mut encoder = encoder(&FULL, 9);
-    let bytes = unmasked(&send(&mut encoder, vec![0; 16 << 20].into()));
-    assert!(bytes.len() < 20_000, "{}", bytes.len());
+    let mut encoder = encoder(&FULL, 6);
+    let bytes = unmasked(&send(&mut encoder, vec![0; 4 << 20].into()));
+    assert!(bytes.len() < 10_000, "{}", bytes.len());
     let mut decoder = decoder(&FULL, 100_000);
     for (at, piece) in bytes.chunks(10).enumerate() {
         let said = read(&mut decoder, piece);
@@ -285,7 +289,7 @@ fn what_comes_out_is_checked() {
 #[test]
 fn noise_is_refused_or_read() {
     let (mut read_some, mut refused) = (0, 0);
-    for seed in 0..3_000 {
+    for seed in 0..1_500 {
         let mut dice = Dice::new(seed);
         let mut encoder = encoder(&FULL, dice.below(10) as u8);
         let text = dice.text(300);

@@ -186,8 +186,8 @@ fn noise(dice: &mut Dice) -> Vec<u8> {
 
 #[test]
 fn noise_means_the_same_to_both() {
-    let (count, _) = compare_all((0..20_000).map(|seed| (seed, noise(&mut Dice::new(seed)))));
-    assert_eq!(count, 20_000);
+    let (count, _) = compare_all((0..8_000).map(|seed| (seed, noise(&mut Dice::new(seed)))));
+    assert_eq!(count, 8_000);
 }
 
 /// A conversation that is valid, or that has one thing wrong with it.
@@ -230,17 +230,15 @@ fn conversation(dice: &mut Dice) -> Vec<u8> {
 
 #[test]
 fn conversations_mean_the_same_to_both() {
-    let inputs = (0..20_000).map(|seed| (seed, conversation(&mut Dice::new(seed))));
+    let inputs = (0..8_000).map(|seed| (seed, conversation(&mut Dice::new(seed))));
     let (count, met) = compare_all(inputs);
-    assert_eq!(count, 20_000);
+    assert_eq!(count, 8_000);
     // The comparison is worth something only while few inputs are set aside, and each known
     // difference is met.
-    for (name, met) in [
-        ("length form", met.length_form),
-        ("close code", met.close_code),
-        ("late", met.late),
-        ("other rule", met.other_rule),
-    ] {
+    assert!(met.other_rule < count / 10, "other rule: {}", met.other_rule);
+    for (name, met) in
+        [("length form", met.length_form), ("close code", met.close_code), ("late", met.late)]
+    {
         assert!(met > 0 && met < 2 * count / 10, "{name}: {met}");
     }
 }
@@ -252,6 +250,7 @@ fn the_known_differences_are_still_there() {
     let top_bit = b"\x82\x7f\x80\x00\x00\x00\x00\x00\x00\x00";
     assert_eq!(both(top_bit), (End::Breach(1002), End::Breach(1009)), "2");
     assert_eq!(both(b"\xc2\x01"), (End::Breach(1002), End::Open), "3");
+    assert_eq!(both(b"\xc2\x7e\x40\x00"), (End::Breach(1002), End::Breach(1009)), "4");
     assert_eq!(both(b"\x88\x02\x03\xed"), (End::Breach(1002), End::Closed), "5");
     assert_eq!(both(b"\x88\x02\x03\xf6"), (End::Closed, End::Closed), "5");
 }
