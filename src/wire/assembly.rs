@@ -48,28 +48,29 @@ impl Assembly {
         }
     }
 
-    /// Adds a part. `frame` is the number of bytes that its frame may still bring, `part` included:
-    /// no more memory than that is reserved, and no more than about twice what has arrived.
-    pub(super) fn push(&mut self, part: &[u8], frame: usize) -> Result<(), Violation> {
+    /// Adds a part. `most` is the number of bytes that the message may still bring, `part` included,
+    /// if its header tells: no more memory than that is reserved, and no more than about twice
+    /// what has arrived.
+    pub(super) fn push(&mut self, part: &[u8], most: usize) -> Result<(), Violation> {
         if self.is_text {
-            let more = growth(self.text.len(), self.text.capacity(), part.len(), frame);
+            let more = growth(self.text.len(), self.text.capacity(), part.len(), most);
             self.text.reserve_exact(more);
             return self.partial.append(&mut self.text, part).map_err(|_| Violation::TextNotUtf8);
         }
-        self.make_room(part.len(), frame);
+        self.make_room(part.len(), most);
         self.binary.extend_from_slice(part);
         Ok(())
     }
 
-    fn make_room(&mut self, part: usize, frame: usize) {
-        let more = growth(self.binary.len(), self.binary.capacity(), part, frame);
+    fn make_room(&mut self, part: usize, most: usize) {
+        let more = growth(self.binary.len(), self.binary.capacity(), part, most);
         self.binary.reserve_exact(more);
     }
 
-    /// Where the next bytes of a binary message can be read to without a copy; `frame` is the
-    /// number of bytes that its frame may still bring.
-    pub(super) fn space(&mut self, frame: usize) -> Limit<&mut Vec<u8>> {
-        self.make_room(frame.min(MIN_READ), frame);
+    /// Where the next bytes of a binary message can be read to without a copy. `frame` is the
+    /// number of bytes that its frame may still bring, and `most` that of the message.
+    pub(super) fn space(&mut self, frame: usize, most: usize) -> Limit<&mut Vec<u8>> {
+        self.make_room(frame.min(MIN_READ), most);
         let room = self.binary.capacity() - self.binary.len();
         (&mut self.binary).limit(room.min(frame))
     }
@@ -116,18 +117,38 @@ impl Assembly {
     }
 }
 
-/// How much to reserve for `part` more bytes. Doubling makes few copies; the end of the frame is a
-/// bound, so that a message of one frame ends in memory of its own size.
-fn growth(len: usize, capacity: usize, part: usize, frame: usize) -> usize {
+/// How much to reserve for `part` more bytes. Doubling makes few copies; the end of the message is a
+/// bound if it is known, so that a message of one frame ends in memory of its own size.
+fn growth(len: usize, capacity: usize, part: usize, most: usize) -> usize {
     if capacity - len >= part {
         return 0;
     }
     let ahead = len.max(FIRST).max(part);
     // A rest that is small beside it is taken in, so that nothing is moved once more for its sake.
-    if frame <= ahead + ahead / 8 { frame.max(part) } else { ahead }
+    if most <= ahead + ahead / 8 { most.max(part) } else { ahead }
 }
 
 /// More than a quarter of the memory would be kept for nothing.
 fn is_wasteful(len: usize, capacity: usize) -> bool {
     capacity - len > capacity / 4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message in very many parts is moved a few times only.
+    #[test]
+    fn many_parts_make_few_moves() {
+        for is_text in [true, false] {
+            let mut assembly = Assembly::default();
+            assembly.begin(is_text);
+            let mut capacities = std::collections::BTreeSet::new();
+            for _ in 0..100_000 {
+                assert_eq!(assembly.push(b"0123456789", usize::MAX), Ok(()));
+                capacities.insert(assembly.text.capacity() + assembly.binary.capacity());
+            }
+            assert!(capacities.len() <= 13, "{capacities:?}");
+        }
+    }
 }

@@ -113,12 +113,13 @@ impl Decoder {
             self.start = 0;
         }
         if self.buffer.is_empty()
-            && let State::Payload { left, .. } = self.state
+            && let State::Payload { left, fin } = self.state
             && !self.assembly.is_text()
             && !self.is_compressed
             && self.to_come(left) >= MIN_DIRECT
         {
-            return self.assembly.space(self.to_come(left));
+            let left = self.to_come(left);
+            return self.assembly.space(left, most(left, fin));
         }
         if self.buffer.capacity() - self.buffer.len() < MIN_READ {
             self.buffer.drain(..self.start);
@@ -282,7 +283,7 @@ impl Decoder {
                     decompressor.finish(&mut sink)?;
                 }
             }
-            _ => assembly.push(part, left)?,
+            _ => assembly.push(part, most(left, fin))?,
         }
         self.start += taken;
         self.assembled = self.assembly.len();
@@ -299,6 +300,11 @@ impl Decoder {
         self.assembled = 0;
         Ok(Step::Finished)
     }
+}
+
+/// How much a message may still bring of whose frame `left` bytes have not arrived.
+fn most(left: usize, is_last: bool) -> usize {
+    if is_last { left } else { usize::MAX }
 }
 
 /// What one look at the buffer brings.

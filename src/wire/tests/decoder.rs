@@ -116,6 +116,12 @@ fn each_violation_has_its_code_and_its_words() {
             "a length that is not in its shortest form (RFC 6455, 5.2)",
         ),
         (
+            b"\x82\x7f\x00\x00\x00\x00\x00\x00\xff\xff",
+            V::LengthForm,
+            1002,
+            "a length that is not in its shortest form (RFC 6455, 5.2)",
+        ),
+        (
             b"\x82\x7f\x80\x00\x00\x00\x00\x00\x00\x00",
             V::LengthRange,
             1002,
@@ -331,6 +337,20 @@ fn after_a_large_message_nothing_is_kept() {
         assert!(capacity <= limit + limit / 8, "{capacity}");
         assert!(decoder.rest().capacity() <= READ_BUFFER);
         assert_eq!(kept(&mut decoder), 0);
+    }
+}
+
+/// What is given away has little memory that it does not need, in however many fragments it came.
+#[test]
+fn a_message_given_away_has_its_own_size() {
+    for count in 2..40 {
+        let mut bytes = frame(TEXT, &[b'x'; 5_000]);
+        bytes.extend(frame(CONTINUATION, &[b'x'; 5_000]).repeat(count - 2));
+        bytes.extend(frame(FIN | CONTINUATION, &[b'x'; 5_000]));
+        let said = decode(&bytes);
+        let [Said::Message(Message::Text { text })] = &said[..] else { panic!("one message") };
+        assert_eq!(text.len(), count * 5_000);
+        assert!(text.capacity() <= text.len() * 4 / 3, "{} of {}", text.len(), text.capacity());
     }
 }
 

@@ -4,7 +4,7 @@
 //! -- --ignored --nocapture`
 
 use super::*;
-use crate::wire::{Encoder, FRAGMENT, Origin, READ_BUFFER};
+use crate::wire::{Agreement, Encoder, FRAGMENT, Origin, READ_BUFFER};
 use std::hint::black_box;
 use std::io::Cursor;
 use std::time::Instant;
@@ -124,4 +124,60 @@ fn flood_out() {
     let mut bytes = vec![7; FRAGMENT];
     let mask = best(1, || super::super::mask::mask(black_box(&mut bytes), [1, 2, 3, 4]));
     println!("mask {FRAGMENT} B: {mask:.0} ns, {:.1} GB/s", FRAGMENT as f64 / mask);
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn compressed() {
+    let agreement = Agreement {
+        server_takes_over: true,
+        client_takes_over: true,
+        server_max_window_bits: 15,
+        client_max_window_bits: 15,
+    };
+    let mut dice = Dice::new(1);
+    let texts = ["hello there", "ok", "see you tomorrow at the station", "消息内容"];
+    let messages: Vec<String> = (0..2_000)
+        .map(|id| {
+            let mut text = String::new();
+            while text.len() < 1_000 {
+                let user = dice.below(1_000);
+                text +=
+                    &format!("{{\"id\":{id},\"user\":{user},\"text\":\"{}\"}},", dice.of(&texts));
+            }
+            text
+        })
+        .collect();
+    for level in [1, 3, 6, 9] {
+        let mut bytes = Vec::new();
+        let out = best(messages.len(), || {
+            bytes.clear();
+            let mut encoder = Encoder::new([3; 32]);
+            encoder.compress(&agreement, level, 0);
+            for message in &messages {
+                encoder.push(Message::text(&**message), Origin::App).expect("room");
+                let len = encoder.pending().len();
+                bytes.extend_from_slice(encoder.pending());
+                encoder.advance(len);
+            }
+        });
+        let frames = read_client(&bytes);
+        let bytes: Vec<u8> =
+            frames.iter().flat_map(|read| frame(read.first, &read.payload)).collect();
+        let back = best(messages.len(), || {
+            let mut decoder = Decoder::new(LIMIT);
+            decoder.decompress(&agreement);
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let len = read_some(&mut decoder, rest);
+                rest = &rest[len..];
+                while let Some(event) = decoder.next() {
+                    black_box(event).expect("valid");
+                }
+            }
+        });
+        let size: usize = messages.iter().map(String::len).sum();
+        let part = 100.0 * bytes.len() as f64 / size as f64;
+        println!("compressed 1 KB, level {level}: {part:.1} %, out {out:7.0} ns, in {back:6.0} ns");
+    }
 }
