@@ -18,7 +18,7 @@
 //!         Message     large: hand it over
 //!         Ping        encoder.push_pong(payload)
 //!         Pong, Close tell the session; after Close nothing follows
-//!         violation   encoder.push_close(violation.close_code(), ""); nothing follows
+//!         violation   encoder.push_close(Some(violation.close_code()), ""); nothing follows
 //!     match socket.read_buf(&mut decoder.space()):
 //!         some bytes  they are a sign of life, whatever they are
 //!         end         the connection is lost
@@ -35,6 +35,7 @@
 //!     match socket.write(encoder.pending()):
 //!         n bytes     encoder.advance(n): tell the session what is written
 //!         not ready   break
+//! socket.flush()
 //! encoder.rest()
 //! ```
 //!
@@ -47,8 +48,9 @@
 //! # Memory
 //!
 //! Between turns a decoder keeps the part of a frame or message that has arrived, and nothing
-//! else. An encoder keeps at most 1 KiB of buffer, and what is not written. What is
-//! reserved for a message is about twice what has arrived of it, whatever its header says.
+//! else. An encoder keeps at most 1 KiB of buffer, and what is not written. What is reserved for a
+//! message is about twice what has arrived of it, whatever its header says. With
+//! permessage-deflate there is more: see [`deflate`].
 
 mod assembly;
 mod close;
