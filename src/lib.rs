@@ -66,7 +66,8 @@ mod wire;
 pub use api::*;
 pub use net::SocketProfile;
 pub use session::{
-    ErrorKind, Header, Message, OverflowPolicy, ReadyState, ReplyMatch, SendOutcome,
+    ErrorKind, Header, HeartbeatPayload, Message, NetworkKind, NetworkStatus, OverflowPolicy,
+    ReadyState, ReplyMatch, SendOutcome,
 };
 
 uniffi::setup_scaffolding!();

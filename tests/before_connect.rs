@@ -4,8 +4,9 @@
 
 mod support;
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use support::*;
 use wxsocket::*;
 
@@ -16,12 +17,12 @@ impl<F> BeforeConnect for Ask<F>
 where
     F: Fn(i32, Option<ErrorEvent>) -> Result<ConnectDecision, ListenerError> + Send + Sync,
 {
-    fn before_connect(
-        &self,
-        attempt: i32,
-        last_error: Option<ErrorEvent>,
-    ) -> Result<ConnectDecision, ListenerError> {
-        (self.0)(attempt, last_error)
+    fn before_connect(&self, request: ConnectRequest) -> Result<ConnectDecision, ListenerError> {
+        (self.0)(request.attempt, request.last_error)
+    }
+
+    fn withdraw(&self, _: i64) -> Result<(), ListenerError> {
+        Ok(())
     }
 }
 
@@ -189,11 +190,11 @@ fn it_is_asked_again_when_a_new_network_begins_a_dial_again() {
         Ok(ConnectDecision::Change { url: None, header, protocols: None })
     });
     let mut options = patient(server.url());
-    options.timeout_ms = Some(NEVER_MS);
+    options.timeout = Some(NEVER);
     let mut client = Client::asking(options, provider);
     // The hook has answered for long: the server has the request.
     until(&server, |seen| seen.connections.first().is_some_and(|first| !first.headers.is_empty()));
-    client.task().set_network(true);
+    client.task().set_network(true.into());
     assert_eq!(client.open().epoch, 1);
     assert_eq!(*asked.lock().unwrap(), [(0, None), (0, None)]);
     assert_eq!(server.connection(2).unwrap().header("Authorization").as_deref(), Some("2"));
@@ -213,11 +214,11 @@ fn it_is_not_asked_again_while_it_is_asked() {
         Ok(ConnectDecision::Proceed)
     });
     let mut options = limited(server.url(), 1);
-    options.timeout_ms = Some(NEVER_MS);
+    options.timeout = Some(NEVER);
     let mut client = Client::asking(options, provider);
     assert_eq!(asked.recv_timeout(PATIENCE), Ok((0, None)));
     for _ in 0..20 {
-        client.task().set_network(true);
+        client.task().set_network(true.into());
         client.task().reconnect_now();
         client.task().set_foreground(true);
         client.task().resume();
@@ -227,6 +228,70 @@ fn it_is_not_asked_again_while_it_is_asked() {
     assert_eq!((open.epoch, open.attempt), (1, 0));
     assert!(asked.try_recv().is_err(), "asked once");
     client.finish();
+}
+
+/// Each flip of the network gives up a dial and begins another one, while the app still thinks
+/// about the first.
+#[test]
+fn flips_of_the_network_do_not_ask_in_parallel() {
+    let server = echo();
+    let (door, calls) = (Arc::new(Door::default()), Arc::new(Mutex::new(0)));
+    let provider = ask({
+        let (door, calls) = (door.clone(), calls.clone());
+        move |_, _| {
+            *calls.lock().unwrap() += 1;
+            door.pass();
+            Ok(ConnectDecision::Proceed)
+        }
+    });
+    let mut other = Client::connect(fast(server.url()));
+    other.open();
+    let begun = Instant::now();
+    let mut client = Client::asking(fast(server.url()), provider);
+    for _ in 0..20 {
+        // A round trip on the one thread that does the I/O: the dial has come to its question.
+        other.send("x");
+        assert_eq!(other.text(), "x");
+        client.task().set_network(false.into());
+        client.lost(ErrorKind::Interrupted);
+        client.task().set_network(true.into());
+    }
+    // One that has lasted for two seconds holds up the next one no longer.
+    let slow = begun.elapsed().as_secs() / 2;
+    door.open();
+    assert_eq!(client.open().epoch, 21);
+    let calls = *calls.lock().unwrap();
+    assert!((2..=2 + slow).contains(&calls), "{calls} calls");
+    client.finish();
+    other.finish();
+}
+
+#[test]
+fn a_call_that_hangs_does_not_hold_up_the_dial_on_the_next_network() {
+    let server = echo();
+    let door = Arc::new(Door::default());
+    let (told, asked) = channel();
+    let provider = ask({
+        let door = door.clone();
+        move |_, last| {
+            let is_first = last.is_none();
+            told.send(()).unwrap();
+            if is_first {
+                door.pass();
+            }
+            Ok(ConnectDecision::Proceed)
+        }
+    });
+    let options = ConnectOptions { timeout: Some(NEVER), ..fast(server.url()) };
+    let mut client = Client::asking(options, provider);
+    asked.recv_timeout(PATIENCE).unwrap();
+    client.task().set_network(false.into());
+    client.lost(ErrorKind::Interrupted);
+    client.task().set_network(true.into());
+    // The first call never returns.
+    assert_eq!(client.open().epoch, 2);
+    client.finish();
+    door.open();
 }
 
 #[test]
@@ -297,7 +362,7 @@ fn one_that_takes_too_long_is_a_failed_attempt_and_delays_nobody_else() {
         Ok(ConnectDecision::Proceed)
     });
     let mut options = patient(server.url());
-    options.timeout_ms = Some(300);
+    options.timeout = Some(Millis(300));
     let mut slow = Client::asking(options, provider);
     // Meanwhile another task dials, opens and talks.
     let mut other = Client::connect(fast(server.url()));
@@ -361,7 +426,7 @@ fn a_call_that_hangs_is_not_the_end() {
             Ok(ConnectDecision::Proceed)
         }
     });
-    let options = ConnectOptions { timeout_ms: Some(1_000), ..fast(server.url()) };
+    let options = ConnectOptions { timeout: Some(Millis(1_000)), ..fast(server.url()) };
     let mut client = Client::asking(options, provider);
     client.lost(ErrorKind::BeforeConnect);
     client.open();
@@ -381,7 +446,7 @@ fn calls_that_never_return_do_not_pile_up() {
             Ok(ConnectDecision::Proceed)
         }
     });
-    let options = ConnectOptions { timeout_ms: Some(20), ..fast(server.url()) };
+    let options = ConnectOptions { timeout: Some(Millis(20)), ..fast(server.url()) };
     let mut client = Client::asking(options, provider);
     while client.lost(ErrorKind::BeforeConnect).detail != "earlier calls have not returned" {}
     assert_eq!(*calls.lock().unwrap(), 4);
@@ -418,4 +483,67 @@ fn apps_that_do_not_answer_keep_nobody_elses_lookups_waiting() {
         client.open();
         client.finish();
     }
+}
+
+/// Answers when it is told that nobody wants the answer any more.
+struct Patient {
+    asked: Sender<ConnectRequest>,
+    told: Sender<i64>,
+    withdrawn: Mutex<Receiver<i64>>,
+    answered: Sender<i64>,
+}
+
+impl BeforeConnect for Patient {
+    fn before_connect(&self, request: ConnectRequest) -> Result<ConnectDecision, ListenerError> {
+        let number = request.number;
+        self.asked.send(request).unwrap();
+        while self.withdrawn.lock().unwrap().recv_timeout(PATIENCE).unwrap() < number {}
+        self.answered.send(number).unwrap();
+        Ok(ConnectDecision::Proceed)
+    }
+
+    fn withdraw(&self, number: i64) -> Result<(), ListenerError> {
+        self.told.send(number).unwrap();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_request_is_withdrawn_when_its_dial_is_given_up_late_or_over() {
+    let server = echo();
+    let ((asked, requests), (told, withdrawn)) = (channel(), channel());
+    let (answered, answers) = channel();
+    let provider = Arc::new(Patient { asked, told, withdrawn: Mutex::new(withdrawn), answered });
+    let mut options = fast(server.url());
+    options.timeout = Some(NEVER);
+    let mut client = Client::asking(options.clone(), provider.clone());
+    let next = || {
+        let request = requests.recv_timeout(PATIENCE).unwrap();
+        (request.number, request.epoch, request.attempt)
+    };
+    let answered = || answers.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(next(), (1, 1, 0));
+    // Given up: the network is gone.
+    client.task().set_network(false.into());
+    client.lost(ErrorKind::Interrupted);
+    assert_eq!(answered(), 1);
+    client.task().set_network(true.into());
+    assert_eq!(next(), (2, 2, 0));
+    client.task().pause();
+    client.lost(ErrorKind::Interrupted);
+    assert_eq!(answered(), 2);
+    client.task().resume();
+    assert_eq!(next(), (3, 3, 0));
+    // The end of the task.
+    client.task().close(1000, String::new()).unwrap();
+    client.end();
+    assert_eq!(answered(), 3);
+    // Late.
+    options.timeout = Some(Millis(20));
+    options.reconnect.enabled = Some(false);
+    let mut late = Client::asking(options, provider);
+    assert_eq!(next(), (1, 1, 0));
+    assert_eq!(late.error().kind, ErrorKind::BeforeConnect);
+    assert_eq!(answered(), 1);
+    late.end();
 }

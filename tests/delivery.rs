@@ -22,8 +22,8 @@ fn a_blocked_listener_slows_the_server_down_and_still_gets_everything_in_order()
     // Beats all the time, to have something to wait for.
     options.heartbeat = HeartbeatOptions {
         enabled: Some(true),
-        interval_ms: Some(10),
-        timeout_ms: Some(100),
+        interval: Some(Millis(10)),
+        timeout: Some(Millis(100)),
         ..Default::default()
     };
     let gate = Arc::new(Gate::default());
@@ -65,8 +65,8 @@ fn large_messages_count_by_their_bytes() {
     let mut options = fast(server.url());
     options.heartbeat = HeartbeatOptions {
         enabled: Some(true),
-        interval_ms: Some(10),
-        timeout_ms: Some(1_000),
+        interval: Some(Millis(10)),
+        timeout: Some(Millis(1_000)),
         ..Default::default()
     };
     let mut client = Client::hooked(options, move |_, event| {
@@ -211,7 +211,7 @@ fn a_listener_may_do_anything_to_its_own_task() {
         {
             task.send("heard by the first").unwrap();
             task.reconnect_now();
-            task.set_network(true);
+            task.set_network(true.into());
             task.set_foreground(true);
             assert!(task.buffered_amount() >= 0);
             assert_eq!(task.stats().opens, 1);

@@ -259,7 +259,7 @@ fn a_timeout_names_the_step_at_which_it_struck() {
         (format!("wss://127.0.0.1:{}", server.port()), "shaking hands (TLS)"),
     ] {
         let mut options = once(url);
-        options.timeout_ms = Some(400);
+        options.timeout = Some(Millis(400));
         let mut client = Client::connect(options);
         let error = client.error();
         assert_eq!((error.kind, error.err_code), (ErrorKind::Timeout, 690_004));
@@ -274,7 +274,7 @@ fn a_timeout_names_the_step_at_which_it_struck() {
 fn the_time_limit_is_for_the_dial_and_not_for_what_comes_after() {
     let server = serve(r#"[{"rules": [{"on": {"afterMs": 1500}, "do": {"send": "late"}}]}]"#);
     let mut options = once(server.url());
-    options.timeout_ms = Some(1_200);
+    options.timeout = Some(Millis(1_200));
     let mut client = Client::connect(options);
     client.open();
     assert_eq!(client.text(), "late");

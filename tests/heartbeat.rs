@@ -19,8 +19,8 @@ fn beating(url: String) -> ConnectOptions {
     let mut options = fast(url);
     options.heartbeat = HeartbeatOptions {
         enabled: Some(true),
-        interval_ms: Some(30),
-        timeout_ms: Some(NEVER_MS),
+        interval: Some(Millis(30)),
+        timeout: Some(NEVER),
         ..Default::default()
     };
     options
@@ -29,7 +29,7 @@ fn beating(url: String) -> ConnectOptions {
 /// Beats every 30 ms, and gives up after 400 ms.
 fn nervous(url: String) -> ConnectOptions {
     let mut options = beating(url);
-    options.heartbeat.timeout_ms = Some(400);
+    options.heartbeat.timeout = Some(Millis(400));
     options
 }
 
@@ -290,8 +290,8 @@ fn a_listener_that_blocks_does_not_lose_the_connection_and_heartbeats_go_on() {
 /// on.
 fn nervous_but_alive(url: String) -> ConnectOptions {
     let mut options = beating(url);
-    options.heartbeat.interval_ms = Some(10);
-    options.heartbeat.timeout_ms = Some(250);
+    options.heartbeat.interval = Some(Millis(10));
+    options.heartbeat.timeout = Some(Millis(250));
     options
 }
 
@@ -303,7 +303,7 @@ fn an_idle_driven_heartbeat_waits_for_silence() {
         format!(r#"[{{"rules": [{{"on": "open", "do": [{chatter}{{"send": "end"}}]}}]}}]"#);
     let server = serve(&script);
     let mut options = beating(server.url());
-    options.heartbeat.interval_ms = Some(1_000);
+    options.heartbeat.interval = Some(Millis(1_000));
     options.heartbeat.idle_driven = Some(true);
     let mut client = Client::connect(options);
     client.open();

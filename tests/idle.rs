@@ -49,8 +49,8 @@ fn an_idle_task_wakes_up_for_its_heartbeat_and_for_nothing_else() {
     let mut options = fast(server.url());
     options.heartbeat = HeartbeatOptions {
         enabled: Some(true),
-        interval_ms: Some(50),
-        timeout_ms: Some(NEVER_MS),
+        interval: Some(Millis(50)),
+        timeout: Some(NEVER),
         ..Default::default()
     };
     let mut client = Client::connect(options);

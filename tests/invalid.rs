@@ -127,58 +127,55 @@ fn numbers_out_of_bounds_are_refused() {
         let bad = bad.iter().copied();
         bad.map(|n| Box::new(move |o: &mut ConnectOptions| set(o, n)) as _).collect()
     }
-    // min_ms and the rest of a full jitter that is good but for one number.
+    // min and the rest of a full jitter that is good but for one number.
     fn jitter(at: usize, ms: i64) -> Option<ReconnectDelay> {
         let mut good = [1, 1, 10, 1, 1];
         good[at] = ms;
-        let [first_ms, min_ms, max_ms, slow_after_ms, slow_ms] = good;
-        Some(ReconnectDelay::FullJitter { first_ms, min_ms, max_ms, slow_after_ms, slow_ms })
+        let [first, min, max, slow_after, slow] = good.map(Millis);
+        Some(ReconnectDelay::FullJitter { first, min, max, slow_after, slow })
     }
     let too_long = i64::from(i32::MAX) + 1;
     let table: Vec<(&str, Vec<Change>)> = vec![
-        ("timeout_ms", time(|o, ms| o.timeout_ms = Some(ms))),
-        ("close_timeout_ms", time(|o, ms| o.close_timeout_ms = Some(ms))),
+        ("timeout", time(|o, ms| o.timeout = Some(Millis(ms)))),
+        ("close_timeout", time(|o, ms| o.close_timeout = Some(Millis(ms)))),
         ("max_message_bytes", size(|o, n| o.max_message_bytes = Some(n))),
         ("max_buffered_bytes", size(|o, n| o.max_buffered_bytes = Some(n))),
         (
-            "background.grace_ms",
-            time(|o, ms| o.background = Some(BackgroundPolicy::Interrupt { grace_ms: ms })),
+            "background",
+            time(|o, ms| o.background = Some(BackgroundPolicy::Interrupt { grace: Millis(ms) })),
         ),
-        ("heartbeat.interval_ms", time(|o, ms| o.heartbeat.interval_ms = Some(ms))),
-        ("heartbeat.timeout_ms", time(|o, ms| o.heartbeat.timeout_ms = Some(ms))),
+        ("heartbeat.interval", time(|o, ms| o.heartbeat.interval = Some(Millis(ms)))),
+        ("heartbeat.timeout", time(|o, ms| o.heartbeat.timeout = Some(Millis(ms)))),
         ("queue.messages", each(&[0, -1, too_long], |o, n| o.queue.messages = Some(n))),
         ("queue.bytes", size(|o, n| o.queue.bytes = Some(n))),
-        ("queue.max_age_ms", time(|o, ms| o.queue.max_age_ms = Some(ms))),
-        ("reconnect.stable_after_ms", time(|o, ms| o.reconnect.stable_after_ms = Some(ms))),
+        ("queue.max_age", time(|o, ms| o.queue.max_age = Some(Millis(ms)))),
+        ("reconnect.stable_after", time(|o, ms| o.reconnect.stable_after = Some(Millis(ms)))),
         (
             "reconnect.max_attempts",
-            each(&[0, -1, i32::MIN], |o, count| {
+            each(&[0, -1, i64::MIN, too_long, i64::MAX], |o, count| {
                 o.reconnect.max_attempts = Some(AttemptLimit::Attempts { count });
             }),
         ),
         (
             // 0 is "at once".
-            "reconnect.delay.delay_ms",
-            each(&[-1, too_long], |o, delay_ms| {
-                o.reconnect.delay = Some(ReconnectDelay::Fixed { delay_ms });
+            "reconnect.delay",
+            each(&[-1, too_long], |o, ms| {
+                o.reconnect.delay = Some(ReconnectDelay::Fixed { delay: Millis(ms) });
             }),
         ),
+        ("reconnect.delay.first", each(&[-1, too_long], |o, ms| o.reconnect.delay = jitter(0, ms))),
+        ("reconnect.delay.min", each(&[0, -1], |o, ms| o.reconnect.delay = jitter(1, ms))),
+        // Less than min among them.
         (
-            "reconnect.delay.first_ms",
-            each(&[-1, too_long], |o, ms| o.reconnect.delay = jitter(0, ms)),
-        ),
-        ("reconnect.delay.min_ms", each(&[0, -1], |o, ms| o.reconnect.delay = jitter(1, ms))),
-        // Less than min_ms among them.
-        (
-            "reconnect.delay.max_ms",
+            "reconnect.delay.max",
             each(&[0, -1, too_long], |o, ms| o.reconnect.delay = jitter(2, ms)),
         ),
         (
-            "reconnect.delay.slow_after_ms",
+            "reconnect.delay.slow_after",
             each(&[0, -1, too_long], |o, ms| o.reconnect.delay = jitter(3, ms)),
         ),
         (
-            "reconnect.delay.slow_ms",
+            "reconnect.delay.slow",
             each(&[0, -1, too_long], |o, ms| o.reconnect.delay = jitter(4, ms)),
         ),
         (
@@ -232,9 +229,9 @@ fn an_authority_that_is_none_is_refused() {
 fn a_rule_that_is_switched_off_is_checked_all_the_same() {
     let error = refused(&|options| {
         options.heartbeat.enabled = Some(false);
-        options.heartbeat.interval_ms = Some(0);
+        options.heartbeat.interval = Some(Millis(0));
     });
-    assert_eq!(error.0, "heartbeat.interval_ms");
+    assert_eq!(error.0, "heartbeat.interval");
     let error = refused(&|options| {
         options.reconnect.enabled = Some(false);
         options.reconnect.max_attempts = Some(AttemptLimit::Attempts { count: 0 });
@@ -252,22 +249,22 @@ fn the_bounds_themselves_are_accepted() {
     let server = echo();
     let mut options = once(server.url());
     let longest = Some(i64::from(i32::MAX));
-    options.timeout_ms = longest;
-    options.close_timeout_ms = longest;
+    let time = longest.map(Millis);
+    options.timeout = time;
+    options.close_timeout = time;
     options.max_message_bytes = Some(1 << 30);
     options.max_buffered_bytes = Some(1 << 30);
-    options.heartbeat =
-        HeartbeatOptions { interval_ms: longest, timeout_ms: longest, ..Default::default() };
+    options.heartbeat = HeartbeatOptions { interval: time, timeout: time, ..Default::default() };
     options.queue = QueueOptions {
         messages: longest,
         bytes: Some(1 << 30),
-        max_age_ms: longest,
+        max_age: time,
         ..Default::default()
     };
-    options.reconnect.stable_after_ms = longest;
+    options.reconnect.stable_after = time;
     options.reconnect.stop_codes = Some(vec![1000, 4999]);
     options.reconnect.stop_statuses = Some(vec![100, 599]);
-    options.background = Some(BackgroundPolicy::Interrupt { grace_ms: i64::from(i32::MAX) });
+    options.background = Some(BackgroundPolicy::Interrupt { grace: Millis(i64::from(i32::MAX)) });
     let mut client = Client::connect(options);
     client.open();
     client.send("x");

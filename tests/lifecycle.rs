@@ -100,7 +100,7 @@ fn the_state_changes_before_the_event_is_told() {
 fn ready_state_is_connecting_from_the_start_and_closing_while_the_server_thinks() {
     let server = serve(r#"[{"answerClose": false}]"#);
     let mut options = fast(server.url());
-    options.close_timeout_ms = Some(NEVER_MS);
+    options.close_timeout = Some(NEVER);
     let mut client = Client::connect(options);
     // Never 3 before the end.
     assert_ne!(client.task().ready_state(), ReadyState::Closed);
@@ -198,7 +198,7 @@ fn a_close_while_waiting_cancels_the_retry() {
     assert_eq!((end.epoch, end.code, end.reason.as_str()), (2, 1000, "enough"));
     // Whatever would wake a task that waits.
     client.task().reconnect_now();
-    client.task().set_network(true);
+    client.task().set_network(true.into());
     client.task().set_foreground(true);
     client.task().resume();
     assert_eq!(client.task().ready_state(), ReadyState::Closed);
@@ -211,7 +211,7 @@ fn a_close_while_suspended_ends_the_task() {
     let mut client = Client::connect(fast(server.url()));
     client.open();
     client.task().pause();
-    assert_eq!(client.close().retry.unwrap().delay_ms, None);
+    assert_eq!(client.close().retry.unwrap().delay, None);
     client.task().close(3333, "away".into()).unwrap();
     let end = client.end();
     assert_eq!((end.code, end.reason.as_str()), (3333, "away"));
@@ -310,7 +310,7 @@ fn a_server_that_never_answers_the_close_is_left_after_the_timeout() {
     ] {
         let server = serve(script);
         let mut options = fast(server.url());
-        options.close_timeout_ms = Some(150);
+        options.close_timeout = Some(Millis(150));
         let mut client = Client::connect(options);
         client.open();
         client.task().close(3210, "bye".into()).unwrap();
@@ -377,7 +377,7 @@ fn reconnect_now_inside_on_close_dials_at_once() {
         client.error();
         client.close().retry.unwrap()
     };
-    assert_eq!(retry.delay_ms, Some(NEVER_MS));
+    assert_eq!(retry.delay, Some(NEVER));
     assert_eq!(client.open().epoch, 2);
     client.finish();
     assert_eq!(server.connections().len(), 2);
@@ -458,8 +458,8 @@ fn nothing_of_an_old_connection_is_heard_after_a_new_one_began() {
     let mut options = fast(server.url());
     options.heartbeat = HeartbeatOptions {
         enabled: Some(true),
-        interval_ms: Some(40),
-        timeout_ms: Some(40),
+        interval: Some(Millis(40)),
+        timeout: Some(Millis(40)),
         ..Default::default()
     };
     let mut client = Client::connect(options);

@@ -69,7 +69,7 @@ fn resolve(host: &str) -> Option<io::Result<Vec<IpAddr>>> {
 fn lasting(url: String) -> ConnectOptions {
     let mut options = once(url);
     // Far longer than the test has patience.
-    options.timeout_ms = Some(NEVER_MS);
+    options.timeout = Some(NEVER);
     options
 }
 
@@ -104,7 +104,7 @@ fn one_lookup_serves_every_dial_to_its_host_also_those_that_come_later() {
     resolver();
     let server = echo();
     let mut options = fast(format!("ws://shared.test:{}", server.port()));
-    options.timeout_ms = Some(100);
+    options.timeout = Some(Millis(100));
     let mut clients: Vec<_> = (0..10).map(|_| Client::connect(options.clone())).collect();
     for client in &mut clients {
         for _ in 0..3 {
@@ -146,6 +146,7 @@ fn without_ipv4(test: &str) {
     }
     let script = "ip link set lo up && ip -4 addr flush dev lo \
         && ip -6 addr add 64:ff9b::192.0.2.1/128 dev lo nodad \
+        && until ip -6 route get 64:ff9b::192.0.2.1 >/dev/null 2>&1; do sleep 0.1; done \
         && exec \"$0\" --ignored --exact --nocapture \"$1\"";
     let binary = std::env::current_exe().unwrap();
     let output = Command::new("unshare")

@@ -155,7 +155,7 @@ fn drop_newest_says_so() {
 
 #[test]
 fn what_grew_too_old_is_handed_back_in_on_open() {
-    let (server, mut client) = paused(|options| options.queue.max_age_ms = Some(1_000));
+    let (server, mut client) = paused(|options| options.queue.max_age = Some(Millis(1_000)));
     client.send("old");
     client.send("also old");
     // Not a guess: they are at least this old afterwards.
@@ -169,7 +169,7 @@ fn what_grew_too_old_is_handed_back_in_on_open() {
     assert_eq!(received(&server, 1), ["young"]);
     client.finish();
 
-    let (server, mut client) = paused(|options| options.queue.max_age_ms = Some(30));
+    let (server, mut client) = paused(|options| options.queue.max_age = Some(Millis(30)));
     client.send("old");
     std::thread::sleep(Duration::from_millis(40));
     client.task().resume();
@@ -240,7 +240,7 @@ fn an_open_connection_whose_peer_does_not_read_fills_up_and_says_so() {
     let server = serve(r#"[{"rules": [{"on": "open", "do": [{"send": "hi"}, "silence"]}]}]"#);
     let mut options = once(server.url());
     options.max_buffered_bytes = Some(1 << 20);
-    options.close_timeout_ms = Some(50);
+    options.close_timeout = Some(Millis(50));
     let mut client = Client::connect(options);
     client.open();
     client.text();
@@ -346,7 +346,7 @@ fn nothing_is_sent_twice_or_out_of_order_across_fifty_drops() {
         .collect();
     let server = serve(&format!(r#"[{}, {{"echo": false}}]"#, script.join(", ")));
     let mut options = fast(server.url());
-    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay_ms: 1 });
+    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay: Millis(1) });
     let mut client = Client::connect(options);
     let mut next = 0;
     while server.connections().len() < 51 {

@@ -37,7 +37,7 @@ fn it_comes_back_whatever_ended_the_connection() {
         }
         let close = client.close();
         assert_eq!((close.epoch, close.code, close.was_clean), (1, code, clean), "{action}");
-        let retry = RetryInfo { attempt: 1, max: None, delay_ms: Some(30) };
+        let retry = RetryInfo { attempt: 1, max: None, delay: Some(Millis(30)) };
         assert_eq!(close.retry, Some(retry), "{action}");
         let open = client.open();
         assert_eq!((open.epoch, open.attempt), (2, 1), "{action}");
@@ -98,8 +98,8 @@ fn the_limit_ends_the_task_with_an_error_and_the_final_close() {
 fn a_server_that_accepts_and_drops_exhausts_the_limit() {
     let server = serve(r#"[{"rules": [{"on": "open", "do": "drop"}]}]"#);
     let mut options = limited(server.url(), 100);
-    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay_ms: 0 });
-    options.reconnect.stable_after_ms = Some(NEVER_MS);
+    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay: Millis(0) });
+    options.reconnect.stable_after = Some(NEVER);
     let mut client = Client::connect(options);
     for attempt in 0..100 {
         assert_eq!(client.open().attempt, attempt);
@@ -114,7 +114,7 @@ fn a_server_that_accepts_and_drops_exhausts_the_limit() {
 fn a_connection_that_proved_stable_sets_the_counter_back() {
     let server = serve(&format!("[{DROP_ON_DEMAND}]"));
     let mut options = limited(server.url(), 1);
-    options.reconnect.stable_after_ms = Some(30);
+    options.reconnect.stable_after = Some(Millis(30));
     let mut client = Client::connect(options);
     // The limit is one, and yet it comes back as often as it takes.
     for round in 0..4 {
@@ -129,7 +129,7 @@ fn a_connection_that_proved_stable_sets_the_counter_back() {
     client.finish();
 
     let mut options = limited(server.url(), 1);
-    options.reconnect.stable_after_ms = Some(NEVER_MS);
+    options.reconnect.stable_after = Some(NEVER);
     let mut client = Client::connect(options);
     client.open();
     client.send("drop");
@@ -203,7 +203,7 @@ fn retry_after_is_honoured_unless_told_otherwise() {
         options.reconnect.honour_retry_after = honour;
         let mut client = Client::connect(options);
         assert_eq!(client.error().http_status, Some(503));
-        let delay_ms = client.close().retry.unwrap().delay_ms.unwrap();
+        let delay_ms = client.close().retry.unwrap().delay.unwrap().0;
         assert!(delays_ms.contains(&delay_ms), "{honour:?}: {delay_ms}");
         client.task().close(1000, String::new()).unwrap();
     }
@@ -215,7 +215,7 @@ fn retry_after_without_tls_does_not_silence_an_app_for_an_hour() {
     let server = serve(r#"[{"handshake": {"status": 503, "headers": [["Retry-After", "3600"]]}}]"#);
     let mut client = Client::connect(fast(server.url()));
     assert_eq!(client.error().http_status, Some(503));
-    let delay_ms = client.close().retry.unwrap().delay_ms.unwrap();
+    let delay_ms = client.close().retry.unwrap().delay.unwrap().0;
     assert!((60_000..=75_000).contains(&delay_ms), "{delay_ms}");
     client.task().close(1000, String::new()).unwrap();
 }
@@ -224,7 +224,7 @@ fn retry_after_without_tls_does_not_silence_an_app_for_an_hour() {
 fn a_dial_that_hangs_is_given_up_and_tried_again() {
     let server = serve(r#"[{"handshake": "hang"}, {}]"#);
     let mut options = fast(server.url());
-    options.timeout_ms = Some(200);
+    options.timeout = Some(Millis(200));
     let mut client = Client::connect(options);
     let error = client.error();
     assert_eq!((error.kind, error.err_code), (ErrorKind::Timeout, 690_004));

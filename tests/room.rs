@@ -26,7 +26,7 @@ fn close_behind_a_full_mailbox_is_answered_at_once_and_clean() {
     });
     let mut options = once(server.url());
     // Longer than the test waits: only the server's answer ends it.
-    options.close_timeout_ms = Some(NEVER_MS);
+    options.close_timeout = Some(NEVER);
     let task = connect_socket(options, Some(listener), None).unwrap();
     gate.wait_for(1);
     eventually("the mailbox is full", || task.stats().messages_in >= 1_000);
@@ -51,7 +51,7 @@ fn refusals_that_nobody_hears_do_not_pile_up() {
         r#"[{{"handshake": {{"status": 503, "headers": [["A", "{long}"], ["B", "{long}"], ["C", "{long}"]]}}}}]"#
     ));
     let mut options = fast(server.url());
-    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay_ms: 0 });
+    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay: Millis(0) });
     let task = connect_socket(options, None, None).unwrap();
     let dials = || task.stats().epoch;
     eventually("it dials no more", || {
@@ -111,7 +111,7 @@ fn connections_that_the_server_keeps_do_not_pile_up() {
         }
     });
     let mut options = fast(url);
-    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay_ms: 0 });
+    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay: Millis(0) });
     let (ears, _events) = telling(|_| Ok(()));
     let task = connect_socket(options, Some(ears), None).unwrap();
     eventually("it came back many times", || task.stats().opens >= 60);

@@ -9,6 +9,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use support::*;
@@ -47,11 +48,11 @@ fn resident() -> usize {
 fn back_within_a_tenth_of_a_second(url: String) -> ConnectOptions {
     let mut options = fast(url);
     options.reconnect.delay = Some(ReconnectDelay::FullJitter {
-        first_ms: 20,
-        min_ms: 10,
-        max_ms: 100,
-        slow_after_ms: NEVER_MS,
-        slow_ms: NEVER_MS,
+        first: Millis(20),
+        min: Millis(10),
+        max: Millis(100),
+        slow_after: NEVER,
+        slow: NEVER,
     });
     options
 }
@@ -180,6 +181,51 @@ fn listeners_that_block_all_at_once_delay_no_other_task() {
     eventually("the threads are given back", || threads()["wxsocket-events"] <= 2);
 }
 
+/// Their turns are short, so that none of them looks as if it were stuck; but there are many.
+#[test]
+fn listeners_that_are_slow_delay_no_other_task() {
+    let _alone = alone();
+    // An answer to each message after a while, which keeps the machine from being busy otherwise.
+    let server = serve(
+        r#"[{"rules": [{"on": {"text": "again"}, "do": [{"wait": {"ms": 50}}, {"send": "again"}]}]}]"#,
+    );
+    let done = Arc::new(AtomicBool::new(false));
+    let mut slow: Vec<_> = (0..250)
+        .map(|_| {
+            let done = done.clone();
+            Client::hooked(fast(server.url()), move |task, event| {
+                if let SocketEvent::Message { .. } = event
+                    && !done.load(Ordering::Relaxed)
+                {
+                    std::thread::sleep(Duration::from_millis(3));
+                    // It may be closing by now.
+                    let _ = task.send("again");
+                }
+            })
+        })
+        .collect();
+    let mut innocent = Client::connect(fast(server.url()));
+    innocent.open();
+    slow.iter_mut().for_each(|client| drop(client.open()));
+
+    slow.iter().for_each(|client| drop(client.send("again")));
+    let all_talk = || slow.iter().all(|client| client.task().stats().messages_in >= 3);
+    eventually("each has had its turns", all_talk);
+    let start = Instant::now();
+    for _ in 0..10 {
+        innocent.send("x");
+        assert_eq!(innocent.text(), "x");
+    }
+    // Behind 250 turns of 3 ms on two threads it would be 3 s.
+    let waited = start.elapsed();
+    assert!(waited < Duration::from_secs(1), "{waited:?} for ten round trips");
+
+    done.store(true, Ordering::Relaxed);
+    slow.into_iter().for_each(|client| drop(client.finish()));
+    innocent.finish();
+    eventually("the threads are given back", || threads()["wxsocket-events"] <= 2);
+}
+
 #[test]
 fn a_refusal_that_never_ends_keeps_memory_flat() {
     let _alone = alone();
@@ -189,7 +235,7 @@ fn a_refusal_that_never_ends_keeps_memory_flat() {
         r#"[{{"handshake": {{"status": 403, "headers": [["X-Why", "no"]], "body": "{body}"}}}}]"#
     ));
     let mut options = fast(server.url());
-    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay_ms: 0 });
+    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay: Millis(0) });
     let client = Client::connect(options);
     client.task().set_listener(Arc::new(On(|_| Ok(()))));
     until(&server, |seen| seen.accepted >= 300);
@@ -214,8 +260,8 @@ fn a_flood_for_a_blocked_listener_keeps_memory_flat() {
     let mut options = fast(server.url());
     options.heartbeat = HeartbeatOptions {
         enabled: Some(true),
-        interval_ms: Some(20),
-        timeout_ms: Some(300),
+        interval: Some(Millis(20)),
+        timeout: Some(Millis(300)),
         ..Default::default()
     };
     let before = resident();

@@ -54,7 +54,7 @@ fn run(server: &testing::ScriptedServer, change: impl FnOnce(&mut ConnectOptions
         Header::new("Cookie", "session=s3cret-header"),
     ];
     options.greeting = Some(Message::text("s3cret-greeting"));
-    options.reconnect.stable_after_ms = Some(NEVER_MS);
+    options.reconnect.stable_after = Some(NEVER);
     change(&mut options);
     let mut client = Client::hooked(options, |task, event| {
         if let SocketEvent::Open { .. } = event {
@@ -111,13 +111,13 @@ fn no_secret_is_logged_or_told_in_an_error() {
         options.heartbeat = HeartbeatOptions {
             enabled: Some(true),
             payload: Some(HeartbeatPayload::Text { text: "s3cret-sent".into() }),
-            interval_ms: Some(20),
-            timeout_ms: Some(20),
+            interval: Some(Millis(20)),
+            timeout: Some(Millis(20)),
             ..Default::default()
         };
     });
     let server = serve(r#"[{"handshake": "hang"}]"#);
-    run(&server, |options| options.timeout_ms = Some(50));
+    run(&server, |options| options.timeout = Some(Millis(50)));
     let server = echo();
     server.stop_listening().unwrap();
     run(&server, |_| {});
@@ -168,14 +168,17 @@ fn bad_provider() {
     impl BeforeConnect for Leaky {
         fn before_connect(
             &self,
-            attempt: i32,
-            _: Option<ErrorEvent>,
+            request: ConnectRequest,
         ) -> Result<ConnectDecision, ListenerError> {
             Ok(ConnectDecision::Change {
-                url: (attempt == 0).then(|| "ws://host:x/?token=s3cret-query".to_owned()),
+                url: (request.attempt == 0).then(|| "ws://host:x/?token=s3cret-query".to_owned()),
                 header: Some(vec![Header::new("Authorization", "s3cret-header\n")]),
                 protocols: None,
             })
+        }
+
+        fn withdraw(&self, _: i64) -> Result<(), ListenerError> {
+            Ok(())
         }
     }
     let mut client = Client::asking(limited("ws://127.0.0.1:9/", 1), Arc::new(Leaky));

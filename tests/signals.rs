@@ -58,11 +58,11 @@ fn a_new_network_begins_a_dial_again_that_hangs() {
     let server = serve(r#"[{"handshake": "hang"}, {"handshake": "hang"}, {}]"#);
     let mut options = patient(server.url());
     options.reconnect.max_attempts = Some(AttemptLimit::Attempts { count: 1 });
-    options.timeout_ms = Some(NEVER_MS);
+    options.timeout = Some(NEVER);
     let mut client = Client::connect(options);
     for dial in 1..=2 {
         assert!(server.wait_connections(dial, PATIENCE));
-        client.task().set_network(true);
+        client.task().set_network(true.into());
         ended(&server, dial);
     }
     let open = client.open();
@@ -80,7 +80,7 @@ fn the_impatient_begin_a_dial_again_that_hangs() {
     for hurry in hurries {
         let server = serve(r#"[{"handshake": "hang"}, {}]"#);
         let mut options = patient(server.url());
-        options.timeout_ms = Some(NEVER_MS);
+        options.timeout = Some(NEVER);
         let began = std::time::Instant::now();
         let mut client = Client::connect(options);
         assert!(server.wait_connections(1, PATIENCE));
@@ -105,19 +105,19 @@ fn a_new_network_finds_out_at_once_that_the_old_connection_is_dead() {
     // The next heartbeat is far away, but its timeout bounds how long a probe waits.
     options.heartbeat = HeartbeatOptions {
         enabled: Some(true),
-        interval_ms: Some(NEVER_MS),
-        timeout_ms: Some(100),
+        interval: Some(NEVER),
+        timeout: Some(Millis(100)),
         ..Default::default()
     };
     let mut client = Client::connect(options);
     client.open();
     client.text();
-    client.task().set_network(true);
+    client.task().set_network(true.into());
     let error = client.error();
     assert_eq!((error.kind, error.err_code), (ErrorKind::HeartbeatTimeout, 690_040));
     let close = client.close();
     assert_eq!(close.reason, "heartbeat timeout");
-    assert_eq!(close.retry, Some(RetryInfo { attempt: 1, max: None, delay_ms: Some(0) }));
+    assert_eq!(close.retry, Some(RetryInfo { attempt: 1, max: None, delay: Some(Millis(0)) }));
     assert_eq!(client.open().epoch, 2);
     client.finish();
 }
@@ -132,16 +132,16 @@ fn offline_uses_no_attempt_and_online_dials_at_once() {
     for dial in 1..=3 {
         assert!(server.wait_connections(dial, PATIENCE));
         // The radio goes in the middle of a dial, which cannot succeed any more.
-        client.task().set_network(false);
+        client.task().set_network(false.into());
         assert_eq!(client.error().kind, ErrorKind::Interrupted);
         let close = client.close();
         assert_eq!((close.code, close.reason.as_str()), (1006, "interrupted"));
         let retry = close.retry.unwrap();
-        assert_eq!((retry.attempt, retry.delay_ms), (0, None));
+        assert_eq!((retry.attempt, retry.delay), (0, None));
         assert_eq!(client.task().ready_state(), ReadyState::Connecting);
         // The dial is gone at the server as well.
         ended(&server, dial);
-        client.task().set_network(true);
+        client.task().set_network(true.into());
     }
     assert_eq!(client.open().attempt, 0);
     client.finish();
@@ -154,16 +154,16 @@ fn a_drop_while_offline_waits_for_the_network() {
     let mut client = Client::connect(fast(server.url()));
     client.open();
     // A short gap need not kill an open connection.
-    client.task().set_network(false);
+    client.task().set_network(false.into());
     client.send("drop");
     client.error();
     let close = client.close();
-    assert_eq!(close.retry.unwrap().delay_ms, None, "suspended: no attempt is due");
+    assert_eq!(close.retry.unwrap().delay, None, "suspended: no attempt is due");
     // Other good news does not help.
     client.task().set_foreground(true);
     client.task().resume();
     assert_eq!(client.send("kept"), SendOutcome::Queued { dropped: vec![] });
-    client.task().set_network(true);
+    client.task().set_network(true.into());
     assert_eq!(client.open().epoch, 2);
     assert_eq!(client.text(), "kept");
     client.finish();
@@ -177,8 +177,8 @@ fn going_offline_cancels_a_retry_that_was_due() {
     client.open();
     client.send("drop");
     client.lost(ErrorKind::ConnectionLost);
-    client.task().set_network(false);
-    client.task().set_network(true);
+    client.task().set_network(false.into());
+    client.task().set_network(true.into());
     // The delay was ten minutes: the network is what made it dial.
     assert_eq!(client.open().attempt, 0);
     client.finish();
@@ -188,19 +188,19 @@ fn going_offline_cancels_a_retry_that_was_due() {
 fn the_background_interrupts_an_open_connection_after_its_grace() {
     let server = echo();
     let mut options = patient(server.url());
-    options.background = Some(BackgroundPolicy::Interrupt { grace_ms: 40 });
+    options.background = Some(BackgroundPolicy::Interrupt { grace: Millis(40) });
     let mut client = Client::connect(options);
     client.open();
     client.task().set_foreground(false);
     // Open: a close without an error.
     let close = client.close();
     assert_eq!((close.code, close.reason.as_str(), close.was_clean), (1006, "interrupted", false));
-    assert_eq!(close.retry, Some(RetryInfo { attempt: 0, max: None, delay_ms: None }));
+    assert_eq!(close.retry, Some(RetryInfo { attempt: 0, max: None, delay: None }));
     // The server is told that the app is going away.
     let seen = ended(&server, 1);
     assert_eq!(seen.ended, Some(SeenEnd::ClientClosed));
     assert_eq!(seen.frames.last().unwrap().close_code, Some(1001));
-    client.task().set_network(true);
+    client.task().set_network(true.into());
     client.task().set_foreground(true);
     assert_eq!(client.open().epoch, 2, "back at once, and the network alone did not do it");
     client.finish();
@@ -210,10 +210,10 @@ fn the_background_interrupts_an_open_connection_after_its_grace() {
 fn an_app_that_is_about_to_be_suspended_hangs_up_before_its_grace() {
     let server = echo();
     let mut options = patient(server.url());
-    options.background = Some(BackgroundPolicy::Interrupt { grace_ms: NEVER_MS });
+    options.background = Some(BackgroundPolicy::Interrupt { grace: NEVER });
     let mut client = Client::connect(options);
     client.open();
-    assert_eq!(client.task().background_grace_ms(), Some(NEVER_MS));
+    assert_eq!(client.task().background_grace(), Some(NEVER));
     // In the foreground it changes nothing.
     client.task().end_background_grace();
     client.send("still here");
@@ -235,7 +235,7 @@ fn a_task_that_keeps_its_connection_has_no_grace() {
     options.background = Some(BackgroundPolicy::Keep);
     let mut client = Client::connect(options);
     client.open();
-    assert_eq!(client.task().background_grace_ms(), None);
+    assert_eq!(client.task().background_grace(), None);
     client.task().set_foreground(false);
     client.task().end_background_grace();
     client.send("still here");
@@ -247,7 +247,7 @@ fn a_task_that_keeps_its_connection_has_no_grace() {
 fn the_background_interrupts_a_dial_with_an_error() {
     let server = serve(r#"[{"handshake": "hang"}, {}]"#);
     let mut options = patient(server.url());
-    options.background = Some(BackgroundPolicy::Interrupt { grace_ms: 20 });
+    options.background = Some(BackgroundPolicy::Interrupt { grace: Millis(20) });
     let mut client = Client::connect(options);
     assert!(server.wait_connections(1, PATIENCE));
     client.task().set_foreground(false);
@@ -265,7 +265,7 @@ fn the_background_interrupts_a_dial_with_an_error() {
 fn a_short_visit_to_the_background_changes_nothing() {
     let server = echo();
     let mut options = patient(server.url());
-    options.background = Some(BackgroundPolicy::Interrupt { grace_ms: NEVER_MS });
+    options.background = Some(BackgroundPolicy::Interrupt { grace: NEVER });
     let mut client = Client::connect(options);
     client.open();
     client.task().set_foreground(false);
@@ -284,10 +284,10 @@ fn pause_hangs_up_until_resume_and_keeps_what_is_queued() {
     client.task().pause();
     let close = client.close();
     assert_eq!((close.code, close.reason.as_str()), (1006, "paused"));
-    assert_eq!(close.retry.unwrap().delay_ms, None);
+    assert_eq!(close.retry.unwrap().delay, None);
     assert_eq!(ended(&server, 1).frames.last().unwrap().close_code, Some(1001));
     assert_eq!(client.send("for later"), SendOutcome::Queued { dropped: vec![] });
-    client.task().set_network(true);
+    client.task().set_network(true.into());
     client.task().set_foreground(true);
     client.task().resume();
     assert_eq!(client.open().epoch, 2);
@@ -306,7 +306,7 @@ fn pause_interrupts_a_dial_and_a_wait() {
     client.task().resume();
     client.lost(ErrorKind::HttpStatus);
     client.task().pause();
-    client.task().set_network(true);
+    client.task().set_network(true.into());
     client.task().resume();
     assert_eq!(client.open().epoch, 3);
     client.finish();
@@ -318,12 +318,12 @@ fn pause_interrupts_a_dial_and_a_wait() {
 fn changes_of_the_network_that_nobody_hears_of_do_not_pile_up() {
     let server = serve(r#"[{"handshake": "hang"}]"#);
     let mut options = patient(server.url());
-    options.timeout_ms = Some(NEVER_MS);
+    options.timeout = Some(NEVER);
     let task = connect_socket(options, None, None).unwrap();
     let flip = |times: usize| {
         for _ in 0..times {
-            task.set_network(false);
-            task.set_network(true);
+            task.set_network(false.into());
+            task.set_network(true.into());
         }
     };
     eventually("it dials no more", || {

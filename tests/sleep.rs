@@ -30,8 +30,8 @@ fn beating(url: String) -> ConnectOptions {
     let mut options = patient(url);
     options.heartbeat = HeartbeatOptions {
         enabled: Some(true),
-        interval_ms: Some(NEVER_MS),
-        timeout_ms: Some(NEVER_MS),
+        interval: Some(NEVER),
+        timeout: Some(NEVER),
         ..Default::default()
     };
     options
@@ -54,7 +54,7 @@ fn a_dial_from_before_the_sleep_is_begun_again() {
     let _alone = alone();
     let server = serve(r#"[{"handshake": {"status": 503}}, {"handshake": "hang"}, {}]"#);
     let mut options = limited(server.url(), 1);
-    options.timeout_ms = Some(NEVER_MS);
+    options.timeout = Some(NEVER);
     let mut client = Client::connect(options);
     client.lost(ErrorKind::HttpStatus);
     assert!(server.wait_connections(2, PATIENCE));
@@ -135,7 +135,7 @@ fn what_is_suspended_stays_so_and_its_queue_grows_old() {
     let _alone = alone();
     let server = echo();
     let mut options = patient(server.url());
-    options.queue.max_age_ms = Some(NEVER_MS);
+    options.queue.max_age = Some(NEVER);
     let mut client = Client::connect(options);
     client.open();
     client.task().pause();
@@ -203,7 +203,7 @@ fn a_ping_from_before_the_sleep_leads_to_a_question_and_not_to_a_verdict() {
         r#"[{"answerHeartbeats": false, "rules": [{"on": {"heartbeats": 2}, "do": {"send": "pong"}}]}]"#,
     );
     let mut options = beating(server.url());
-    options.heartbeat.interval_ms = Some(10);
+    options.heartbeat.interval = Some(Millis(10));
     let mut client = Client::connect(options);
     client.open();
     heartbeats(&server, 1);
@@ -222,7 +222,7 @@ fn a_connection_that_did_not_survive_the_sleep_is_replaced_at_once() {
     let _alone = alone();
     let server = serve(r#"[{"rules": [{"on": "open", "do": [{"send": "hi"}, "silence"]}]}, {}]"#);
     let mut options = beating(server.url());
-    options.heartbeat.timeout_ms = Some(100);
+    options.heartbeat.timeout = Some(Millis(100));
     let mut client = Client::connect(options);
     client.open();
     client.text();
@@ -238,7 +238,7 @@ fn a_close_does_not_wait_for_the_rest_of_its_time() {
     let _alone = alone();
     let server = serve(r#"[{"rules": [{"on": "open", "do": "silence"}]}]"#);
     let mut options = patient(server.url());
-    options.close_timeout_ms = Some(NEVER_MS);
+    options.close_timeout = Some(NEVER);
     let mut client = Client::connect(options);
     client.open();
     client.task().close(1000, "good night".into()).unwrap();
@@ -253,7 +253,7 @@ fn the_grace_in_the_background_goes_on_in_sleep() {
     let _alone = alone();
     let server = echo();
     let mut options = patient(server.url());
-    options.background = Some(BackgroundPolicy::Interrupt { grace_ms: NEVER_MS });
+    options.background = Some(BackgroundPolicy::Interrupt { grace: NEVER });
     let mut client = Client::connect(options);
     client.open();
     client.task().set_foreground(false);

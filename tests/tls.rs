@@ -211,7 +211,7 @@ fn peers_that_say_nothing_hold_up_nobody() {
     });
     let mut options = once(url);
     // Far longer than the test has patience.
-    options.timeout_ms = Some(NEVER_MS);
+    options.timeout = Some(NEVER);
     let silent: Vec<_> = (0..SILENT).map(|_| Client::connect(options.clone())).collect();
     let hung: Vec<_> = (0..SILENT).map(|_| greetings.recv_timeout(PATIENCE).unwrap()).collect();
 

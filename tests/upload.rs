@@ -99,8 +99,8 @@ fn beating(url: String, timeout_ms: i64) -> ConnectOptions {
     let mut options = once(url);
     options.heartbeat = HeartbeatOptions {
         enabled: Some(true),
-        interval_ms: Some(300),
-        timeout_ms: Some(timeout_ms),
+        interval: Some(Millis(300)),
+        timeout: Some(Millis(timeout_ms)),
         ..Default::default()
     };
     options

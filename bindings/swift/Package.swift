@@ -55,7 +55,7 @@ let package = Package(
 if testing {
     package.targets += [
         .systemLibrary(name: "WxSocketTestingFFI"),
-        .target(name: "WxSocketTestingBindings", dependencies: ["WxSocketTestingFFI"], linkerSettings: link),
+        .target(name: "WxSocketTestingBindings", dependencies: ["WxSocketTestingFFI", "WxSocketBindings"], linkerSettings: link),
     ]
 }
 if testing && fakes.isEmpty {

@@ -18,7 +18,8 @@ use std::sync::Arc;
 ///
 /// Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
 /// have told everybody, and false when that goes on after they return: then no other call comes
-/// until `SocketTask::resume_delivery`. Either way no thread of the library waits.
+/// until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
+/// the library waits.
 #[uniffi::export(foreign)]
 pub trait BatchListener: Send + Sync {
     /// Messages arrived on connection `epoch`. For each, in order: a byte (0: text, 1: binary),
@@ -141,7 +142,7 @@ mod tests {
             .expect("valid");
         let server = ScriptedServer::start(script).expect("starts");
         let mut options = ConnectOptions::new(server.url());
-        options.reconnect.delay = Some(crate::ReconnectDelay::Fixed { delay_ms: 1 });
+        options.reconnect.delay = Some(crate::ReconnectDelay::Fixed { delay: crate::Millis(1) });
         let heard = Arc::new(Heard::default());
         let task = connect_socket(options, None, None).expect("valid");
         task.set_watcher(heard.clone());

@@ -3,6 +3,7 @@
 //! Per connection (`epoch`): at most one open, then messages, then at most one error, then
 //! exactly one close. A close whose `retry` is absent is the end of the task.
 
+use super::millis::Millis;
 use crate::driver::Step;
 use crate::net::SocketProfile;
 use crate::session::{ErrorKind, Event, Failure, Header, Message, Retry};
@@ -122,9 +123,9 @@ pub struct RetryInfo {
     pub attempt: i32,
     /// The limit, if there is one.
     pub max: Option<i32>,
-    /// Milliseconds until then; absent while the task is suspended (offline, paused, in the
+    /// The wait until then; absent while the task is suspended (offline, paused, in the
     /// background).
-    pub delay_ms: Option<i64>,
+    pub delay: Option<Millis>,
 }
 
 impl From<Retry> for RetryInfo {
@@ -132,7 +133,7 @@ impl From<Retry> for RetryInfo {
         Self {
             attempt: saturate(retry.attempt),
             max: retry.max.map(saturate),
-            delay_ms: retry.delay.map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
+            delay: retry.delay.map(Millis::from),
         }
     }
 }

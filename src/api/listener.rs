@@ -30,18 +30,33 @@ pub trait SocketListener: Send + Sync {
 /// Asked before every dial, for a fresh token or another address.
 #[uniffi::export(foreign)]
 pub trait BeforeConnect: Send + Sync {
-    /// What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-    /// connection; `last_error` is what ended the previous connection, if it failed. When HTTP
-    /// 401 or 403 would end the task, this is called once more first: for a new token.
+    /// Answers what to do for this attempt. When HTTP 401 or 403 would end the task, it is asked
+    /// once more first: for a new token.
     ///
-    /// It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-    /// as it has after an error, and what comes later is not heard. It is called on a thread of
-    /// its own; with four calls that have not returned the task asks no more until one does.
-    fn before_connect(
-        &self,
-        attempt: i32,
-        last_error: Option<ErrorEvent>,
-    ) -> Result<ConnectDecision, ListenerError>;
+    /// It may block for as long as the dial's `timeout`. After that, and after an error or a
+    /// panic, the attempt has failed. It is called on a thread of its own; calls for one task do
+    /// not overlap, except that a call which has not returned 2 s after it began and is no longer
+    /// wanted does not hold up the next one. With four calls that have not returned the task asks
+    /// no more until one does.
+    fn before_connect(&self, request: ConnectRequest) -> Result<ConnectDecision, ListenerError>;
+
+    /// Tells that no answer is wanted any more to the requests up to this number: their dial was
+    /// given up, they took too long, or the task is over. It is called on a thread of its own,
+    /// perhaps before `before_connect` is called with that number.
+    fn withdraw(&self, number: i64) -> Result<(), ListenerError>;
+}
+
+/// What [`BeforeConnect`] is asked.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct ConnectRequest {
+    /// The request's number in its task, from 1.
+    pub number: i64,
+    /// The connection that the dial is for. A dial that is begun again asks again.
+    pub epoch: i64,
+    /// Attempts used since the last stable connection; 0 for the first dial.
+    pub attempt: i32,
+    /// What ended the previous connection, if it failed.
+    pub last_error: Option<ErrorEvent>,
 }
 
 /// What [`BeforeConnect`] answers.
@@ -52,15 +67,19 @@ pub enum ConnectDecision {
     /// Dial with these instead; what is absent stays as in the options.
     Change {
         /// Another URL.
+        #[uniffi(default)]
         url: Option<String>,
         /// Other headers: all of them.
+        #[uniffi(default)]
         header: Option<Vec<Header>>,
         /// Other sub-protocols: all of them.
+        #[uniffi(default)]
         protocols: Option<Vec<String>>,
     },
     /// Do not dial; the task is over.
     Stop {
         /// Why; it becomes the error's detail.
+        #[uniffi(default)]
         reason: String,
     },
 }

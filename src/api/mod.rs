@@ -5,6 +5,7 @@ mod error;
 mod event;
 mod listener;
 mod logging;
+mod millis;
 mod options;
 pub(crate) mod preset;
 pub(crate) mod resolve;
@@ -14,11 +15,12 @@ mod turn;
 pub use batch::{BatchListener, SocketWatcher};
 pub use error::{ListenerError, WxError};
 pub use event::{CloseEvent, ErrorEvent, MessageEvent, OpenEvent, RetryInfo, SocketEvent};
-pub use listener::{BeforeConnect, ConnectDecision, SocketListener};
+pub use listener::{BeforeConnect, ConnectDecision, ConnectRequest, SocketListener};
 pub use logging::{LogLevel, LogSink, set_logger};
+pub use millis::Millis;
 pub use options::{
-    AttemptLimit, BackgroundPolicy, ConnectOptions, HeartbeatOptions, HeartbeatPayload,
-    QueueOptions, ReconnectDelay, ReconnectOptions, TlsOptions,
+    AttemptLimit, BackgroundPolicy, ConnectOptions, HeartbeatOptions, QueueOptions, ReconnectDelay,
+    ReconnectOptions, TlsOptions,
 };
 pub use preset::Preset;
 pub use task::{EventStream, SocketStats, SocketTask, connect_socket, refuse_message};

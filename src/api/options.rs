@@ -1,248 +1,244 @@
-//! What an app asks for. Everything but the URL may be left out: it then comes from the
-//! preset, which is `wx` unless said.
+//! The options of a task. Everything but the URL may be left out: it then comes from the
+//! preset, which is `wx` unless another one is named.
 //!
-//! Times are whole milliseconds, as in the wx API, from 1 to 2 147 483 647 (24.8 days) unless
-//! a field says otherwise. A value out of bounds is an error that names the field, when the
-//! socket is made, and nothing else happens.
+//! These types are the public ones in Kotlin and Swift too, and their docs are copied there: the
+//! docs contain no Rust, and a name in backticks is written as each language writes it. Every
+//! field but the URL needs `#[uniffi(default)]`.
 
+use super::millis::Millis;
 use super::preset::Preset;
-use crate::session::{Header, Message, OverflowPolicy, ReplyMatch};
-use bytes::Bytes;
+use crate::session::{Header, HeartbeatPayload, Message, OverflowPolicy, ReplyMatch};
 
-/// The options of [`connect_socket`](crate::connect_socket).
+/// The options of a task. An option that is left out comes from the preset.
 ///
-/// ```
-/// use wxsocket::{ConnectOptions, HeartbeatOptions, Preset};
-///
-/// let options = ConnectOptions {
-///     preset: Some(Preset::Resilient),
-///     heartbeat: HeartbeatOptions { interval_ms: Some(20_000), ..Default::default() },
-///     ..ConnectOptions::new("wss://example.com/live")
-/// };
-/// ```
+/// The engine checks them when the task is made. An option that is out of bounds is an error that
+/// names it, and then nothing is made. Times are whole milliseconds from 1 to 2 147 483 647
+/// (24.8 days) unless an option says otherwise; a fraction is rounded up.
 #[derive(Clone, Debug, Default, PartialEq, uniffi::Record)]
+#[cfg_attr(feature = "testing", derive(serde::Deserialize), serde(rename_all = "camelCase"))]
+#[cfg_attr(feature = "testing", serde(default, deny_unknown_fields))]
 pub struct ConnectOptions {
-    /// `ws://` or `wss://`, without a fragment. Characters outside ASCII in path and query
-    /// are percent-encoded; a host name must be ASCII (use its `xn--` form).
+    /// A `ws://` or `wss://` URL without a fragment. Characters outside ASCII in path and query are
+    /// percent-encoded. A host name must be ASCII (use its `xn--` form).
     pub url: String,
     /// Headers of the upgrade request, sent as written. `Referer`, `Host` and the headers of
-    /// the handshake itself cannot be set.
-    #[uniffi(default = [])]
+    /// the WebSocket handshake cannot be set.
+    #[uniffi(default)]
     pub header: Vec<Header>,
     /// Sub-protocols in order of preference. If there are any, the server must choose one.
-    #[uniffi(default = [])]
+    #[uniffi(default)]
     pub protocols: Vec<String>,
-    /// Send small packets at once instead of collecting them (TCP_NODELAY). Default: off in
+    /// Sends small packets at once instead of collecting them (TCP_NODELAY). Default: off in
     /// preset `wx`, as in the wx API; on in all others.
-    #[uniffi(default = None)]
+    #[uniffi(default)]
     pub tcp_no_delay: Option<bool>,
-    /// Time for the whole dial: name, TCP, TLS, upgrade. Default: 60 000, as in the wx API;
-    /// 15 000 in preset `resilient`.
-    #[uniffi(default = None)]
-    pub timeout_ms: Option<i64>,
-    /// Where everything else comes from that is not said. Default: `wx`.
-    #[uniffi(default = None)]
+    /// The time for a whole dial: name lookup, TCP, TLS and upgrade. Default: 60 s, as in the wx
+    /// API; 15 s in preset `resilient`.
+    #[uniffi(default)]
+    pub timeout: Option<Millis>,
+    /// The set of rules that all other options come from when they are left out. Default: `wx`.
+    #[uniffi(default)]
     pub preset: Option<Preset>,
-    /// When to come back.
+    /// When a lost connection is dialled again.
     #[uniffi(default)]
     pub reconnect: ReconnectOptions,
-    /// How to notice a dead peer.
+    /// How a dead connection is noticed.
     #[uniffi(default)]
     pub heartbeat: HeartbeatOptions,
     /// What is kept while the connection is not open.
     #[uniffi(default)]
     pub queue: QueueOptions,
-    /// Whom to trust.
+    /// Which certificates are trusted.
     #[uniffi(default)]
     pub tls: TlsOptions,
-    /// The first message of every connection, ahead of queued ones.
-    #[uniffi(default = None)]
+    /// The first message of every connection. It is sent before the queued messages.
+    #[uniffi(default)]
     pub greeting: Option<Message>,
-    /// The largest message that is accepted from the server, in bytes; a larger one closes
-    /// with 1009. Default: 16 MiB; at most 1 GiB.
-    #[uniffi(default = None)]
+    /// The largest message that is accepted from the server, in bytes. A larger one closes the
+    /// connection with 1009. Default: 16 MiB; at least 1, at most 1 GiB.
+    #[uniffi(default)]
     pub max_message_bytes: Option<i64>,
-    /// What may wait for an *open* connection that takes messages more slowly than the app sends
-    /// them, in bytes. Each message counts its payload and 64 bytes more. A message that finds
-    /// nothing buffered is always taken, up to 1 GiB; beyond the bound `send` fails with number
-    /// 10001. If the connection is lost, what it has not written waits for the next one. Default:
-    /// 16 MiB; at least 1, at most 1 GiB.
-    #[uniffi(default = None)]
+    /// The bytes that may wait for an *open* connection which takes messages more slowly than the
+    /// app sends them. Each message counts its payload and 64 bytes more. A message of up to 1 GiB
+    /// is always taken when nothing waits; beyond the bound `send` fails with number 10001. What a
+    /// lost connection has not written waits for the next one. Default: 16 MiB; at least 1, at
+    /// most 1 GiB.
+    #[uniffi(default)]
     pub max_buffered_bytes: Option<i64>,
-    /// How long `close` waits for the server before it aborts. Default: 3000.
-    #[uniffi(default = None)]
-    pub close_timeout_ms: Option<i64>,
-    /// What to do when the app leaves the foreground. Default: `wx` interrupts after 5 s, as
-    /// WeChat does; `resilient` after 30 s; the others keep the connection.
-    #[uniffi(default = None)]
+    /// How long `close` waits for the server's close frame before it ends the TCP connection.
+    /// Default: 3 s.
+    #[uniffi(default)]
+    pub close_timeout: Option<Millis>,
+    /// What happens when the app leaves the foreground. Default: preset `wx` interrupts after 5 s,
+    /// as WeChat does; `resilient` after 30 s; the others keep the connection.
+    #[uniffi(default)]
     pub background: Option<BackgroundPolicy>,
 }
 
 impl ConnectOptions {
-    /// Everything from the preset.
+    /// The options for `url`; all others come from the preset.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), ..Self::default() }
     }
 }
 
-/// When to come back after a connection ended. What is not said comes from the preset.
+/// When a lost connection is dialled again. An option that is left out comes from the preset.
 #[derive(Clone, Debug, Default, PartialEq, uniffi::Record)]
+#[cfg_attr(feature = "testing", derive(serde::Deserialize), serde(rename_all = "camelCase"))]
+#[cfg_attr(feature = "testing", serde(default, deny_unknown_fields))]
 pub struct ReconnectOptions {
-    /// False: one connection, and the task is over when it is.
-    #[uniffi(default = None)]
+    /// False: the task has one connection and ends with it. Default: true.
+    #[uniffi(default)]
     pub enabled: Option<bool>,
-    /// How long to wait before each attempt.
-    #[uniffi(default = None)]
+    /// The wait before each attempt.
+    #[uniffi(default)]
     pub delay: Option<ReconnectDelay>,
-    /// How many attempts in a row before giving up.
-    #[uniffi(default = None)]
+    /// The number of failed attempts in a row after which the task ends.
+    #[uniffi(default)]
     pub max_attempts: Option<AttemptLimit>,
-    /// A connection that was open this long sets the counter back to zero. Default: 5000.
-    #[uniffi(default = None)]
-    pub stable_after_ms: Option<i64>,
-    /// Close codes (1000 to 4999) of the server's after which there is no point in coming back.
-    #[uniffi(default = None)]
+    /// A connection that was open for this long sets the counter of attempts to zero. Default: 5 s.
+    #[uniffi(default)]
+    pub stable_after: Option<Millis>,
+    /// The task ends when the server closes with one of these codes (1000 to 4999).
+    #[uniffi(default)]
     pub stop_codes: Option<Vec<i32>>,
-    /// HTTP statuses (100 to 599) after which there is no point in coming back. With a
-    /// `before_connect`, 401 and 403 lead to one more dial first, as it may have a new token.
-    #[uniffi(default = None)]
+    /// The task ends when the server refuses the upgrade with one of these HTTP statuses (100 to
+    /// 599). With a `before_connect`, 401 and 403 lead to one more dial first, because it may have
+    /// a new token.
+    #[uniffi(default)]
     pub stop_statuses: Option<Vec<i32>>,
-    /// Wait at least as long as the server's `Retry-After` asks, up to an hour (a minute when
-    /// the answer did not come over TLS), and a random part longer: a quarter of it, but at
-    /// least 5 s and at most 60 s. Default: yes.
-    #[uniffi(default = None)]
+    /// True: the task waits at least as long as the server's `Retry-After` asks, up to an hour (a
+    /// minute when the answer did not come over TLS), and a random part longer: a quarter of that
+    /// time, at least 5 s and at most 60 s. Default: true.
+    #[uniffi(default)]
     pub honour_retry_after: Option<bool>,
 }
 
-/// How long to wait before an attempt.
+/// The wait before an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+#[cfg_attr(feature = "testing", derive(serde::Deserialize))]
+#[cfg_attr(feature = "testing", serde(rename_all = "camelCase", rename_all_fields = "camelCase"))]
 pub enum ReconnectDelay {
-    /// Always the same.
+    /// The same time before every attempt.
     Fixed {
-        /// 0 is "at once".
-        delay_ms: i64,
+        /// The time; 0 dials at once.
+        delay: Millis,
     },
-    /// Random between bounds that grow, so that a thousand clients of a restarting server do
-    /// not come back in step. The first attempt waits 0 to `first_ms`; attempt n waits
-    /// `min_ms` to min(`max_ms`, `min_ms` × 2ⁿ⁻¹); after `slow_after_ms` of failing each
-    /// waits `slow_ms` ± 20 %. Before that, after close codes 1012 and 1013 and HTTP 503, 5 to
+    /// A random time between bounds that grow, so that the many clients of a server that restarts
+    /// do not come back at the same moment.
+    ///
+    /// The first attempt waits 0 to `first`; attempt n waits `min` to the smaller of `max` and
+    /// `min` × 2ⁿ⁻¹. When the task has failed for `slow_after`, each attempt waits `slow` ± 20 %.
+    /// Before that, after close codes 1012 and 1013 and HTTP status 503, an attempt waits 5 to
     /// 20 s.
     FullJitter {
-        /// Upper bound of the first delay; 0 is "at once".
-        first_ms: i64,
-        /// Lower bound of the later ones.
-        min_ms: i64,
-        /// Upper bound.
-        max_ms: i64,
-        /// Slow down after failing this long.
-        slow_after_ms: i64,
-        /// The slow pace.
-        slow_ms: i64,
+        /// The upper bound of the first wait; 0 dials at once.
+        first: Millis,
+        /// The lower bound of the later waits.
+        min: Millis,
+        /// The upper bound of the later waits.
+        max: Millis,
+        /// How long the task must have failed before it slows down.
+        slow_after: Millis,
+        /// The wait of a task that has slowed down.
+        slow: Millis,
     },
 }
 
-/// How many attempts in a row.
+/// The number of failed attempts in a row after which a task ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+#[cfg_attr(feature = "testing", derive(serde::Deserialize), serde(rename_all = "camelCase"))]
 pub enum AttemptLimit {
-    /// Never give up.
+    /// The task never ends by itself.
     Unlimited,
-    /// Give up after so many.
+    /// The task ends after this many.
     Attempts {
-        /// At least 1.
-        count: i32,
+        /// At least 1, at most 2 147 483 647.
+        count: i64,
     },
 }
 
-/// How to notice a dead peer. What is not said comes from the preset.
+/// How a dead connection is noticed. An option that is left out comes from the preset.
 #[derive(Clone, Debug, Default, PartialEq, uniffi::Record)]
+#[cfg_attr(feature = "testing", derive(serde::Deserialize), serde(rename_all = "camelCase"))]
+#[cfg_attr(feature = "testing", serde(default, deny_unknown_fields))]
 pub struct HeartbeatOptions {
-    /// False: no heartbeat.
-    #[uniffi(default = None)]
+    /// False: there is no heartbeat. Default: true, except in preset `browser`.
+    #[uniffi(default)]
     pub enabled: Option<bool>,
-    /// What to send.
-    #[uniffi(default = None)]
+    /// What the heartbeat sends.
+    #[uniffi(default)]
     pub payload: Option<HeartbeatPayload>,
-    /// How long after the open, and after each answer, to send it.
-    #[uniffi(default = None)]
-    pub interval_ms: Option<i64>,
-    /// How long to wait for life after it.
-    #[uniffi(default = None)]
-    pub timeout_ms: Option<i64>,
-    /// Which message is the answer; it is not delivered to the app. A protocol Ping needs
-    /// none: its Pong is the answer.
-    #[uniffi(default = None)]
+    /// The time from the open, and from each answer, to the next heartbeat.
+    #[uniffi(default)]
+    pub interval: Option<Millis>,
+    /// The time that the server has to answer a heartbeat. After it the connection is dead.
+    #[uniffi(default)]
+    pub timeout: Option<Millis>,
+    /// Which message is the answer. The app does not get that message. A protocol Ping needs no
+    /// such rule: its answer is a Pong.
+    #[uniffi(default)]
     pub reply: Option<ReplyMatch>,
-    /// Only the answer counts as life, not any frame. Default: no.
-    #[uniffi(default = None)]
+    /// True: only the answer shows that the connection is alive. False: any frame does. Default:
+    /// false.
+    #[uniffi(default)]
     pub strict: Option<bool>,
-    /// Deliver the answer to the app too. Default: no.
-    #[uniffi(default = None)]
+    /// True: the app gets the answer as a message, too. Default: false.
+    #[uniffi(default)]
     pub deliver_reply: Option<bool>,
-    /// Every message restarts the interval, not only the answer.
-    #[uniffi(default = None)]
+    /// True: every message from the server restarts the interval. False: only the answer does.
+    #[uniffi(default)]
     pub idle_driven: Option<bool>,
 }
 
-/// What a heartbeat sends.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
-pub enum HeartbeatPayload {
-    /// A text message.
-    Text {
-        /// The text.
-        text: String,
-    },
-    /// A binary message.
-    Binary {
-        /// The bytes.
-        bytes: Bytes,
-    },
-    /// A protocol Ping, invisible to the server's application.
-    Ping,
-}
-
-/// What `send` keeps while the connection is not open. What is not said has the defaults below.
+/// What `send` keeps while the connection is not open.
 ///
-/// These limits also hold for new messages while messages wait that an *open* connection had
-/// accepted and could not write before it was lost (see `max_buffered_bytes`). Those stay for the
-/// next connection and count: until there are fewer, a new message is refused, or `overflow`
-/// says what gives way.
+/// The limits hold for new messages. What an *open* connection had accepted and could not write
+/// before it was lost (see `max_buffered_bytes`) stays for the next connection and counts: until
+/// there is less of it, a new message is refused, or `overflow` says what is dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, uniffi::Record)]
+#[cfg_attr(feature = "testing", derive(serde::Deserialize), serde(rename_all = "camelCase"))]
+#[cfg_attr(feature = "testing", serde(default, deny_unknown_fields))]
 pub struct QueueOptions {
-    /// False: `send` is refused while the connection is not open, as in the wx API.
-    #[uniffi(default = None)]
+    /// False: `send` fails while the connection is not open, as in the wx API. Default: true.
+    #[uniffi(default)]
     pub enabled: Option<bool>,
-    /// Messages. Default: 256; at least 1.
-    #[uniffi(default = None)]
+    /// The number of messages. Default: 256; at least 1.
+    #[uniffi(default)]
     pub messages: Option<i64>,
-    /// Bytes of payload. Default: 1 MiB; at least 1, at most 1 GiB.
-    #[uniffi(default = None)]
+    /// The bytes of their payloads. Default: 1 MiB; at least 1, at most 1 GiB.
+    #[uniffi(default)]
     pub bytes: Option<i64>,
-    /// A message older than this is handed back instead of sent. Default: no limit.
-    #[uniffi(default = None)]
-    pub max_age_ms: Option<i64>,
-    /// What gives way when it is full. Default: the new message is refused. It does not apply
-    /// while the connection is open.
-    #[uniffi(default = None)]
+    /// A message that has waited longer than this for an open connection is handed back instead of
+    /// sent. Default: no limit.
+    #[uniffi(default)]
+    pub max_age: Option<Millis>,
+    /// What is dropped when the queue is full. Default: the new message is refused. It has no
+    /// effect while the connection is open.
+    #[uniffi(default)]
     pub overflow: Option<OverflowPolicy>,
 }
 
-/// Whom to trust on `wss://`. The operating system's authorities always count; on Android they
-/// are those that come with the system.
+/// Which certificates are trusted on `wss://`. The operating system's authorities always are; on
+/// Android they are those that come with the system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, uniffi::Record)]
+#[cfg_attr(feature = "testing", derive(serde::Deserialize), serde(rename_all = "camelCase"))]
+#[cfg_attr(feature = "testing", serde(default, deny_unknown_fields))]
 pub struct TlsOptions {
     /// More authorities to trust: one or more certificates in PEM.
-    #[uniffi(default = None)]
+    #[uniffi(default)]
     pub ca_pem: Option<String>,
 }
 
-/// What to do when the app leaves the foreground.
+/// What happens to a connection when the app leaves the foreground.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+#[cfg_attr(feature = "testing", derive(serde::Deserialize), serde(rename_all = "camelCase"))]
 pub enum BackgroundPolicy {
-    /// Nothing: the connection lives as long as the operating system lets it.
+    /// Nothing: the connection lives for as long as the operating system allows.
     Keep,
-    /// Close it after a while (1006 "interrupted"), and come back in the foreground.
+    /// It is closed (1006 "interrupted") after some time, and dialled again in the foreground.
     Interrupt {
-        /// The while.
-        grace_ms: i64,
+        /// The time.
+        grace: Millis,
     },
 }

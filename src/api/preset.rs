@@ -9,6 +9,7 @@ use std::time::Duration;
 /// A set of rules. All but the last reproduce a piece of JavaScript that many apps carry
 /// around, and do what its author meant where the code has a slip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, uniffi::Enum)]
+#[cfg_attr(feature = "testing", derive(serde::Deserialize), serde(rename_all = "camelCase"))]
 pub enum Preset {
     /// The mini-program way, and the default: 5 s between attempts, 12 of them; text `ping`
     /// 10 s after the open and after each `pong`, 10 s to answer, `pong` hidden from the app.
@@ -102,7 +103,7 @@ impl Preset {
     }
 
     fn heartbeat(self) -> Option<Heartbeat> {
-        let text = |text: &str| HeartbeatPayload::Text(text.to_owned());
+        let text = |text: &str| HeartbeatPayload::Text { text: text.to_owned() };
         let (payload, interval, timeout) = match self {
             Self::Wx => (text("ping"), secs(10), secs(10)),
             Self::Browser => return None,

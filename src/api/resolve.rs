@@ -1,9 +1,10 @@
 //! From options to rules: fills in the preset, checks every bound, names the field at fault.
 
 use super::error::WxError;
+use super::millis::Millis;
 use super::options::{
-    AttemptLimit, BackgroundPolicy, ConnectOptions, HeartbeatOptions, HeartbeatPayload,
-    QueueOptions, ReconnectDelay, ReconnectOptions,
+    AttemptLimit, BackgroundPolicy, ConnectOptions, HeartbeatOptions, QueueOptions, ReconnectDelay,
+    ReconnectOptions,
 };
 use crate::net::{self, DialOptions, Target, TlsSettings};
 use crate::session::{self, Backoff, Config, Heartbeat, QueueLimits, ReconnectPolicy, ReplyMatch};
@@ -33,12 +34,12 @@ pub(crate) fn resolve(options: ConnectOptions) -> Result<Rules, WxError> {
     queue(&options.queue, &mut config.queue)?;
     let max_buffered_bytes = count("max_buffered_bytes", options.max_buffered_bytes, 1, MAX_BYTES)?;
     set(&mut config.max_buffered_bytes, max_buffered_bytes);
-    set(&mut config.close_timeout, millis("close_timeout_ms", options.close_timeout_ms)?);
+    set(&mut config.close_timeout, millis("close_timeout", options.close_timeout)?);
     match options.background {
         None => {}
         Some(BackgroundPolicy::Keep) => config.background_grace = None,
-        Some(BackgroundPolicy::Interrupt { grace_ms }) => {
-            config.background_grace = millis("background.grace_ms", Some(grace_ms))?;
+        Some(BackgroundPolicy::Interrupt { grace }) => {
+            config.background_grace = millis("background", Some(grace))?;
         }
     }
     config.greeting = options.greeting;
@@ -49,7 +50,7 @@ pub(crate) fn resolve(options: ConnectOptions) -> Result<Rules, WxError> {
         header: header(options.header)?,
         protocols: protocols(options.protocols)?,
         tcp_no_delay: options.tcp_no_delay.unwrap_or_else(|| preset.tcp_no_delay()),
-        timeout: millis("timeout_ms", options.timeout_ms)?.unwrap_or_else(|| preset.timeout()),
+        timeout: millis("timeout", options.timeout)?.unwrap_or_else(|| preset.timeout()),
         max_message_bytes,
         tls: TlsSettings::new(options.tls.ca_pem.as_deref())
             .map_err(|reason| invalid("tls.ca_pem", reason))?,
@@ -84,11 +85,11 @@ fn reconnect(options: &ReconnectOptions, config: &mut Config) -> Result<(), WxEr
         Some(AttemptLimit::Unlimited) => policy.max_attempts = None,
         Some(AttemptLimit::Attempts { count }) => {
             let field = "reconnect.max_attempts";
-            let count = self::count(field, Some(count.into()), 1, i32::MAX.into())?;
+            let count = self::count(field, Some(count), 1, i32::MAX.into())?;
             policy.max_attempts = count.and_then(|count| u32::try_from(count).ok());
         }
     }
-    set(&mut policy.stable_after, millis("reconnect.stable_after_ms", options.stable_after_ms)?);
+    set(&mut policy.stable_after, millis("reconnect.stable_after", options.stable_after)?);
     if let Some(codes) = &options.stop_codes {
         policy.stop_codes = numbers("reconnect.stop_codes", codes, 1000..=4999)?;
     }
@@ -105,23 +106,21 @@ fn reconnect(options: &ReconnectOptions, config: &mut Config) -> Result<(), WxEr
 }
 
 fn backoff(delay: ReconnectDelay) -> Result<Backoff, WxError> {
-    let or_zero = |field, ms| between(field, ms, 0, MAX_MS).map(to_duration);
-    let positive = |field, ms| between(field, ms, 1, MAX_MS).map(to_duration);
+    let or_zero = |field, time| time_between(field, time, 0);
+    let positive = |field, time| time_between(field, time, 1);
     match delay {
-        ReconnectDelay::Fixed { delay_ms } => {
-            Ok(Backoff::Fixed(or_zero("reconnect.delay.delay_ms", delay_ms)?))
-        }
-        ReconnectDelay::FullJitter { first_ms, min_ms, max_ms, slow_after_ms, slow_ms } => {
-            if max_ms < min_ms {
-                let reason = format!("{max_ms} is less than min ({min_ms})");
-                return Err(invalid("reconnect.delay.max_ms", reason));
+        ReconnectDelay::Fixed { delay } => Ok(Backoff::Fixed(or_zero("reconnect.delay", delay)?)),
+        ReconnectDelay::FullJitter { first, min, max, slow_after, slow } => {
+            if max < min {
+                let reason = format!("{max} is less than min ({min})");
+                return Err(invalid("reconnect.delay.max", reason));
             }
             Ok(Backoff::FullJitter {
-                first: or_zero("reconnect.delay.first_ms", first_ms)?,
-                min: positive("reconnect.delay.min_ms", min_ms)?,
-                max: positive("reconnect.delay.max_ms", max_ms)?,
-                slow_after: positive("reconnect.delay.slow_after_ms", slow_after_ms)?,
-                slow: positive("reconnect.delay.slow_ms", slow_ms)?,
+                first: or_zero("reconnect.delay.first", first)?,
+                min: positive("reconnect.delay.min", min)?,
+                max: positive("reconnect.delay.max", max)?,
+                slow_after: positive("reconnect.delay.slow_after", slow_after)?,
+                slow: positive("reconnect.delay.slow", slow)?,
             })
         }
     }
@@ -137,18 +136,14 @@ fn heartbeat(options: HeartbeatOptions, config: &mut Config) -> Result<(), WxErr
         .or_else(|| asked.then(|| super::preset::Preset::Wx.config().heartbeat).flatten());
     let Some(mut heartbeat) = base else { return Ok(()) };
     if let Some(payload) = options.payload {
-        heartbeat.payload = match payload {
-            HeartbeatPayload::Text { text } => session::HeartbeatPayload::Text(text),
-            HeartbeatPayload::Binary { bytes } => session::HeartbeatPayload::Binary(bytes),
-            HeartbeatPayload::Ping => session::HeartbeatPayload::Ping,
-        };
+        heartbeat.payload = payload;
         // The preset's answer belongs to the preset's question.
         if heartbeat.payload == session::HeartbeatPayload::Ping {
             heartbeat.reply = None;
         }
     }
-    set(&mut heartbeat.interval, millis("heartbeat.interval_ms", options.interval_ms)?);
-    set(&mut heartbeat.timeout, millis("heartbeat.timeout_ms", options.timeout_ms)?);
+    set(&mut heartbeat.interval, millis("heartbeat.interval", options.interval)?);
+    set(&mut heartbeat.timeout, millis("heartbeat.timeout", options.timeout)?);
     if let Some(reply) = options.reply {
         check_reply(&reply)?;
         heartbeat.reply = Some(reply);
@@ -184,7 +179,7 @@ fn check_strict(heartbeat: &Heartbeat) -> Result<(), WxError> {
 fn queue(options: &QueueOptions, limits: &mut QueueLimits) -> Result<(), WxError> {
     set(&mut limits.messages, count("queue.messages", options.messages, 1, i32::MAX.into())?);
     set(&mut limits.bytes, count("queue.bytes", options.bytes, 1, MAX_BYTES)?);
-    limits.max_age = millis("queue.max_age_ms", options.max_age_ms)?;
+    limits.max_age = millis("queue.max_age", options.max_age)?;
     set(&mut limits.overflow, options.overflow);
     if options.enabled == Some(false) {
         limits.messages = 0;
@@ -209,12 +204,15 @@ fn between(field: &str, value: i64, min: i64, max: i64) -> Result<i64, WxError> 
     Err(invalid(field, format!("{value} is not between {min} and {max}")))
 }
 
-fn to_duration(ms: i64) -> Duration {
-    Duration::from_millis(ms.unsigned_abs())
+fn time_between(field: &str, time: Millis, min: i64) -> Result<Duration, WxError> {
+    if (min..=MAX_MS).contains(&time.0) {
+        return Ok(time.to_duration());
+    }
+    Err(invalid(field, format!("{time} is not between {min} and {MAX_MS} ms")))
 }
 
-fn millis(field: &str, ms: Option<i64>) -> Result<Option<Duration>, WxError> {
-    ms.map(|ms| between(field, ms, 1, MAX_MS).map(to_duration)).transpose()
+fn millis(field: &str, time: Option<Millis>) -> Result<Option<Duration>, WxError> {
+    time.map(|time| time_between(field, time, 1)).transpose()
 }
 
 fn count(field: &str, value: Option<i64>, min: i64, max: i64) -> Result<Option<usize>, WxError> {

@@ -3,18 +3,19 @@
 use super::batch::{BatchListener, SocketWatcher, ToBatchListener, ToWatcher};
 use super::error::{ListenerError, WxError};
 use super::event::{ErrorEvent, SocketEvent, epoch_number, message_event, saturate, socket_event};
-use super::listener::{BeforeConnect, ConnectDecision, SocketListener};
+use super::listener::{BeforeConnect, ConnectDecision, ConnectRequest, SocketListener};
+use super::millis::Millis;
 use super::options::ConnectOptions;
 use super::resolve;
 use super::turn::SocketState;
 use crate::driver::{
-    BeforeDial, DialRefused, Interest, Mailbox, Notice, Received, Receiver, Task, guarded,
+    BeforeDial, DialError, Interest, Mailbox, Notice, Question, Received, Receiver, Task, guarded,
     is_forked, turns,
 };
 use crate::net::DialOptions;
 use crate::session::{
-    CloseRefused, ErrorKind, Failure, Input, MAX_REASON_BYTES, Message, ReadyState, SendOutcome,
-    check_close,
+    CloseRefused, ErrorKind, Failure, Input, MAX_REASON_BYTES, Message, NetworkStatus, ReadyState,
+    SendOutcome, check_close,
 };
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -25,6 +26,18 @@ use std::time::Duration;
 ///
 /// `listener` hears everything from the first event on. Without one, events wait (and in the
 /// end the server does) until one is set or [`SocketTask::events`] takes them.
+///
+/// ```
+/// use wxsocket::{ConnectOptions, HeartbeatOptions, Millis, Preset, connect_socket};
+///
+/// let options = ConnectOptions {
+///     preset: Some(Preset::Resilient),
+///     heartbeat: HeartbeatOptions { interval: Some(Millis::from_secs(20)), ..Default::default() },
+///     ..ConnectOptions::new("wss://example.com/live")
+/// };
+/// let task = connect_socket(options, None, None)?;
+/// # Ok::<(), wxsocket::WxError>(())
+/// ```
 ///
 /// Fails with [`WxError::InvalidArgument`] when an option is not valid, and with
 /// [`WxError::Unavailable`] when the operating system refuses the thread or the event queue that
@@ -90,7 +103,7 @@ impl SocketTask {
     }
 
     /// Ends the task: sends what was accepted, then a close frame, waits at most
-    /// `close_timeout_ms` for the server's, and calls `on_close` a last time with this code
+    /// `close_timeout` for the server's, and calls `on_close` a last time with this code
     /// and reason. Legal at any time; cancels a dial or a pending retry. Closing twice changes
     /// nothing.
     ///
@@ -146,12 +159,12 @@ impl SocketTask {
     }
 
     /// Tells what the operating system knows of the network. Without one nothing is dialled
-    /// and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
-    /// under way again, or asks an open connection for a sign of life and, if it gives none,
-    /// replaces it at once. To be called for each change and not more often: at most 5 dials of
-    /// a connection are begun again.
-    pub fn set_network(&self, available: bool) {
-        self.task.handle(Input::Network(available));
+    /// and no attempt is used up. With a new one the task dials at once, begins a dial under way
+    /// again (at most 5 of a connection), or asks an open connection for a sign of life and, if it
+    /// gives none, replaces it at once. The same network again (the same `id`) changes nothing;
+    /// without an `id` every report counts as a new network.
+    pub fn set_network(&self, network: NetworkStatus) {
+        self.task.handle(Input::Network(network));
     }
 
     /// Tells whether the app is in the foreground; see `background` in the options. Coming
@@ -160,10 +173,10 @@ impl SocketTask {
         self.task.handle(Input::Foreground(foreground));
     }
 
-    /// Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+    /// The time from leaving the foreground to closing the connection; none: the task keeps its
     /// connection in the background.
-    pub fn background_grace_ms(&self) -> Option<i64> {
-        self.background_grace.map(|grace| i64::try_from(grace.as_millis()).unwrap_or(i64::MAX))
+    pub fn background_grace(&self) -> Option<Millis> {
+        self.background_grace.map(Millis::from)
     }
 
     /// Tells that the operating system suspends the app soon: a task that is in the background
@@ -207,9 +220,11 @@ impl SocketTask {
     }
 
     /// As `set_listener`, for a listener that takes many messages in one call and serves others.
-    /// It hears nothing before `listen` says what those others want to hear.
-    pub fn set_batch_listener(&self, listener: Arc<dyn BatchListener>) {
-        self.task.mailbox().set_receiver(Arc::new(ToBatchListener(listener)), false);
+    /// It hears nothing before `listen` says what those others want to hear. Returns the number
+    /// of this listener for `resume_delivery`.
+    pub fn set_batch_listener(&self, listener: Arc<dyn BatchListener>) -> i64 {
+        let listener = Arc::new(ToBatchListener(listener));
+        epoch_number(self.task.mailbox().set_receiver(listener, false))
     }
 
     /// Sets who hears where the task is in its life, beginning with how things are now.
@@ -253,9 +268,10 @@ impl SocketTask {
         self.task.mailbox().wake()
     }
 
-    /// The batch listener, which answered false, has told everybody: the next call may come.
-    pub fn resume_delivery(&self) {
-        self.task.mailbox().resume();
+    /// The batch listener with this number, which answered false, has told everybody: the next
+    /// call may come. Does nothing when another listener has taken its place.
+    pub fn resume_delivery(&self, listener: i64) {
+        self.task.mailbox().resume(u64::try_from(listener).unwrap_or(0));
     }
 
     /// The events, for a thread that takes them itself instead of a listener.
@@ -405,21 +421,24 @@ struct Hook(Arc<dyn BeforeConnect>);
 impl BeforeDial for Hook {
     fn before_dial(
         &self,
-        epoch: u64,
-        attempt: u32,
-        last_failure: Option<Failure>,
+        question: Question,
         options: &DialOptions,
-    ) -> Result<DialOptions, DialRefused> {
+    ) -> Result<DialOptions, DialError> {
         let failed =
-            |detail: String| DialRefused::Failed(Failure::new(ErrorKind::BeforeConnect, detail));
-        let last_epoch = epoch.saturating_sub(1);
-        let last = last_failure.map(|failure| ErrorEvent::new(last_epoch, failure));
-        let decision = self.0.before_connect(saturate(attempt), last);
+            |detail: String| DialError::Failed(Failure::new(ErrorKind::BeforeConnect, detail));
+        let Question { number, epoch, attempt, last_failure } = question;
+        let decision = self.0.before_connect(ConnectRequest {
+            number: i64::try_from(number).unwrap_or(i64::MAX),
+            epoch: epoch_number(epoch),
+            attempt: saturate(attempt),
+            last_error: last_failure
+                .map(|failure| ErrorEvent::new(epoch.saturating_sub(1), failure)),
+        });
         let mut options = options.clone();
         match decision.map_err(|ListenerError::Failed { reason }| failed(reason))? {
             ConnectDecision::Proceed => {}
             ConnectDecision::Stop { reason } => {
-                return Err(DialRefused::GiveUp(Failure::new(ErrorKind::Stopped, reason)));
+                return Err(DialError::GiveUp(Failure::new(ErrorKind::Stopped, reason)));
             }
             ConnectDecision::Change { url, header, protocols } => {
                 let invalid = |error: WxError| failed(error.to_string());
@@ -435,5 +454,10 @@ impl BeforeDial for Hook {
             }
         }
         Ok(options)
+    }
+
+    fn withdraw(&self, number: u64) {
+        let tell = || self.0.withdraw(i64::try_from(number).unwrap_or(i64::MAX));
+        guarded(|| tell().map_err(|ListenerError::Failed { reason }| reason));
     }
 }

@@ -4,6 +4,7 @@ use super::event::{
     CloseEvent, ErrorEvent, OpenEvent, SocketEvent, epoch_number, message_event, saturate,
     socket_event,
 };
+use super::millis::Millis;
 use crate::driver::{News, Notice, Standing, Taken, now, turns};
 use crate::session::{Message, Phase};
 use bytes::Bytes;
@@ -21,8 +22,8 @@ pub enum SocketState {
     Waiting {
         /// The number of the one that follows.
         attempt: i32,
-        /// Milliseconds until it is due.
-        delay_ms: i64,
+        /// The wait until then.
+        delay: Millis,
     },
     /// No attempt is due: offline, paused, in the background, or too many events wait for a
     /// listener.
@@ -42,8 +43,8 @@ impl From<Standing> for SocketState {
             Phase::Idle | Phase::Suspended => Self::Suspended,
             Phase::Connecting => Self::Connecting { attempt },
             Phase::Waiting { due } => {
-                let left = due.saturating_duration_since(now()).as_millis();
-                Self::Waiting { attempt, delay_ms: i64::try_from(left).unwrap_or(i64::MAX) }
+                let delay = due.saturating_duration_since(now()).into();
+                Self::Waiting { attempt, delay }
             }
             Phase::Open { .. } => Self::Open,
             Phase::Closing => Self::Closing,
@@ -136,6 +137,10 @@ impl From<Notice> for TurnEvent {
 /// Ends the turn of task `done` (0: of none), then waits at most `wait_ms` for the next turn of
 /// any task that joined, with at most `max_events` events.
 ///
+/// With a `max_events` of 0 it waits for the news of any task and takes no turn. A thread that
+/// calls it so is never blocked by a listener, so it tells whoever waits for an open or a close
+/// although all other threads are busy. Threads that take turns take news too.
+///
 /// A task whose turn has not ended gets no other: its events stay serial, and its socket is
 /// not read for much longer. Call it from as many threads as tasks may be busy at once.
 #[uniffi::export]
@@ -218,14 +223,16 @@ mod tests {
                          {"on": {"text": "bye"}, "do": "drop"}]}, {}]"#;
         let server = ScriptedServer::start(Script::parse(script).expect("valid")).expect("starts");
         let mut options = ConnectOptions::new(server.url());
-        options.reconnect.delay = Some(crate::ReconnectDelay::Fixed { delay_ms: 200 });
+        options.reconnect.delay = Some(crate::ReconnectDelay::Fixed { delay: Millis(200) });
         let task = connect_socket(options, None, None).expect("valid");
         let number = task.join_turns();
         assert_eq!(task.join_turns(), number, "joining twice changes nothing");
-        assert!(next_turn(0, 4, 0).news.is_some(), "where the task stands");
+        assert!(next_turn(0, 0, 0).news.is_some(), "where the task stands");
         assert_eq!(next_turn(0, 4, 0).task, 0, "the first turn is the caller's");
         task.listen(true);
         end_turn(number, true);
+        while next_turn(0, 0, 0).news.is_some() {}
+        assert_eq!(next_turn(0, 0, 0).task, 0, "a turn is ready, and it is not news");
 
         let (mut messages, mut states) = (0, Vec::new());
         follow(number, |turn| {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 /// One turn of a delivery thread; then other tasks have theirs. It begins with few events and
 /// doubles as long as a turn takes less than [`LONG_TURN`]: a fast listener hears many at a
-/// time, and a slow one does not look like one that is stuck.
+/// time, and behind a slow one nobody waits for long.
 const MIN_BATCH: usize = 16;
 const MAX_BATCH: usize = 256;
 const LONG_TURN: Duration = Duration::from_millis(2);
@@ -48,7 +48,7 @@ pub(super) enum TurnEnd {
     Ready,
     /// Nothing for now.
     Quiet,
-    /// Nothing ever: everything is told.
+    /// Nothing ever: everything is told, or a receiver hears the rest.
     Over,
 }
 
@@ -189,10 +189,11 @@ impl Mailbox {
 
     /// Whom to tell the events from now on. The first one hears them from the beginning; a
     /// later one hears the present state, and then what has not been told yet. After this
-    /// returns the one before is not called again, but for a call that is under way.
-    pub(crate) fn set_receiver(self: &Arc<Self>, receiver: Arc<dyn Receiver>, all: bool) {
+    /// returns the one before is not called again, but for a call that is under way. Its number
+    /// for [`resume`](Self::resume), never 0.
+    pub(crate) fn set_receiver(self: &Arc<Self>, receiver: Arc<dyn Receiver>, all: bool) -> u64 {
         let mut state = self.state();
-        self.outlets.fetch_add(1, Ordering::SeqCst);
+        let number = self.outlets.fetch_add(1, Ordering::SeqCst) + 1;
         state.replays = all && state.backlog.is_told();
         if all {
             state.backlog.listen(Interest::Everything);
@@ -208,6 +209,7 @@ impl Mailbox {
         self.schedule(state);
         // Outside the lock: its destructor is the app's code.
         drop(before);
+        number
     }
 
     /// Has the threads of [`turns`] empty it from now on, and gives its number there. Its first
@@ -222,6 +224,7 @@ impl Mailbox {
         let before = state.outlet.replace(Outlet::Turns(number));
         self.arrived.notify_all();
         state.scheduled = true;
+        state.parked = false;
         // It is told where the task stands, too.
         state.is_news = true;
         self.schedule(state);
@@ -275,7 +278,7 @@ impl Mailbox {
         for (lane, wanted) in [(Lane::News, news), (Lane::Events, events)] {
             match turns {
                 _ if !wanted => {}
-                Some(number) => turns::schedule(number, Some((self.clone(), lane))),
+                Some(number) => turns::schedule(number, self.clone(), lane),
                 None => pool::schedule(self.clone(), lane),
             }
         }
@@ -317,17 +320,26 @@ impl Mailbox {
 
     // ---- turns --------------------------------------------------------------------------
 
-    /// Begins a turn of a thread of [`turns`].
+    /// Begins a turn of a thread of [`turns`]. It is empty if a receiver has their place by now.
     pub(super) fn begin_turn(&self, max: usize) -> Turn {
         let mut state = self.state();
-        state.again = false;
         let (version, standing) = (state.version, state.standing);
+        if !matches!(state.outlet, Some(Outlet::Turns(_))) {
+            return Turn { version, standing, notices: VecDeque::new() };
+        }
+        state.again = false;
         Turn { version, standing, notices: self.remove(state, max) }
     }
 
     /// Ends that turn; whoever ends it puts the mailbox back in line if it wants another one.
-    pub(super) fn end_turn(&self, again: bool) -> TurnEnd {
+    pub(super) fn end_turn(self: &Arc<Self>, again: bool) -> TurnEnd {
         let mut state = self.state();
+        if !matches!(state.outlet, Some(Outlet::Turns(_))) {
+            // A receiver has their place, and was kept waiting for this.
+            state.scheduled = false;
+            self.schedule(state);
+            return TurnEnd::Over;
+        }
         state.again |= again;
         let more = state.has_work();
         state.scheduled = more;
@@ -416,18 +428,21 @@ impl Mailbox {
     /// Ends a turn. True: not yet, there is more.
     fn rest(self: &Arc<Self>) -> bool {
         let mut state = self.state();
-        let more = state.has_work() && matches!(state.outlet, Some(Outlet::Receiver(_)));
-        state.scheduled = more;
-        if !more {
-            // The outlet may have been replaced meanwhile.
-            self.schedule(state);
+        if let Some(Outlet::Turns(_)) = state.outlet {
+            // It has taken the receiver's place, and its first turn is under way.
+            return false;
         }
-        more
+        state.scheduled = state.has_work();
+        state.scheduled
     }
 
-    /// The receiver, which was busy, can take more.
-    pub(crate) fn resume(self: &Arc<Self>) {
+    /// The receiver with this number, which was busy, can take more. Nothing happens if another
+    /// one has its place.
+    pub(crate) fn resume(self: &Arc<Self>, number: u64) {
         let mut state = self.state();
+        if self.outlets.load(Ordering::SeqCst) != number {
+            return;
+        }
         if !std::mem::take(&mut state.parked) {
             state.resumed = true;
             return;

@@ -43,20 +43,33 @@ use std::time::Instant;
 /// once, and the app's thread may be the one that draws.
 const WRITE_THROUGH: usize = 16 * 1024;
 
-/// Asked before every dial. It may block, and is called on a thread that may.
+/// Asked before every dial. It may block, and is called on threads that may.
 pub(crate) trait BeforeDial: Send + Sync {
     /// The options to dial with, or why not to.
     fn before_dial(
         &self,
-        epoch: u64,
-        attempt: u32,
-        last_failure: Option<Failure>,
+        question: Question,
         options: &DialOptions,
-    ) -> Result<DialOptions, DialRefused>;
+    ) -> Result<DialOptions, DialError>;
+
+    /// No answer is wanted any more to the questions up to this number.
+    fn withdraw(&self, number: u64);
+}
+
+/// What is asked before a dial.
+pub(crate) struct Question {
+    /// Its number in its task, from 1.
+    pub(crate) number: u64,
+    /// The connection.
+    pub(crate) epoch: u64,
+    /// Attempts used since the last stable connection.
+    pub(crate) attempt: u32,
+    /// What ended the previous connection, if it failed.
+    pub(crate) last_failure: Option<Failure>,
 }
 
 /// Why there is no dial.
-pub(crate) enum DialRefused {
+pub(crate) enum DialError {
     /// A failed attempt like any other.
     Failed(Failure),
     /// The task is over.

@@ -1,9 +1,9 @@
 //! The threads that call listeners.
 //!
 //! Two of them serve every task of the process. A listener may block for as long as it likes,
-//! and other tasks must not notice: when all threads are stuck while something waits, their
-//! number doubles, and does so again every few milliseconds until nothing waits. Those that were
-//! added go away when they have been idle for a while.
+//! and other tasks must not notice: when something waits for long while all threads are busy,
+//! their number doubles, and does so again every few milliseconds until nothing waits for long.
+//! Those that were added go away when they have been idle for a while.
 //!
 //! Those who wait for news of a task have a thread of their own, which no listener holds up.
 
@@ -21,28 +21,58 @@ const NEWS_THREADS: usize = 1;
 /// With this many listeners blocked at once, the next task waits after all.
 const MAX_THREADS: usize = 256;
 
-/// A thread whose turn lasts this long is stuck: twice as long as a long turn of a listener that
-/// does not block (see [`Mailbox::deliver`]).
-const STUCK: Duration = Duration::from_millis(4);
-
-/// How often the threads are looked at, as long as something waits. From 2 threads to 256 are
-/// seven looks: with 250 listeners that block at once, another one waits some 40 ms.
+/// How often the threads are looked at, as long as something waits.
 const TICK: Duration = Duration::from_millis(5);
+
+/// Whoever has waited for so long has waited for too long. It takes one more look to notice that,
+/// and from 2 threads to 256 are seven: with 250 listeners that block at once, another one waits
+/// some 45 ms.
+const LONG_WAIT: Duration = Duration::from_millis(10);
+
+/// Turns that take less than half a millisecond on average, so many to a thread between two
+/// looks, are the work of listeners that do not block. More threads would not make them faster.
+const MANY_TURNS: usize = 10;
 
 /// How long an added thread waits for more work.
 const IDLE: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Arc<Mailbox>>,
+    /// Since when, and for what.
+    waiting: VecDeque<(Instant, Arc<Mailbox>)>,
     /// Those that are being started included.
     threads: usize,
     idle: usize,
-    /// The turns that threads are in, each by the number of its thread, and when it began.
-    turns: Vec<(u64, Instant)>,
-    /// The number of the thread that was started last.
-    last: u64,
+    /// How many are in a turn.
+    busy: usize,
+    /// How many turns have begun since the threads were last looked at.
+    begun: usize,
     watched: bool,
+}
+
+impl State {
+    /// What [`threads_to_add`] is told.
+    fn look(&mut self) -> Look {
+        Look {
+            threads: self.threads,
+            busy: self.busy,
+            begun: std::mem::take(&mut self.begun),
+            waiting: self.waiting.len(),
+            longest: self.waiting.front().map_or(Duration::ZERO, |(since, _)| since.elapsed()),
+        }
+    }
+}
+
+/// How the threads stand.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    threads: usize,
+    busy: usize,
+    /// Turns that began since the look before.
+    begun: usize,
+    waiting: usize,
+    /// How long the first of those has waited.
+    longest: Duration,
 }
 
 struct Pool {
@@ -75,7 +105,7 @@ impl Pool {
 
     fn schedule(&'static self, mailbox: Arc<Mailbox>) {
         let mut state = self.state();
-        state.waiting.push_back(mailbox);
+        state.waiting.push_back((Instant::now(), mailbox));
         if state.idle >= state.waiting.len() {
             // Not under the lock, on which the one that is woken would at once wait again.
             drop(state);
@@ -96,7 +126,7 @@ impl Pool {
         }
     }
 
-    /// Adds threads as long as something waits and all threads are stuck.
+    /// Adds threads as long as something waits for long.
     async fn watch(&'static self) {
         loop {
             tokio::time::sleep(TICK).await;
@@ -106,10 +136,7 @@ impl Pool {
                     state.watched = false;
                     return;
                 }
-                let now = Instant::now();
-                let is_stuck = |begun: Instant| now.saturating_duration_since(begun) >= STUCK;
-                let stuck = state.turns.iter().filter(|(_, begun)| is_stuck(*begun)).count();
-                let more = threads_to_add(state.threads, stuck, state.waiting.len());
+                let more = threads_to_add(state.look());
                 state.threads += more;
                 more
             };
@@ -139,26 +166,24 @@ impl Pool {
     }
 
     fn serve(&self) {
-        let number = {
-            let mut state = self.state();
-            state.last += 1;
-            state.last
-        };
-        while let Some(mailbox) = self.next(number) {
+        let mut in_turn = false;
+        while let Some(mailbox) = self.next(in_turn) {
+            in_turn = true;
             if mailbox.deliver(self.lane) {
-                self.state().waiting.push_back(mailbox);
+                self.state().waiting.push_back((Instant::now(), mailbox));
             }
         }
     }
 
-    /// Ends the turn of this thread and begins the next one, of whatever mailbox has something in
-    /// it; `None`: this thread is one too many.
-    fn next(&self, number: u64) -> Option<Arc<Mailbox>> {
+    /// Ends the turn of this thread, if it is in one, and begins the next one, of whatever mailbox
+    /// has something in it; `None`: this thread is one too many.
+    fn next(&self, in_turn: bool) -> Option<Arc<Mailbox>> {
         let mut state = self.state();
-        state.turns.retain(|(of, _)| *of != number);
+        state.busy -= usize::from(in_turn);
         loop {
-            if let Some(mailbox) = state.waiting.pop_front() {
-                state.turns.push((number, Instant::now()));
+            if let Some((_, mailbox)) = state.waiting.pop_front() {
+                state.busy += 1;
+                state.begun += 1;
                 return Some(mailbox);
             }
             state.idle += 1;
@@ -179,10 +204,10 @@ impl Pool {
     }
 }
 
-/// As many again as there are, but no more than there is work for. None while a thread is idle,
-/// about to begin, or in a turn that has not lasted long: it will take what waits.
-fn threads_to_add(threads: usize, stuck: usize, waiting: usize) -> usize {
-    if stuck < threads {
+/// As many again as there are, but no more than there is work for. None while a thread is idle or
+/// about to begin, which will take what waits; and none if all that waits is taken soon.
+fn threads_to_add(Look { threads, busy, begun, waiting, longest }: Look) -> usize {
+    if busy < threads || longest < LONG_WAIT || begun > threads * MANY_TURNS {
         return 0;
     }
     threads.max(1).min(waiting).min(MAX_THREADS.saturating_sub(threads))
@@ -192,21 +217,30 @@ fn threads_to_add(threads: usize, stuck: usize, waiting: usize) -> usize {
 mod tests {
     use super::*;
 
+    fn look(threads: usize, busy: usize, begun: usize, waiting: usize, longest: u64) -> Look {
+        Look { threads, busy, begun, waiting, longest: Duration::from_millis(longest) }
+    }
+
     #[test]
-    fn threads_are_added_only_when_all_are_stuck() {
-        for (threads, stuck, waiting, more) in [
-            (2, 0, 9, 0),
-            (2, 1, 9, 0),
-            (2, 2, 9, 2),
-            (4, 4, 9, 4),
-            (8, 7, 9, 0),
-            (2, 2, 1, 1),
-            (200, 200, 100, 56),
-            (256, 256, 100, 0),
-            (0, 0, 3, 1),
+    fn threads_are_added_only_when_somebody_waits_for_long_and_all_are_busy() {
+        for (look, more) in [
+            (look(2, 0, 0, 9, 50), 0),
+            (look(2, 1, 0, 9, 50), 0),
+            (look(2, 2, 0, 9, 50), 2),
+            (look(2, 2, 0, 9, 9), 0),
+            (look(2, 2, 0, 9, 10), 2),
+            // Turns of half a millisecond, and shorter ones.
+            (look(2, 2, 20, 9, 50), 2),
+            (look(2, 2, 21, 9, 50), 0),
+            (look(4, 4, 21, 9, 50), 4),
+            (look(8, 7, 0, 9, 50), 0),
+            (look(2, 2, 0, 1, 50), 1),
+            (look(200, 200, 0, 100, 50), 56),
+            (look(256, 256, 0, 100, 50), 0),
+            // No thread could be started.
+            (look(0, 0, 0, 3, 10), 1),
         ] {
-            let added = threads_to_add(threads, stuck, waiting);
-            assert_eq!(added, more, "{threads} threads, {stuck} stuck, {waiting} waiting");
+            assert_eq!(threads_to_add(look), more, "{look:?}");
         }
     }
 
@@ -215,11 +249,11 @@ mod tests {
     fn seven_looks_are_enough_for_250_that_block() {
         let (mut threads, mut waiting, mut looks) = (2, 249, 0);
         while waiting > 0 {
-            let more = threads_to_add(threads, threads, waiting);
+            let more = threads_to_add(look(threads, threads, 0, waiting, 10));
             assert!(more > 0, "it comes to a halt at {threads}");
             (threads, waiting, looks) = (threads + more, waiting - more, looks + 1);
         }
         assert_eq!((threads, looks), (251, 7));
-        assert!(TICK * looks < Duration::from_millis(50) && STUCK < TICK);
+        assert!(LONG_WAIT + TICK * looks < Duration::from_millis(50));
     }
 }

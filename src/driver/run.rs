@@ -4,7 +4,7 @@ use super::asking::Asking;
 use super::connection::{Connection, Heard};
 use super::notice::{Notice, Opening, Standing};
 use super::sleepers::Sleeper;
-use super::{BeforeDial, DialRefused, Task, journal, runtime};
+use super::{BeforeDial, DialError, Task, journal, runtime};
 use crate::net::{self, DialOptions, Opened};
 use crate::session::{Event, Failure, Input, Output, Phase};
 use std::future::Future;
@@ -25,7 +25,7 @@ struct Dial {
     /// How many steps it has passed, and of how many the session knows.
     steps: Arc<AtomicU32>,
     told: u32,
-    result: Pin<Box<dyn Future<Output = Result<Opened, DialRefused>> + Send>>,
+    result: Pin<Box<dyn Future<Output = Result<Opened, DialError>> + Send>>,
 }
 
 /// How long a task that is closing waits for a listener that has no room. A listener that is
@@ -171,7 +171,7 @@ impl Runner {
                 None => options,
             };
             passed.fetch_add(1, Ordering::Relaxed);
-            net::dial(&options, &passed).await.map_err(DialRefused::Failed)
+            net::dial(&options, &passed).await.map_err(DialError::Failed)
         });
         self.dial = Some(Dial { epoch, number, steps, told: 0, result });
     }
@@ -198,8 +198,8 @@ impl Runner {
                 self.opening = Some(Box::new(Opening { header, protocol, profile }));
                 Input::Opened { dial }
             }
-            Err(DialRefused::Failed(failure)) => Input::DialFailed { dial, failure },
-            Err(DialRefused::GiveUp(failure)) => Input::GiveUp { dial, failure },
+            Err(DialError::Failed(failure)) => Input::DialFailed { dial, failure },
+            Err(DialError::GiveUp(failure)) => Input::GiveUp { dial, failure },
         };
         self.task.tell(input);
         // The app may have closed in the meantime, or another dial may have taken the place of

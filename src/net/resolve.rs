@@ -15,9 +15,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// So many lookups run at a time in the process, each for another host. Further hosts wait for a
-/// thread, within the time limit of their dial. A thread ends when nothing waits for it.
+/// So many lookups run at a time in the process, each for another host; those that have run for
+/// long ([`LONG`]) do not count. Further hosts wait for a thread, within the time limit of their
+/// dial. A thread ends when nothing waits for it.
 const MAX_THREADS: usize = 64;
+
+/// So many times [`MAX_THREADS`] are the bound for all of them, however long they run.
+const WITH_THOSE_THAT_HANG: usize = 4;
 
 /// A lookup that has run for longer than this is not joined if another one may be started: most
 /// answers come within a second, and resolvers ask again after 5 s (resolv.conf(5), `timeout`).
@@ -103,7 +107,15 @@ impl Lookups {
         let (dial, answer) = oneshot::channel();
         self.ask(host, dial);
         let unanswered = |_| Err(Failure::new(ErrorKind::Unknown, "the lookup has no answer"));
-        let mut addresses = answer.await.unwrap_or_else(unanswered)?;
+        let mut answer = std::pin::pin!(answer);
+        let answer = loop {
+            match tokio::time::timeout(self.long, answer.as_mut()).await {
+                Ok(answer) => break answer,
+                // Those that had all the threads may have run for long by now.
+                Err(_) => self.look_for_room(),
+            }
+        };
+        let mut addresses = answer.unwrap_or_else(unanswered)?;
         addresses.iter_mut().for_each(|address| address.set_port(port));
         Ok(addresses)
     }
@@ -123,13 +135,30 @@ impl Lookups {
             }
             return lookup.dials.push(dial);
         }
-        if state.threads == self.most_threads {
+        let has_room = self.has_room(&state);
+        if !has_room {
             state.lookups.retain(Lookup::is_wanted);
         }
         state.last += 1;
         let (number, host) = (state.last, host.to_owned());
         state.lookups.push(Lookup { number, host, began: None, is_old: false, dials: vec![dial] });
-        if state.threads < self.most_threads {
+        if has_room {
+            self.add_thread(&mut state);
+        }
+    }
+
+    /// Whether another thread may be started.
+    fn has_room(&self, state: &State) -> bool {
+        let hang = state.lookups.iter().filter(|lookup| lookup.has_run_for(self.long)).count();
+        state.threads.saturating_sub(hang) < self.most_threads
+            && state.threads < self.most_threads * WITH_THOSE_THAT_HANG
+    }
+
+    /// Starts a thread if a lookup waits for one and one may be started.
+    fn look_for_room(&'static self) {
+        let mut state = self.state();
+        let waits = state.lookups.iter().any(|lookup| lookup.began.is_none());
+        if waits && self.has_room(&state) {
             self.add_thread(&mut state);
         }
     }

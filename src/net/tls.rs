@@ -11,6 +11,7 @@ use rustls::{CertificateError, ClientConfig};
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_rustls::TlsConnector;
@@ -168,6 +169,12 @@ const PROCESSED_AT_ONCE: usize = 16;
 
 static TURNS: Semaphore = Semaphore::const_new(PROCESSED_AT_ONCE);
 
+/// A handshake is processed twice if nothing is lost or late, and up to once for each packet of
+/// the server's. After so many times it waits for [`PAUSE`] before each further one: a server that
+/// sends single bytes must not have a thread started for each.
+const PROMPTLY: u32 = 8;
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Wakes the dial when its handshake can go on.
 #[derive(Default)]
 struct Wakeup(Notify);
@@ -186,7 +193,12 @@ async fn poll_on_threads<T: Send + 'static>(
     mut future: BoxFuture<'static, io::Result<T>>,
 ) -> io::Result<T> {
     let wakeup = Arc::new(Wakeup::default());
+    let mut times = 0_u32;
     loop {
+        if times >= PROMPTLY {
+            tokio::time::sleep(PAUSE).await;
+        }
+        times = times.saturating_add(1);
         // Never closed, so there is always a permit in the end.
         let turn = TURNS.acquire().await;
         let waker = Waker::from(wakeup.clone());

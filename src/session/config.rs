@@ -91,18 +91,27 @@ pub struct Heartbeat {
 }
 
 /// What a heartbeat sends.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+#[cfg_attr(feature = "testing", derive(serde::Deserialize), serde(rename_all = "camelCase"))]
 pub enum HeartbeatPayload {
     /// A text message.
-    Text(String),
+    Text {
+        /// The text.
+        text: String,
+    },
     /// A binary message.
-    Binary(Bytes),
-    /// A protocol Ping (RFC 6455, 5.5.2); its Pong is the answer.
+    Binary {
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// A protocol Ping (RFC 6455, 5.5.2). Its Pong is the answer; the server's application sees
+    /// neither.
     Ping,
 }
 
 /// Which message answers a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+#[cfg_attr(feature = "testing", derive(serde::Deserialize), serde(rename_all = "camelCase"))]
 pub enum ReplyMatch {
     /// This text, exactly.
     Text {
@@ -124,7 +133,8 @@ pub enum ReplyMatch {
         /// The field's name.
         name: String,
         /// What it must be: a string's content or any other value's JSON text;
-        /// `None`: anything.
+        /// absent: any value.
+        #[uniffi(default)]
         value: Option<String>,
     },
 }
@@ -145,6 +155,7 @@ pub struct QueueLimits {
 
 /// What gives way when the queue is full. Nothing is dropped silently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, uniffi::Enum)]
+#[cfg_attr(feature = "testing", derive(serde::Deserialize), serde(rename_all = "camelCase"))]
 pub enum OverflowPolicy {
     /// The new message is refused with an error.
     #[default]

@@ -114,6 +114,7 @@ impl ErrorKind {
 
 /// One HTTP header, its name in the case that was written.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+#[cfg_attr(feature = "testing", derive(serde::Deserialize))]
 pub struct Header {
     /// The name, as written by whoever sent it.
     pub name: String,

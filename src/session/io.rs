@@ -1,11 +1,13 @@
 //! What goes into the machine and what comes out of it.
 
 use super::failure::Failure;
+use super::network::NetworkStatus;
 use bytes::Bytes;
 use std::time::Duration;
 
 /// A WebSocket message: text stays text and bytes stay bytes, empty ones included.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+#[cfg_attr(feature = "testing", derive(serde::Deserialize), serde(rename_all = "camelCase"))]
 pub enum Message {
     /// A text message.
     Text {
@@ -187,8 +189,8 @@ pub enum Input {
     /// So many events wait for the app that no dial may begin (true), or no longer (false). A dial
     /// under way goes on.
     Crowded(bool),
-    /// The operating system has (true) or has not (false) a network.
-    Network(bool),
+    /// What the operating system knows of the network has changed.
+    Network(NetworkStatus),
     /// The app came to the foreground (true) or left it (false).
     Foreground(bool),
     /// The operating system suspends the app soon: the grace in the background, if it is

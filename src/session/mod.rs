@@ -25,6 +25,7 @@ mod failure;
 mod heartbeat;
 mod io;
 mod life;
+mod network;
 mod outbox;
 mod progress;
 mod reconnect;
@@ -44,6 +45,7 @@ pub use config::{
 };
 pub use failure::{ErrorKind, Failure, Header, Refusal};
 pub use io::{Data, Event, Input, Message, Output, Retry, SendOutcome, SendRefused, Transmit};
+pub use network::{NetworkKind, NetworkStatus};
 pub use state::{Phase, ReadyState};
 pub use stats::Counters;
 
@@ -67,6 +69,8 @@ pub struct Session {
     /// The newest connection; 0 before the first.
     epoch: u64,
     holds: Holds,
+    /// What was last told of it.
+    network: Option<NetworkStatus>,
     /// When the retry is due that waits for the end of a crowd, and for nothing else.
     postponed: Option<Instant>,
     reconnect: Reconnect,
@@ -101,6 +105,7 @@ impl Session {
             phase: Phase::Idle,
             epoch: 0,
             holds: Holds::default(),
+            network: None,
             postponed: None,
             reconnect: Reconnect::default(),
             dialling: Dialling::default(),
@@ -271,7 +276,7 @@ impl Session {
             }
             Input::ReadPaused(paused) => self.read(paused, now),
             Input::Crowded(crowded) => self.crowded(crowded, now),
-            Input::Network(available) => self.network(available, now),
+            Input::Network(network) => self.network(network, now),
             Input::Foreground(foreground) => self.foreground(foreground, now),
             Input::GraceOver => {
                 if self.timers.is_set(Timer::Grace) {

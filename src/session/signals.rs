@@ -6,6 +6,7 @@ use super::failure::{ErrorKind, Failure};
 use super::heartbeat::{Frame, Missed};
 use super::io::Output;
 use super::life::{Costs, Ending};
+use super::network::NetworkStatus;
 use super::state::Phase;
 use super::timers::Timer;
 use std::time::{Duration, Instant};
@@ -88,7 +89,13 @@ impl Session {
         }
     }
 
-    pub(super) fn network(&mut self, available: bool, now: Instant) {
+    pub(super) fn network(&mut self, network: NetworkStatus, now: Instant) {
+        let available = network.available;
+        let is_news = network.is_news_after(self.network.as_ref());
+        self.network = Some(network);
+        if !is_news {
+            return;
+        }
         self.holds.offline = !available;
         if available {
             self.wake(Hurry::NewNetwork, now);

@@ -41,7 +41,6 @@ mod outbuf;
 mod peer;
 mod player;
 mod record;
-pub mod scenario;
 mod script;
 mod script_serde;
 mod seen;

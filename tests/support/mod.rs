@@ -18,7 +18,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A delay that no test lives to see: whoever is to wait waits, and whoever comes back was told
 /// to.
-pub(crate) const NEVER_MS: i64 = 600_000;
+pub(crate) const NEVER: Millis = Millis(600_000);
 
 /// A server with this script, in JSON.
 pub(crate) fn serve(script: &str) -> Arc<ScriptedServer> {
@@ -35,7 +35,7 @@ pub(crate) fn echo() -> Arc<ScriptedServer> {
 pub(crate) fn fast(url: impl Into<String>) -> ConnectOptions {
     ConnectOptions {
         reconnect: ReconnectOptions {
-            delay: Some(ReconnectDelay::Fixed { delay_ms: 30 }),
+            delay: Some(ReconnectDelay::Fixed { delay: Millis(30) }),
             max_attempts: Some(AttemptLimit::Unlimited),
             ..Default::default()
         },
@@ -47,7 +47,7 @@ pub(crate) fn fast(url: impl Into<String>) -> ConnectOptions {
 /// Comes back only when told to.
 pub(crate) fn patient(url: impl Into<String>) -> ConnectOptions {
     let mut options = fast(url);
-    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay_ms: NEVER_MS });
+    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay: NEVER });
     options
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn once(url: impl Into<String>) -> ConnectOptions {
 }
 
 /// At most so many attempts in a row.
-pub(crate) fn limited(url: impl Into<String>, attempts: i32) -> ConnectOptions {
+pub(crate) fn limited(url: impl Into<String>, attempts: i64) -> ConnectOptions {
     let mut options = fast(url);
     options.reconnect.max_attempts = Some(AttemptLimit::Attempts { count: attempts });
     options

@@ -5,7 +5,7 @@
 
 mod scenario;
 
-pub use scenario::{Scenario, ScenarioOptions, ScenarioStep};
+pub use scenario::{EventKind, Scenario, ScenarioStep};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,8 +47,12 @@ pub struct ScriptedServer {
 }
 
 impl ScriptedServer {
-    fn of(server: Arc<wxsocket::testing::ScriptedServer>) -> Self {
-        Self { server }
+    fn play(script: Script) -> Result<Self, ScriptedServerError> {
+        Ok(Self { server: wxsocket::testing::ScriptedServer::start(script)? })
+    }
+
+    fn has_got(&self, messages: u64, patience: Duration) -> bool {
+        self.server.wait_messages(messages, patience)
     }
 }
 
@@ -57,8 +61,7 @@ impl ScriptedServer {
     /// Starts a server that plays `script`.
     #[uniffi::constructor]
     pub fn new(script: String) -> Result<Arc<Self>, ScriptedServerError> {
-        let server = wxsocket::testing::ScriptedServer::start(parse(&script)?)?;
-        Ok(Arc::new(Self::of(server)))
+        Self::play(parse(&script)?).map(Arc::new)
     }
 
     /// Where to dial: `ws://127.0.0.1:PORT`.

@@ -1,24 +1,62 @@
-//! The contract as data, for the runners of Kotlin and Swift; `wxsocket::testing::scenario`
-//! describes the files, the steps and the lines of a transcript.
+//! The contract as data: a scenario is a script for the server, options for the client, what
+//! the client does, and the transcript that must come of it.
+//!
+//! The files in `tests/scenarios/` are read here and played in Rust, Kotlin and Swift, each through
+//! its own public API. A runner is the same few lines everywhere:
+//!
+//! 1. make the [`Scenario`] of a file, which starts its server; connect with its options and, for
+//!    each kind in `listen`, a listener that appends [one line per event](#transcript);
+//! 2. for each step do what it says; the steps of the server are done by
+//!    [`Scenario::server_step`];
+//! 3. compare the lines with `expect`, whole and in order.
+//!
+//! # Transcript
+//!
+//! ```text
+//! open EPOCH attempt=N protocol=NAME     protocol=- if the server chose none
+//! message EPOCH text TEXT
+//! message EPOCH binary HEX
+//! error EPOCH CODE http=STATUS           http=- unless an upgrade was refused
+//! close EPOCH CODE 'REASON' clean retry=N/MAX in MS     or: unclean; retry=N (no limit);
+//!                                        `in -` while suspended; `final` in place of retry
+//! sent | queued | dropped                what `send` answered
+//! refused CODE                           what a call answered with an error
+//! ```
 
-use crate::SeenHeader;
 use crate::{ScriptedServer, ScriptedServerError};
+use serde::{Deserialize, Deserializer, de};
 use std::sync::Arc;
 use std::time::Duration;
-use wxsocket::testing::scenario::{Kind, Scenario as Inner, ScenarioOptions as InnerOptions, Step};
+use wxsocket::testing::Script;
+use wxsocket::{ConnectOptions, Millis, ReconnectDelay};
 
-/// Far longer than any step takes.
+/// How long a step of the server may take. Every step takes far less.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One file of `tests/scenarios/`, with the server that plays its part.
 #[derive(uniffi::Object)]
 pub struct Scenario {
-    inner: Inner,
-    server: Arc<wxsocket::testing::ScriptedServer>,
+    file: File,
+    server: Arc<ScriptedServer>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    about: String,
+    #[serde(default)]
+    server: Script,
+    #[serde(default)]
+    options: ConnectOptions,
+    #[serde(default = "EventKind::all")]
+    listen: Vec<EventKind>,
+    steps: Vec<ScenarioStep>,
+    expect: Vec<String>,
 }
 
 /// A kind of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, uniffi::Enum)]
+#[serde(rename_all = "camelCase")]
 pub enum EventKind {
     /// `onOpen`.
     Open,
@@ -30,258 +68,132 @@ pub enum EventKind {
     Close,
 }
 
-impl From<Kind> for EventKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Open => Self::Open,
-            Kind::Message => Self::Message,
-            Kind::Error => Self::Error,
-            Kind::Close => Self::Close,
-        }
+impl EventKind {
+    fn all() -> Vec<Self> {
+        vec![Self::Open, Self::Message, Self::Error, Self::Close]
     }
 }
 
-/// What a runner has to do; everything else [`Scenario::server_step`] does.
-#[derive(Clone, Debug, uniffi::Enum)]
+/// One thing that the client or the server does.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, uniffi::Enum)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub enum ScenarioStep {
     /// Wait for the next line that begins with this word, after those already waited for.
-    Wait {
-        /// The word.
-        word: String,
-    },
-    /// Send a text message and note the answer.
-    Send {
-        /// The text.
-        text: String,
-    },
-    /// Send a binary message and note the answer.
-    SendBytes {
-        /// The bytes.
-        bytes: Vec<u8>,
-    },
-    /// Close; note a refusal.
+    Wait(String),
+    /// Send a text message; the answer is a line.
+    Send(String),
+    /// Send a binary message, in hex in the file; the answer is a line.
+    #[serde(deserialize_with = "from_hex")]
+    SendHex(Vec<u8>),
+    /// Close; an error is a line.
     Close {
         /// The code.
         code: i32,
         /// The reason.
+        #[serde(default)]
         reason: String,
     },
     /// Call `pause`.
     Pause,
     /// Call `resume`.
     Resume,
-    /// Call `reconnectNow`.
+    /// Call `reconnect_now`.
     ReconnectNow,
-    /// Call `setNetwork`.
-    Network {
-        /// The argument.
-        available: bool,
-    },
-    /// Call `setForeground`.
-    Foreground {
-        /// The argument.
-        foreground: bool,
-    },
+    /// Call `set_network`.
+    Network(bool),
+    /// Call `set_foreground`.
+    Foreground(bool),
     /// Add a listener for this kind of events.
-    Listen {
-        /// The kind.
-        kind: EventKind,
-    },
+    Listen(EventKind),
     /// Remove the listeners for this kind of events.
-    Off {
-        /// The kind.
-        kind: EventKind,
-    },
-    /// Wait until the task is in this state.
-    State {
-        /// `connecting`, `waiting`, `suspended`, `open`, `closing` or `closed`.
-        word: String,
-    },
-    /// Wait until `stats` say that so many messages have arrived, heard or not.
-    Received {
-        /// How many.
-        count: i64,
-    },
-    /// Call [`Scenario::server_step`] with this number.
-    Server {
-        /// The number of the step.
-        index: u32,
-    },
+    Off(EventKind),
+    /// Wait until the task is in this state: `connecting`, `waiting`, `suspended`, `open`,
+    /// `closing` or `closed`.
+    State(String),
+    /// Wait until `stats` count this many messages from the server, whether heard or not.
+    Received(i64),
+    /// The server resets every connection.
+    ServerDrop,
+    /// The server closes every connection; 0 stands for a close frame without a code.
+    ServerClose(u16),
+    /// The server sends a text message.
+    ServerSend(String),
+    /// The server reads and sends nothing any more, and keeps its connections.
+    ServerSilence,
+    /// The server refuses connections.
+    ServerStop,
+    /// The server accepts connections again.
+    ServerResume,
+    /// Wait until the server has received this many messages.
+    ServerGot(u64),
 }
 
 #[uniffi::export]
 impl Scenario {
-    /// Reads a scenario and starts its server.
+    /// Reads a scenario and starts its server. The error says what is wrong, with line and column.
     #[uniffi::constructor]
     pub fn new(json: String) -> Result<Arc<Self>, ScriptedServerError> {
-        let inner =
-            Inner::parse(&json).map_err(|reason| ScriptedServerError::InvalidScript { reason })?;
-        let server = wxsocket::testing::ScriptedServer::start(inner.server.clone())?;
-        Ok(Arc::new(Self { inner, server }))
+        let file: File = serde_json::from_str(&json)
+            .map_err(|error| ScriptedServerError::InvalidScript { reason: error.to_string() })?;
+        let server = Arc::new(ScriptedServer::play(file.server.clone())?);
+        Ok(Arc::new(Self { file, server }))
     }
 
-    /// The rule that it shows.
+    /// The rule that it shows, in a sentence.
     pub fn about(&self) -> String {
-        self.inner.about.clone()
+        self.file.about.clone()
     }
 
-    /// The client's options; the URL is the server's.
-    pub fn options(&self) -> ScenarioOptions {
-        ScenarioOptions::from(self.inner.options.clone())
+    /// The client's options. The URL is the server's; without a delay in the file an attempt waits
+    /// 50 ms.
+    pub fn options(&self) -> ConnectOptions {
+        let mut options = ConnectOptions { url: self.server.url(), ..self.file.options.clone() };
+        options.reconnect.delay.get_or_insert(ReconnectDelay::Fixed { delay: Millis(50) });
+        options
     }
 
     /// The server, for whoever wants to look.
     pub fn server(&self) -> Arc<ScriptedServer> {
-        Arc::new(ScriptedServer::of(self.server.clone()))
+        Arc::clone(&self.server)
     }
 
     /// The kinds of events that there is a listener for from the beginning.
     pub fn listen(&self) -> Vec<EventKind> {
-        self.inner.listen.iter().copied().map(EventKind::from).collect()
+        self.file.listen.clone()
     }
 
     /// What to do, in order.
     pub fn steps(&self) -> Vec<ScenarioStep> {
-        (0..).zip(&self.inner.steps).map(|(index, step)| of(step, index)).collect()
+        self.file.steps.clone()
     }
 
     /// The lines that must come of it.
     pub fn expect(&self) -> Vec<String> {
-        self.inner.expect.clone()
+        self.file.expect.clone()
     }
 
-    /// Does a step of the server. False: what it waits for did not come.
-    pub fn server_step(&self, index: u32) -> Result<bool, ScriptedServerError> {
-        match self.inner.steps.get(index as usize) {
-            Some(Step::ServerDrop) => self.server.drop_all(),
-            Some(Step::ServerClose(code)) => {
-                self.server.close_all((*code != 0).then_some(*code), "")
+    /// Does a step of the server. False: it is a step of the client, or what it waits for did not
+    /// come.
+    pub fn server_step(&self, step: ScenarioStep) -> Result<bool, ScriptedServerError> {
+        match step {
+            ScenarioStep::ServerDrop => self.server.drop_all(),
+            ScenarioStep::ServerClose(code) => {
+                self.server.close_all((code != 0).then_some(code), String::new());
             }
-            Some(Step::ServerSend(text)) => self.server.send_text_all(text),
-            Some(Step::ServerSilence) => self.server.silence_all(),
-            Some(Step::ServerStop) => self.server.stop_listening()?,
-            Some(Step::ServerResume) => self.server.resume_listening()?,
-            Some(Step::ServerGot(count)) => return Ok(self.server.wait_messages(*count, PATIENCE)),
+            ScenarioStep::ServerSend(text) => self.server.send_text_all(text),
+            ScenarioStep::ServerSilence => self.server.silence_all(),
+            ScenarioStep::ServerStop => self.server.stop_listening()?,
+            ScenarioStep::ServerResume => self.server.resume_listening()?,
+            ScenarioStep::ServerGot(count) => return Ok(self.server.has_got(count, PATIENCE)),
             _ => return Ok(false),
         }
         Ok(true)
     }
 }
 
-/// The options of a scenario, each under the name of the option that it sets. What is absent
-/// is not set.
-// A record of its own rather than `ConnectOptions`: each language maps it to its own options,
-// which shows that its way of setting them works.
-#[derive(Clone, Debug, uniffi::Record)]
-pub struct ScenarioOptions {
-    /// `wx`, `browser`, `heartCheck`, `vue`, `useWs` or `resilient`.
-    pub preset: Option<String>,
-    /// `protocols`.
-    pub protocols: Vec<String>,
-    /// `header`.
-    pub header: Vec<SeenHeader>,
-    /// `timeout_ms`.
-    pub timeout_ms: Option<i64>,
-    /// `close_timeout_ms`.
-    pub close_timeout_ms: Option<i64>,
-    /// `max_message_bytes`.
-    pub max_message_bytes: Option<i64>,
-    /// `background`: interrupt after so long.
-    pub background_grace_ms: Option<i64>,
-    /// `greeting`, a text.
-    pub greeting: Option<String>,
-    /// `reconnect.delay`, fixed; 50 unless said.
-    pub delay_ms: Option<i64>,
-    /// `reconnect.max_attempts`.
-    pub max_attempts: Option<i32>,
-    /// `reconnect.stable_after_ms`.
-    pub stable_after_ms: Option<i64>,
-    /// `reconnect.stop_codes`.
-    pub stop_codes: Option<Vec<i32>>,
-    /// `reconnect.stop_statuses`.
-    pub stop_statuses: Option<Vec<i32>>,
-    /// `reconnect.enabled`.
-    pub reconnect: Option<bool>,
-    /// `heartbeat.enabled`.
-    pub heartbeat: Option<bool>,
-    /// `heartbeat.payload`, a text.
-    pub heartbeat_payload: Option<String>,
-    /// `heartbeat.payload` is a protocol Ping.
-    pub heartbeat_ping: bool,
-    /// `heartbeat.reply`, exactly this text.
-    pub heartbeat_reply: Option<String>,
-    /// `heartbeat.interval_ms`.
-    pub heartbeat_interval_ms: Option<i64>,
-    /// `heartbeat.timeout_ms`.
-    pub heartbeat_timeout_ms: Option<i64>,
-    /// `heartbeat.strict`.
-    pub strict: Option<bool>,
-    /// `heartbeat.deliver_reply`.
-    pub deliver_reply: Option<bool>,
-    /// `queue.enabled`.
-    pub queue: Option<bool>,
-    /// `queue.messages`.
-    pub queue_messages: Option<i64>,
-    /// `queue.bytes`.
-    pub queue_bytes: Option<i64>,
-    /// `queue.overflow`: `reject`, `dropOldest` or `dropNewest`.
-    pub overflow: Option<String>,
-}
-
-impl From<InnerOptions> for ScenarioOptions {
-    fn from(options: InnerOptions) -> Self {
-        let header = options.header.into_iter();
-        Self {
-            preset: options.preset,
-            protocols: options.protocols,
-            header: header.map(|(name, value)| SeenHeader { name, value }).collect(),
-            timeout_ms: options.timeout_ms,
-            close_timeout_ms: options.close_timeout_ms,
-            max_message_bytes: options.max_message_bytes,
-            background_grace_ms: options.background_grace_ms,
-            greeting: options.greeting,
-            delay_ms: options.delay_ms,
-            max_attempts: options.max_attempts,
-            stable_after_ms: options.stable_after_ms,
-            stop_codes: options.stop_codes,
-            stop_statuses: options.stop_statuses,
-            reconnect: options.reconnect,
-            heartbeat: options.heartbeat,
-            heartbeat_payload: options.heartbeat_payload,
-            heartbeat_ping: options.heartbeat_ping,
-            heartbeat_reply: options.heartbeat_reply,
-            heartbeat_interval_ms: options.heartbeat_interval_ms,
-            heartbeat_timeout_ms: options.heartbeat_timeout_ms,
-            strict: options.strict,
-            deliver_reply: options.deliver_reply,
-            queue: options.queue,
-            queue_messages: options.queue_messages,
-            queue_bytes: options.queue_bytes,
-            overflow: options.overflow,
-        }
-    }
-}
-
-fn of(step: &Step, index: u32) -> ScenarioStep {
-    match step.clone() {
-        Step::Wait(word) => ScenarioStep::Wait { word },
-        Step::Send(text) => ScenarioStep::Send { text },
-        Step::SendHex(hex) => ScenarioStep::SendBytes { bytes: bytes(&hex) },
-        Step::Close { code, reason } => ScenarioStep::Close { code, reason },
-        Step::Pause => ScenarioStep::Pause,
-        Step::Resume => ScenarioStep::Resume,
-        Step::ReconnectNow => ScenarioStep::ReconnectNow,
-        Step::Network(available) => ScenarioStep::Network { available },
-        Step::Foreground(foreground) => ScenarioStep::Foreground { foreground },
-        Step::Listen(kind) => ScenarioStep::Listen { kind: kind.into() },
-        Step::Off(kind) => ScenarioStep::Off { kind: kind.into() },
-        Step::State(word) => ScenarioStep::State { word },
-        Step::Received(count) => ScenarioStep::Received { count },
-        _ => ScenarioStep::Server { index },
-    }
-}
-
-fn bytes(hex: &str) -> Vec<u8> {
+fn from_hex<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    let hex = String::deserialize(from)?;
     let pair = |at: usize| hex.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
-    (0..hex.len()).step_by(2).filter_map(pair).collect()
+    let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(pair).collect();
+    bytes.ok_or_else(|| de::Error::custom("bytes are pairs of hex digits"))
 }

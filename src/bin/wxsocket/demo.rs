@@ -16,7 +16,8 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use wxsocket::testing::{Script, ScriptedServer, SeenEnd};
 use wxsocket::{
-    ConnectOptions, ErrorKind, HeartbeatOptions, ReconnectDelay, ReconnectOptions, connect_socket,
+    ConnectOptions, ErrorKind, HeartbeatOptions, Millis, ReconnectDelay, ReconnectOptions,
+    connect_socket,
 };
 
 /// The timings of preset `wx`, in milliseconds.
@@ -57,28 +58,28 @@ struct Pace {
 }
 
 impl Pace {
-    fn ms(&self, real: i64) -> i64 {
-        real / self.divisor
+    fn time(&self, real: i64) -> Millis {
+        Millis(real / self.divisor)
     }
 
     fn duration(&self, real: i64) -> Duration {
-        Duration::from_millis(self.ms(real).unsigned_abs())
+        self.time(real).to_duration()
     }
 
     fn readable(&self, real: i64) -> String {
-        readable(self.ms(real).unsigned_abs())
+        readable(self.time(real).0.unsigned_abs())
     }
 
     fn options(&self, url: String) -> ConnectOptions {
         ConnectOptions {
             reconnect: ReconnectOptions {
-                delay: Some(ReconnectDelay::Fixed { delay_ms: self.ms(DELAY) }),
-                stable_after_ms: Some(self.ms(STABLE)),
+                delay: Some(ReconnectDelay::Fixed { delay: self.time(DELAY) }),
+                stable_after: Some(self.time(STABLE)),
                 ..ReconnectOptions::default()
             },
             heartbeat: HeartbeatOptions {
-                interval_ms: Some(self.ms(HEARTBEAT)),
-                timeout_ms: Some(self.ms(HEARTBEAT)),
+                interval: Some(self.time(HEARTBEAT)),
+                timeout: Some(self.time(HEARTBEAT)),
                 ..HeartbeatOptions::default()
             },
             ..ConnectOptions::new(url)

@@ -159,7 +159,7 @@ fn close(event: &CloseEvent, t_ms: u64) -> Line<'_> {
     let retry = event.retry.map(|retry| Retry {
         attempt: retry.attempt,
         max: retry.max,
-        delay_ms: retry.delay_ms,
+        delay_ms: retry.delay.map(|delay| delay.0),
     });
     Line::Close {
         t_ms,
@@ -246,7 +246,11 @@ mod tests {
             code: 1006,
             reason: String::new(),
             was_clean: false,
-            retry: Some(wxsocket::RetryInfo { attempt: 1, max: Some(12), delay_ms: Some(5_000) }),
+            retry: Some(wxsocket::RetryInfo {
+                attempt: 1,
+                max: Some(12),
+                delay: Some(wxsocket::Millis(5_000)),
+            }),
             unsent: vec![],
         };
         assert_eq!(

@@ -3,8 +3,8 @@
 use super::args::ConnectArgs;
 use std::net::IpAddr;
 use wxsocket::{
-    ConnectOptions, HeartbeatOptions, HeartbeatPayload, Message, QueueOptions, ReconnectDelay,
-    ReconnectOptions, ReplyMatch, TlsOptions, WxError,
+    ConnectOptions, HeartbeatOptions, HeartbeatPayload, Message, Millis, QueueOptions,
+    ReconnectDelay, ReconnectOptions, ReplyMatch, TlsOptions, WxError,
 };
 
 /// The engine checks the values; only a file that cannot be read is an error here.
@@ -17,11 +17,11 @@ pub(crate) fn connect_options(args: &ConnectArgs) -> Result<ConnectOptions, Stri
         url: args.url.clone(),
         header: args.header.clone(),
         protocols: args.protocol.clone(),
-        timeout_ms: args.timeout,
+        timeout: args.timeout.map(Millis),
         preset: Some(args.preset.into()),
         reconnect: ReconnectOptions {
             enabled: args.no_reconnect.then_some(false),
-            delay: args.delay.map(|delay_ms| ReconnectDelay::Fixed { delay_ms }),
+            delay: args.delay.map(|ms| ReconnectDelay::Fixed { delay: Millis(ms) }),
             max_attempts: args.max_attempts,
             ..ReconnectOptions::default()
         },
@@ -33,7 +33,7 @@ pub(crate) fn connect_options(args: &ConnectArgs) -> Result<ConnectOptions, Stri
         },
         tls: TlsOptions { ca_pem: ca_pem.transpose()? },
         greeting: args.greeting.clone().map(Message::text),
-        close_timeout_ms: args.close_timeout,
+        close_timeout: args.close_timeout.map(Millis),
         ..ConnectOptions::default()
     })
 }
@@ -43,8 +43,8 @@ fn heartbeat(args: &ConnectArgs) -> HeartbeatOptions {
     HeartbeatOptions {
         enabled: args.no_heartbeat.then_some(false),
         payload: text.or(args.heartbeat_ping.then_some(HeartbeatPayload::Ping)),
-        interval_ms: args.heartbeat_interval,
-        timeout_ms: args.heartbeat_timeout,
+        interval: args.heartbeat_interval.map(Millis),
+        timeout: args.heartbeat_timeout.map(Millis),
         reply: args.heartbeat_reply.clone().map(|text| ReplyMatch::Text { text }),
         strict: args.strict_pong.then_some(true),
         ..HeartbeatOptions::default()
@@ -56,16 +56,16 @@ const FLAGS: [(&str, &str, &str); 13] = [
     ("url", "URL", ""),
     ("header", "--header", ""),
     ("protocols", "--protocol", ""),
-    ("timeout_ms", "--timeout", " milliseconds"),
-    ("close_timeout_ms", "--close-timeout", " milliseconds"),
-    ("reconnect.delay.delay_ms", "--delay", " milliseconds"),
+    ("timeout", "--timeout", ""),
+    ("close_timeout", "--close-timeout", ""),
+    ("reconnect.delay", "--delay", ""),
     (
         "reconnect.max_attempts",
         "--max-attempts",
         " (or `unlimited`; for none at all --no-reconnect)",
     ),
-    ("heartbeat.interval_ms", "--heartbeat-interval", " milliseconds"),
-    ("heartbeat.timeout_ms", "--heartbeat-timeout", " milliseconds"),
+    ("heartbeat.interval", "--heartbeat-interval", ""),
+    ("heartbeat.timeout", "--heartbeat-timeout", ""),
     ("queue.messages", "--queue-messages", ""),
     ("queue.bytes", "--queue-bytes", " bytes"),
     ("tls.ca_pem", "--ca", ""),

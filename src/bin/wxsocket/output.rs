@@ -141,7 +141,7 @@ impl Output {
 
 fn waiting(event: &CloseEvent) -> Option<Waiting> {
     let retry = event.retry?;
-    let delay = Duration::from_millis(retry.delay_ms?.unsigned_abs());
+    let delay = retry.delay?.to_duration();
     // A delay that reaches beyond the clock needs no countdown.
     Some(Waiting { due: Instant::now().checked_add(delay)?, attempt: retry.attempt })
 }

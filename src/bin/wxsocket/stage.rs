@@ -259,7 +259,7 @@ impl Stage {
                 self.tally.losses += u64::from(was_open);
                 self.down_since.get_or_insert_with(Instant::now);
                 self.timeline.set_state("waiting");
-                let delay = Duration::from_millis(retry.delay_ms.unwrap_or(0).unsigned_abs());
+                let delay = retry.delay.unwrap_or_default().to_duration();
                 self.due = Some((retry.attempt, Instant::now() + delay));
             }
             None => self.timeline.set_state("closed"),

@@ -7,7 +7,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 use terminal_size::{Height, Width, terminal_size_of};
-use wxsocket::{CloseEvent, ErrorEvent, OpenEvent};
+use wxsocket::{CloseEvent, ErrorEvent, Millis, OpenEvent};
 
 /// The kind of a line: a word, and its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,9 +212,9 @@ impl Timeline {
         };
         self.note(Mark::Close, &text);
         let limit = retry.max.map(|max| format!(" of {max}")).unwrap_or_default();
-        let due = match retry.delay_ms {
-            Some(0) => "at once".to_owned(),
-            Some(ms) => format!("in {}", readable(ms.unsigned_abs())),
+        let due = match retry.delay {
+            Some(Millis(0)) => "at once".to_owned(),
+            Some(Millis(ms)) => format!("in {}", readable(ms.unsigned_abs())),
             None => "when there is a network again".to_owned(),
         };
         self.note(Mark::Wait, &format!("attempt {}{limit} {due}", retry.attempt));

@@ -199,6 +199,66 @@ fn headers_count_and_what_has_no_room_is_discarded_when_asked() {
     assert!(!filled([text("a")]).push(text("b"), true), "no step");
 }
 
+/// Messages of so many bytes each.
+fn messages(count: usize, size: usize) -> impl Iterator<Item = Notice> {
+    let message = Message::from(vec![1; size]);
+    (0..count).map(move |_| Notice::Message { epoch: 1, message: message.clone() })
+}
+
+/// An error of so many bytes.
+fn error_of(size: usize) -> Notice {
+    let fixed = error(1).size();
+    let failure = Failure::new(ErrorKind::ConnectionLost, "x".repeat(size - fixed));
+    let notice = Notice::of(Event::Error { epoch: 1, failure }, None);
+    assert_eq!(notice.size(), size);
+    notice
+}
+
+#[test]
+fn reading_stops_at_each_bound_and_goes_on_when_half_of_each_is_free() {
+    let of = |notices: Vec<Notice>| {
+        let backlog = filled(notices);
+        (backlog.room(), backlog.has_room_to_dial(), backlog.is_roomy())
+    };
+    let none = || Vec::new();
+    assert_eq!(of(none()), (MAX_EVENTS, true, true));
+    // Events.
+    assert_eq!(of(messages(MAX_EVENTS / 2, 0).collect()), (MAX_EVENTS / 2, true, true));
+    assert_eq!(of(messages(MAX_EVENTS / 2 + 1, 0).collect()), (MAX_EVENTS / 2 - 1, true, false));
+    assert_eq!(of(messages(MAX_EVENTS, 0).collect()), (0, true, false));
+    // Bytes.
+    assert_eq!(of(messages(1, MAX_BYTES / 2).collect()), (MAX_EVENTS - 1, true, true));
+    assert_eq!(of(messages(1, MAX_BYTES / 2 + 1).collect()), (MAX_EVENTS - 1, true, false));
+    assert_eq!(of(messages(1, MAX_BYTES - 1).collect()), (MAX_EVENTS - 1, true, false));
+    assert_eq!(of(messages(1, MAX_BYTES).collect()), (0, true, false));
+    // Steps.
+    let steps = |count: usize| (0..count).map(|_| open(1)).collect();
+    assert_eq!(of(steps(MAX_STEPS / 2)), (MAX_EVENTS - MAX_STEPS / 2, true, true));
+    assert_eq!(of(steps(MAX_STEPS / 2 + 1)), (MAX_EVENTS - MAX_STEPS / 2 - 1, true, false));
+    assert_eq!(of(steps(MAX_STEPS - 1)), (MAX_EVENTS - MAX_STEPS + 1, true, false));
+    assert_eq!(of(steps(MAX_STEPS)), (MAX_EVENTS - MAX_STEPS, false, false));
+    // Bytes of steps.
+    assert_eq!(of(vec![error_of(MAX_STEP_BYTES / 2)]), (MAX_EVENTS - 1, true, true));
+    assert_eq!(of(vec![error_of(MAX_STEP_BYTES / 2 + 1)]), (MAX_EVENTS - 1, true, false));
+    assert_eq!(of(vec![error_of(MAX_STEP_BYTES - 1)]), (MAX_EVENTS - 1, true, false));
+    assert_eq!(of(vec![error_of(MAX_STEP_BYTES)]), (MAX_EVENTS - 1, false, false));
+}
+
+#[test]
+fn it_is_empty_when_everything_is_taken_and_over_after_the_final_event() {
+    let mut backlog = filled([open(1)]);
+    backlog.listen(Interest::Everything);
+    assert!(!backlog.is_empty());
+    backlog.take(1);
+    assert!(backlog.is_empty() && !backlog.is_over() && !backlog.is_complete());
+    let (code, reason, unsent) = (1000, String::new(), Vec::new());
+    let last = Event::Close { epoch: 1, code, reason, was_clean: true, retry: None, unsent };
+    backlog.push(Notice::of(last, None), false);
+    assert!(backlog.is_complete() && !backlog.is_over());
+    backlog.take(1);
+    assert!(backlog.is_complete() && backlog.is_over());
+}
+
 #[test]
 fn messages_that_nobody_listens_to_never_stop_the_reading() {
     for size in [1, 4 << 10, 64 << 10, MAX_BYTES] {

@@ -36,6 +36,10 @@ fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, last], 0))
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime")
+}
+
 #[track_caller]
 fn next(asks: &Receiver<(String, Sender<Answer>)>) -> (String, Sender<Answer>) {
     asks.recv_timeout(PATIENCE).expect("a lookup")
@@ -148,8 +152,7 @@ fn the_port_is_that_of_the_dial() {
     let resolve = |_: &str| Ok(vec![address(1), address(2)]);
     let lookups: &'static Lookups =
         Box::leak(Box::new(Lookups::new(2, Duration::MAX, Box::new(resolve))));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let found = runtime.block_on(lookups.look_up("a.test", 443)).expect("addresses");
+    let found = runtime().block_on(lookups.look_up("a.test", 443)).expect("addresses");
     assert_eq!(found, ["127.0.0.1:443", "127.0.0.2:443"].map(|text| text.parse().expect(text)));
 }
 
@@ -199,6 +202,47 @@ fn a_lookup_on_the_old_network_is_not_joined() {
     assert_eq!(before.blocking_recv().expect("an answer").expect_err("bad").kind, ErrorKind::Dns);
     new_answer.send(Ok(vec![address(1)])).expect("it waits");
     for dial in [after, joins] {
+        assert_eq!(dial.blocking_recv(), Ok(Ok(vec![address(1)])));
+    }
+    until_no_thread_is_left(lookups);
+}
+
+#[test]
+fn hosts_whose_lookups_hang_do_not_keep_others_waiting() {
+    let (lookups, asks) = blocking_for(2, Duration::from_millis(20));
+    let hanging = [ask(lookups, "a.test"), ask(lookups, "b.test")];
+    let answers = [next(&asks).1, next(&asks).1];
+    // All threads are taken now, but not for long.
+    let dial = std::thread::spawn(|| runtime().block_on(lookups.look_up("c.test", 443)));
+    let (host, answer) = next(&asks);
+    assert_eq!(host, "c.test");
+    answer.send(Ok(vec![address(3)])).expect("it waits");
+    let found = dial.join().expect("no panic").expect("an address");
+    assert_eq!(found, [SocketAddr::from(([127, 0, 0, 3], 443))]);
+    for answer in answers {
+        answer.send(Ok(vec![address(1)])).expect("it waits");
+    }
+    for dial in hanging {
+        assert_eq!(dial.blocking_recv(), Ok(Ok(vec![address(1)])));
+    }
+    until_no_thread_is_left(lookups);
+}
+
+#[test]
+fn there_is_a_bound_for_lookups_that_hang_too() {
+    let (lookups, asks) = blocking_for(2, Duration::ZERO);
+    // One after the other: a lookup hangs once it has begun.
+    let (dials, answers): (Vec<_>, Vec<_>) =
+        (0..8).map(|n| (ask(lookups, &format!("{n}.test")), next(&asks).1)).unzip();
+    let late = ask(lookups, "late.test");
+    lookups.look_for_room();
+    assert_eq!(lookups.state().threads, 8);
+    assert!(asks.try_recv().is_err(), "eight threads, eight lookups");
+    for answer in answers {
+        answer.send(Ok(vec![address(1)])).expect("it waits");
+    }
+    next(&asks).1.send(Ok(vec![address(1)])).expect("it waits");
+    for dial in dials.into_iter().chain([late]) {
         assert_eq!(dial.blocking_recv(), Ok(Ok(vec![address(1)])));
     }
     until_no_thread_is_left(lookups);

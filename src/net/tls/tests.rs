@@ -243,6 +243,23 @@ fn a_dial_that_is_given_up_before_its_turn_takes_its_connection_along() {
     });
 }
 
+/// Its time limit is that of the dial; this is about the threads that are started until then.
+#[test]
+fn a_handshake_that_comes_in_single_bytes_is_not_processed_without_a_pause() {
+    let mut polls = 0;
+    let many = std::future::poll_fn(move |cx| {
+        polls += 1;
+        if polls == PROMPTLY + 10 {
+            return Poll::Ready(Ok(()));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    });
+    let start = std::time::Instant::now();
+    runtime().block_on(poll_on_threads(Box::pin(many))).expect("it ends");
+    assert!(start.elapsed() >= PAUSE * 10, "{:?}", start.elapsed());
+}
+
 #[test]
 fn authorities_are_read_from_the_first_directory_that_has_any() {
     let root = std::env::temp_dir().join(format!("wxsocket-tls-{}", std::process::id()));

@@ -4,7 +4,8 @@
 use super::checker;
 use super::sim::{Machine, fixed};
 use crate::session::{
-    Config, Event, Input, Message, Output, Phase, SendOutcome, SendRefused, Session, Transmit,
+    Config, Event, Input, Message, NetworkStatus, Output, Phase, SendOutcome, SendRefused, Session,
+    Transmit,
 };
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -192,7 +193,12 @@ impl Machine for Broken {
         if let (Fault::BelieveLateDial, Input::Opened { dial }) = (self.fault, &mut input) {
             *dial = self.dial;
         }
-        if self.fault != Fault::StayAway || !matches!(input, Input::Network(true) | Input::Resume) {
+        if self.fault != Fault::StayAway
+            || !matches!(
+                input,
+                Input::Network(NetworkStatus { available: true, .. }) | Input::Resume
+            )
+        {
             self.inner.handle(input, now);
         }
         self.spoil(now);

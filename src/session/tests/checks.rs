@@ -4,7 +4,7 @@ use super::checker::{Trace, Verdict};
 use super::sim::{Step, Stimulus};
 use super::timeline::{millis, text, wrote};
 use crate::session::{
-    Event, HeartbeatPayload, Input, Message, Output, Phase, SendOutcome, Transmit,
+    Event, HeartbeatPayload, Input, Message, NetworkStatus, Output, Phase, SendOutcome, Transmit,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -34,8 +34,12 @@ impl<'a> Ledger<'a> {
         let payload = config.heartbeat.as_ref().map(|heartbeat| &heartbeat.payload);
         config.greeting.as_ref() == Some(message)
             || match (payload, message) {
-                (Some(HeartbeatPayload::Text(beat)), Message::Text { text }) => beat == text,
-                (Some(HeartbeatPayload::Binary(beat)), Message::Binary { bytes }) => beat == bytes,
+                (Some(HeartbeatPayload::Text { text: beat }), Message::Text { text }) => {
+                    beat == text
+                }
+                (Some(HeartbeatPayload::Binary { bytes: beat }), Message::Binary { bytes }) => {
+                    beat == bytes
+                }
                 _ => false,
             }
     }
@@ -153,7 +157,9 @@ fn rearms(stimulus: &Stimulus, paused: &mut bool) -> bool {
         _ => {}
     }
     match input {
-        Input::Network(true) | Input::Foreground(true) | Input::ReconnectNow => true,
+        Input::Network(NetworkStatus { available: true, .. })
+        | Input::Foreground(true)
+        | Input::ReconnectNow => true,
         Input::Resume => was_paused,
         _ => false,
     }
@@ -243,7 +249,7 @@ pub(super) fn suspended_only_while_held(trace: &Trace<'_>) -> Verdict {
             match input {
                 Input::Pause => paused = true,
                 Input::Resume => paused = false,
-                Input::Network(available) => offline = !available,
+                Input::Network(NetworkStatus { available, .. }) => offline = !available,
                 Input::Foreground(foreground) => background = !foreground,
                 Input::Crowded(now) => crowded = *now,
                 Input::ReconnectNow => (paused, offline) = (false, false),

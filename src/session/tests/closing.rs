@@ -202,8 +202,8 @@ fn after_the_end_nothing_follows() {
         Input::CloseReceived { epoch: 1, code: None, reason: String::new() },
         Input::Failed { epoch: 1, failure: failure.clone() },
         Input::GiveUp { dial: 1, failure },
-        Input::Network(false),
-        Input::Network(true),
+        Input::Network(false.into()),
+        Input::Network(true.into()),
         Input::Foreground(false),
         Input::Foreground(true),
         Input::Crowded(true),
@@ -238,7 +238,7 @@ fn closing_has_no_heartbeat() {
         sim.close(1000, "");
         sim.forget();
         sim.input(Input::Woke { slept: ms(0) });
-        sim.input(Input::Network(true));
+        sim.input(Input::Network(true.into()));
         sim.run_until(60_000);
         let end = closed_at + 3_000;
         assert_eq!(

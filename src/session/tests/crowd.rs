@@ -54,7 +54,7 @@ fn an_open_connection_is_still_probed() {
     let mut sim = open(pinging(), Connection::opens(0).ponging(50));
     sim.run_until(3_000);
     sim.input(Input::Crowded(true));
-    sim.input(Input::Network(true));
+    sim.input(Input::Network(true.into()));
     assert_eq!(sim.times("write Ping"), [3_000]);
 }
 
@@ -65,8 +65,8 @@ fn nothing_that_the_app_reports_adds_an_event() {
     sim.input(Input::Crowded(true));
     sim.forget();
     for _ in 0..1_000 {
-        sim.input(Input::Network(false));
-        sim.input(Input::Network(true));
+        sim.input(Input::Network(false.into()));
+        sim.input(Input::Network(true.into()));
         sim.input(Input::ReconnectNow);
         sim.input(Input::Pause);
         sim.input(Input::Resume);
@@ -85,11 +85,11 @@ fn room_alone_is_not_enough_while_the_network_is_gone() {
     let mut sim = Sim::new(plain()).then(refused()).connected();
     sim.run_until(10);
     sim.input(Input::Crowded(true));
-    sim.input(Input::Network(false));
+    sim.input(Input::Network(false.into()));
     sim.input(Input::Crowded(false));
     sim.run_until(60_000);
     assert_eq!(sim.times("dial"), [0]);
-    sim.input(Input::Network(true));
+    sim.input(Input::Network(true.into()));
     assert_eq!(sim.times("dial"), [0, 60_000]);
 }
 
@@ -100,8 +100,8 @@ fn reports_that_come_before_the_outputs_are_taken_do_not_pile_up() {
     let mut machine = Session::new(plain(), fixed(0.5));
     machine.handle(Input::Connect, now);
     for _ in 0..10_000 {
-        machine.handle(Input::Network(false), now);
-        machine.handle(Input::Network(true), now);
+        machine.handle(Input::Network(false.into()), now);
+        machine.handle(Input::Network(true.into()), now);
     }
     let count = machine.poll_all().len();
     assert!(count < 100, "{count}");

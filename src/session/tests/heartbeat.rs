@@ -20,7 +20,7 @@ pub(super) fn pinging() -> Heartbeat {
 
 fn asking(question: &str, answer: &str) -> Heartbeat {
     Heartbeat {
-        payload: HeartbeatPayload::Text(question.to_owned()),
+        payload: HeartbeatPayload::Text { text: question.to_owned() },
         reply: Some(ReplyMatch::Text { text: answer.to_owned() }),
         ..pinging()
     }
@@ -40,9 +40,9 @@ pub(super) fn open(heartbeat: Heartbeat, server: Connection) -> Sim {
 #[test]
 fn the_question_may_be_text_bytes_or_a_protocol_ping() {
     for (payload, wire) in [
-        (HeartbeatPayload::Text("are you there?".to_owned()), "write are you there?"),
-        (HeartbeatPayload::Binary(Bytes::from_static(&[9, 0])), "write [9, 0]"),
-        (HeartbeatPayload::Text(String::new()), "write "),
+        (HeartbeatPayload::Text { text: "are you there?".to_owned() }, "write are you there?"),
+        (HeartbeatPayload::Binary { bytes: Bytes::from_static(&[9, 0]) }, "write [9, 0]"),
+        (HeartbeatPayload::Text { text: String::new() }, "write "),
         (HeartbeatPayload::Ping, "write Ping 1"),
     ] {
         let mut sim = open(Heartbeat { payload, ..pinging() }, Connection::opens(0));
@@ -285,7 +285,7 @@ fn nothing_ticks_while_suspended() {
 
 fn signals() -> [Input; 4] {
     [
-        Input::Network(true),
+        Input::Network(true.into()),
         Input::Foreground(true),
         Input::Woke { slept: ms(0) },
         Input::ReconnectNow,
@@ -326,7 +326,7 @@ fn a_probe_that_fails_is_followed_by_a_dial_at_once() {
     // A reset that the probe provokes is the same news.
     let mut sim = open(pinging(), Connection::opens(0).dropping(3_100));
     sim.run_until(3_000);
-    sim.input(Input::Network(true));
+    sim.input(Input::Network(true.into()));
     sim.run_until(4_000);
     assert_eq!(sim.times("dial 2"), [3_100]);
 }
@@ -337,19 +337,19 @@ fn only_an_unanswered_probe_hurries_the_next_dial() {
     let server = || Connection::opens(0).ponging(50);
     let mut sim = open(pinging(), server().dropping(3_100));
     sim.run_until(3_000);
-    sim.input(Input::Network(true));
+    sim.input(Input::Network(true.into()));
     sim.run_until(5_000);
     assert_eq!(sim.times("dial 2"), [4_100]);
     // A close frame is an answer, too.
     let mut sim = open(pinging(), Connection::opens(0).closing(3_100, 1001));
     sim.run_until(3_000);
-    sim.input(Input::Network(true));
+    sim.input(Input::Network(true.into()));
     sim.run_until(5_000);
     assert_eq!(sim.times("dial 2"), [4_100]);
     // The question of a connection before is not the question of this one.
     let mut sim = open(pinging(), Connection::opens(0)).always(Connection::opens(0).dropping(100));
     sim.run_until(3_000);
-    sim.input(Input::Network(true));
+    sim.input(Input::Network(true.into()));
     sim.run_until(8_000);
     assert_eq!(sim.times("dial")[1..4], [5_500, 6_600, 7_700]);
 }
@@ -369,7 +369,7 @@ fn a_probe_waits_five_round_trips() {
         let mut sim = open(heartbeat, Connection::opens(0).ponging(rtt));
         sim.run_until(10_000 + rtt);
         let asked = sim.now();
-        sim.input(Input::Network(true));
+        sim.input(Input::Network(true.into()));
         assert_eq!(sim.next_timeout(), Some(asked + ms(patience)), "{rtt} {timeout}");
     }
 }
@@ -380,7 +380,7 @@ fn probes_do_not_postpone_each_other() {
     let mut sim = open(pinging(), Connection::opens(0));
     sim.run_until(3_000);
     for _ in 0..10 {
-        sim.input(Input::Network(true));
+        sim.input(Input::Network(true.into()));
         sim.run_for(200);
     }
     sim.run_until(6_000);
@@ -404,7 +404,7 @@ fn without_a_heartbeat_a_probe_is_a_ping() {
     for (server, died) in [(Connection::opens(0), true), (Connection::opens(0).ponging(9), false)] {
         let mut sim = Sim::new(plain()).then(server).connected();
         sim.run_until(1_000);
-        sim.input(Input::Network(true));
+        sim.input(Input::Network(true.into()));
         sim.run_until(60_000);
         assert_eq!(sim.only(&["write"]), ["1000 write Ping 1"]);
         assert_eq!(sim.times("error 1 HeartbeatTimeout") == [3_500], died);

@@ -3,11 +3,11 @@
 use super::reconnect::{refused, under};
 use super::script::{Connection, ms};
 use super::sim::{Sim, plain, policy};
-use crate::session::{Backoff, Config, ErrorKind, Input};
+use crate::session::{Backoff, Config, ErrorKind, Input, NetworkStatus};
 
 #[test]
 fn asking_to_hurry_dials_at_once_with_a_fresh_counter() {
-    for hurry in [Input::ReconnectNow, Input::Network(true), Input::Foreground(true)] {
+    for hurry in [Input::ReconnectNow, Input::Network(true.into()), Input::Foreground(true)] {
         let mut sim = Sim::new(under(policy(Backoff::Fixed(ms(1_000)), Some(2))))
             .always(refused())
             .connected();
@@ -52,7 +52,7 @@ fn another_network_begins_the_dial_again() {
         .then(Connection::opens(20))
         .connected();
     sim.run_until(1_300);
-    sim.input(Input::Network(true));
+    sim.input(Input::Network(true.into()));
     // What becomes of the dial that was given up is not heard.
     sim.run_until(20_000);
     sim.expect(&[
@@ -71,10 +71,10 @@ fn another_network_begins_the_dial_again() {
 #[test]
 fn a_dial_that_began_with_the_network_is_not_begun_again() {
     let mut sim = Sim::new(plain()).always(Connection::hangs());
-    sim.input(Input::Network(false));
+    sim.input(Input::Network(false.into()));
     sim.input(Input::Connect);
-    sim.input(Input::Network(true));
-    sim.input(Input::Network(true));
+    sim.input(Input::Network(true.into()));
+    sim.input(Input::Network(true.into()));
     sim.expect(&["0 dial 1 attempt 0"]);
 }
 
@@ -111,7 +111,7 @@ fn the_impatient_begin_a_dial_again_that_has_not_moved_for_two_seconds() {
 #[test]
 fn a_dial_whose_app_has_not_answered_is_not_begun_again() {
     for hurry in [
-        Input::Network(true),
+        Input::Network(true.into()),
         Input::ReconnectNow,
         Input::Foreground(true),
         Input::Woke { slept: ms(4_000) },
@@ -125,7 +125,7 @@ fn a_dial_whose_app_has_not_answered_is_not_begun_again() {
         assert_eq!(sim.timeline(), ["0 dial 1 attempt 0"], "{hurry:?}");
         sim.input(Input::DialProgress { dial: 1 });
         // The dial begins with the network of this moment.
-        sim.input(Input::Network(true));
+        sim.input(Input::Network(true.into()));
         assert_eq!(sim.times("dial"), [0], "{hurry:?}");
         sim.run_for(3_000);
         sim.input(hurry.clone());
@@ -141,13 +141,40 @@ fn a_system_that_never_stops_reporting_networks_lets_a_dial_succeed() {
     let mut sim = Sim::new(plain()).always(Connection::opens(700).dropping(2_000)).connected();
     for _ in 0..8 {
         sim.run_for(300);
-        sim.input(Input::Network(true));
+        sim.input(Input::Network(true.into()));
     }
     assert_eq!(sim.times("dial"), [0, 300, 600, 900, 1_200, 1_500]);
     assert_eq!(sim.times("open"), [2_200]);
     // The next connection has the same right again.
     sim.run_until(4_300);
     sim.forget();
-    sim.input(Input::Network(true));
+    sim.input(Input::Network(true.into()));
     sim.expect(&["4300 abort 2", "4300 dial 2 attempt 0"]);
+}
+
+#[test]
+fn the_same_network_again_is_no_change_and_another_one_is() {
+    let network = |id: &str, metered| {
+        let status = NetworkStatus { id: Some(id.to_owned()), metered, ..true.into() };
+        Input::Network(status)
+    };
+    let mut sim =
+        Sim::new(under(policy(Backoff::Fixed(ms(60_000)), None))).always(refused()).connected();
+    sim.run_until(1);
+    let mut dials = 1;
+    for (input, is_news) in [
+        (network("wifi 1", false), true),
+        (network("wifi 1", false), false),
+        (network("wifi 1", true), false),
+        (network("cell 2", true), true),
+        (Input::Network(false.into()), false),
+        (network("cell 2", true), true),
+        (Input::Network(true.into()), true),
+        (Input::Network(true.into()), true),
+    ] {
+        sim.input(input.clone());
+        sim.run_for(1_000);
+        dials += usize::from(is_news);
+        assert_eq!(sim.only(&["dial"]).len(), dials, "{input:?}");
+    }
 }

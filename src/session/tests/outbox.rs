@@ -170,6 +170,26 @@ fn what_grows_too_old_makes_room() {
     }
 }
 
+/// Only a send or an open can tell the app what is dropped. Until one of them comes, a message
+/// that waits behind an open connection is kept, and is written when the peer reads again.
+#[test]
+fn what_grows_too_old_while_open_is_given_back_by_the_next_send_or_written() {
+    for sends in [false, true] {
+        let queue = QueueLimits { max_age: Some(ms(100)), ..small(OverflowPolicy::Reject) };
+        let mut sim = Sim::new(with(queue)).always(Connection::opens(0)).connected();
+        sim.run_until(0);
+        sim.set_writable(false);
+        assert_eq!(sim.send(text("old")), Ok(SendOutcome::Sent));
+        sim.run_until(1_000);
+        if sends {
+            assert_eq!(sim.send(text("new")), queued(&["old"]));
+        }
+        sim.set_writable(true);
+        sim.run_until(1_000);
+        assert_eq!(sim.written(), [if sends { "new" } else { "old" }]);
+    }
+}
+
 /// A refusal changes nothing: what would have had to go is still there.
 #[test]
 fn a_refused_message_drives_nothing_out() {
@@ -205,7 +225,7 @@ fn the_greeting_is_first_at_every_open() {
 #[test]
 fn heartbeats_go_ahead_of_what_waits() {
     let heartbeat = Heartbeat {
-        payload: HeartbeatPayload::Text("ping".to_owned()),
+        payload: HeartbeatPayload::Text { text: "ping".to_owned() },
         interval: ms(1_000),
         timeout: ms(60_000),
         reply: None,
@@ -234,7 +254,7 @@ fn heartbeats_and_greetings_do_not_outlive_their_connection() {
         .connected();
     sim.set_writable(false);
     sim.run_until(5);
-    sim.input(Input::Network(true));
+    sim.input(Input::Network(true.into()));
     sim.run_until(500);
     sim.set_writable(true);
     sim.run_until(1_010);
@@ -418,7 +438,7 @@ fn whatever_ends_the_task_gives_back_what_was_never_sent() {
             let failure = crate::session::Failure::new(ErrorKind::Dns, "");
             sim.input(Input::DialFailed { dial: 1, failure });
         }),
-        ("offline without a policy", |sim| sim.input(Input::Network(false))),
+        ("offline without a policy", |sim| sim.input(Input::Network(false.into()))),
     ];
     for (name, end) in ends {
         let config = Config { reconnect: None, ..plain() };

@@ -6,7 +6,7 @@ use crate::session::{Config, Heartbeat, HeartbeatPayload, Input, Session};
 
 fn beating(reply_needed: bool) -> Config {
     let heartbeat = Heartbeat {
-        payload: HeartbeatPayload::Text("ping".to_owned()),
+        payload: HeartbeatPayload::Text { text: "ping".to_owned() },
         interval: ms(10_000),
         timeout: ms(4_000),
         reply: reply_needed.then(|| crate::session::ReplyMatch::Text { text: "pong".to_owned() }),
@@ -69,7 +69,7 @@ fn questions_that_cannot_be_written_do_not_pile_up() {
     let mut sim = open(beating(true));
     sim.set_writable(false);
     for _ in 0..100 {
-        sim.input(Input::Network(true));
+        sim.input(Input::Network(true.into()));
     }
     sim.set_writable(true);
     assert_eq!(sim.only(&["write"]).len(), 1);
@@ -124,7 +124,7 @@ fn a_greeting_does_not_take_the_place_of_a_question() {
     let mut sim = Sim::new(config).then(Connection::opens(10)).connected();
     sim.set_writable(false);
     sim.run_until(10);
-    sim.input(Input::Network(true));
+    sim.input(Input::Network(true.into()));
     sim.set_writable(true);
     assert_eq!(sim.only(&["write"]), ["10 write hello", "10 write ping"]);
 }

@@ -2,8 +2,8 @@
 
 use super::heartbeat::{open, pinging};
 use super::script::{Connection, ms};
-use super::sim::{Sim, plain};
-use crate::session::{Heartbeat, Input};
+use super::sim::{Sim, fixed, plain};
+use crate::session::{Config, Heartbeat, Input, Phase, Session};
 
 /// The answer that was on its way when a probe was put in line is an answer, and in time.
 #[test]
@@ -14,7 +14,7 @@ fn a_pong_in_time_counts_although_a_probe_was_asked_meanwhile() {
         let mut sim = open(heartbeat, Connection::opens(0));
         sim.run_until(10_000);
         sim.run_for(timeout - 100);
-        sim.input(Input::Network(true));
+        sim.input(Input::Network(true.into()));
         assert_eq!(sim.times("write Ping").len(), 2);
         assert_eq!(sim.next_timeout(), Some(ms(10_000 + timeout)), "it puts nothing off");
         sim.run_for(50);
@@ -60,7 +60,7 @@ fn a_probe_leaves_a_question_in_line_time_for_its_answer() {
         sim.run_until(9_000);
         sim.set_writable(false);
         sim.run_until(10_000 + timeout - 10);
-        sim.input(Input::Network(true));
+        sim.input(Input::Network(true.into()));
         sim.run_for(5);
         sim.set_writable(true);
         sim.run_for(1_000);
@@ -78,7 +78,7 @@ fn a_probe_that_was_excused_is_asked_again_when_reading_goes_on() {
         let mut sim = Sim::new(plain()).then(server).connected();
         sim.run_until(1_000);
         sim.input(Input::ReadPaused(true));
-        sim.input(Input::Network(true));
+        sim.input(Input::Network(true.into()));
         if answered {
             // What is heard after all is an answer.
             sim.run_until(5_000);
@@ -95,4 +95,21 @@ fn a_probe_that_was_excused_is_asked_again_when_reading_goes_on() {
             assert_eq!(sim.times("error 1 HeartbeatTimeout"), [22_500]);
         }
     }
+}
+
+/// The network changes at the very moment at which an answer was due: the probe is what counts.
+#[test]
+fn a_deadline_that_is_over_does_not_bound_a_probe() {
+    let now = std::time::Instant::now();
+    let config = Config { heartbeat: Some(pinging()), ..plain() };
+    let mut machine = Session::new(config, fixed(0.5));
+    machine.handle(Input::Connect, now);
+    machine.handle(Input::Opened { dial: 1 }, now);
+    let beat = machine.next_timeout().expect("a heartbeat");
+    machine.handle_timeout(beat);
+    let due = machine.next_timeout().expect("an answer is awaited");
+    machine.handle(Input::Network(true.into()), due);
+    assert!(machine.next_timeout() > Some(due), "the probe has time of its own");
+    machine.handle_timeout(due);
+    assert!(matches!(machine.phase(), Phase::Open { .. }));
 }

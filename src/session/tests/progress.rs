@@ -194,7 +194,7 @@ fn progress_that_is_noticed_late_buys_less_time() {
 fn a_probe_during_an_upload_has_more_time_too() {
     let mut sim = uploading(pinging());
     sim.run_until(3_000);
-    sim.input(Input::Network(true));
+    sim.input(Input::Network(true.into()));
     assert_eq!(sim.next_timeout(), Some(ms(5_500)));
     sim.run_until(5_000);
     tell(&mut sim, 500_000, 200_000);

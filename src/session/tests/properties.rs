@@ -114,7 +114,7 @@ fn heartbeats() -> impl Strategy<Value = Option<Heartbeat>> {
     let one = (any::<bool>(), any::<bool>(), any::<bool>(), 1..500_u64, 1..500_u64);
     prop::option::of(one.prop_map(|(text, strict, idle_driven, interval, timeout)| Heartbeat {
         payload: match text {
-            true => HeartbeatPayload::Text("ping".to_owned()),
+            true => HeartbeatPayload::Text { text: "ping".to_owned() },
             false => HeartbeatPayload::Ping,
         },
         interval: ms(interval),
@@ -209,7 +209,7 @@ fn play<M: Machine>(sim: &mut Sim<M>, one: &Move, number: usize) {
         }
         Move::Pass(time) => sim.run_for(*time),
         Move::Sleep(time) => sim.sleep(*time),
-        Move::Network(available) => sim.input(Input::Network(*available)),
+        Move::Network(available) => sim.input(Input::Network((*available).into())),
         Move::Foreground(foreground) => sim.input(Input::Foreground(*foreground)),
         Move::GraceOver => sim.input(Input::GraceOver),
         Move::Crowded(crowded) => sim.input(Input::Crowded(*crowded)),

@@ -325,8 +325,8 @@ impl<M: Machine> Sim<M> {
 
     fn is_heartbeat(&self, message: &Message) -> bool {
         match self.config.heartbeat.as_ref().map(|heartbeat| &heartbeat.payload) {
-            Some(HeartbeatPayload::Text(text)) => *message == Message::text(text.clone()),
-            Some(HeartbeatPayload::Binary(bytes)) => *message == Message::binary(bytes.clone()),
+            Some(HeartbeatPayload::Text { text }) => *message == Message::text(text.clone()),
+            Some(HeartbeatPayload::Binary { bytes }) => *message == Message::binary(bytes.clone()),
             _ => false,
         }
     }

@@ -203,7 +203,7 @@ pub(super) fn in_state(state: State) -> Sim {
     }
     match state {
         State::Paused => sim.input(Input::Pause),
-        State::Offline => sim.input(Input::Network(false)),
+        State::Offline => sim.input(Input::Network(false.into())),
         State::Crowded => {
             sim.input(Input::Crowded(true));
             sim.run_for(1_000);
@@ -248,8 +248,8 @@ fn pull(sim: &mut Sim, trigger: Trigger) {
         Trigger::GiveUp => {
             sim.input(Input::GiveUp { dial, failure: Failure::new(ErrorKind::Stopped, "") });
         }
-        Trigger::Offline => sim.input(Input::Network(false)),
-        Trigger::Online => sim.input(Input::Network(true)),
+        Trigger::Offline => sim.input(Input::Network(false.into())),
+        Trigger::Online => sim.input(Input::Network(true.into())),
         Trigger::Foreground => sim.input(Input::Foreground(true)),
         Trigger::BackgroundAndGrace => {
             sim.input(Input::Foreground(false));
@@ -310,7 +310,7 @@ fn an_older_connection_has_no_say() {
         for input in of_connection.into_iter().chain(of_dial) {
             for state in [State::Connecting, State::Open, State::Closing] {
                 let mut sim = in_state(state);
-                sim.input(Input::Network(true));
+                sim.input(Input::Network(true.into()));
                 sim.forget();
                 let before = (sim.machine.phase(), sim.next_timeout(), sim.machine.counters());
                 sim.input(input.clone());
@@ -375,22 +375,22 @@ fn ready_state_has_the_numbers_of_the_web() {
 #[test]
 fn a_task_that_is_held_twice_stays_until_both_are_gone() {
     let mut sim = in_state(State::Paused);
-    sim.input(Input::Network(false));
+    sim.input(Input::Network(false.into()));
     sim.input(Input::Resume);
     sim.expect(&[]);
-    sim.input(Input::Network(true));
+    sim.input(Input::Network(true.into()));
     sim.expect(&["0 dial 2 attempt 0"]);
 }
 
 #[test]
 fn a_hold_that_came_before_the_start_counts() {
     let mut sim = Sim::new(config());
-    sim.input(Input::Network(false));
+    sim.input(Input::Network(false.into()));
     sim.input(Input::Connect);
     sim.expect(&[]);
     assert_eq!(name(sim.machine.phase()), "Suspended");
     sim.run_for(60_000);
-    sim.input(Input::Network(true));
+    sim.input(Input::Network(true.into()));
     sim.expect(&["60000 dial 1 attempt 0"]);
 }
 
@@ -398,7 +398,7 @@ fn a_hold_that_came_before_the_start_counts() {
 #[test]
 fn offline_while_open_matters_when_the_connection_is_gone() {
     let mut sim = in_state(State::Open);
-    sim.input(Input::Network(false));
+    sim.input(Input::Network(false.into()));
     sim.input(Input::Failed { epoch: 2, failure: Failure::new(ErrorKind::ConnectionLost, "") });
     sim.expect(&[
         "1000 abort 2",
@@ -406,7 +406,7 @@ fn offline_while_open_matters_when_the_connection_is_gone() {
         r#"1000 close 2 1006 "" retry 2/- held"#,
     ]);
     sim.run_for(60_000);
-    sim.input(Input::Network(true));
+    sim.input(Input::Network(true.into()));
     assert_eq!(sim.only(&["dial"]), ["61000 dial 3 attempt 0"]);
 }
 

@@ -76,6 +76,8 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
     private var busy = 0
     private var closuresAreBusy = false
     private var failed = 0
+    /// By which Rust knows who is done; set before anybody listens.
+    private var number: Int64 = 0
     /// Without a queue: for a closure that comes when no call of Rust's is there to tell it.
     private lazy var late = DispatchQueue(label: "dev.wxsocket.late")
 
@@ -83,6 +85,14 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         self.native = native
         self.queue = queue
     }
+
+    /// Has Rust call this hub.
+    func attach() {
+        let number = native.setBatchListener(listener: self)
+        lock.withLock { self.number = number }
+    }
+
+    private func resume() { native.resumeDelivery(listener: lock.withLock { number }) }
 
     // MARK: What Rust calls
 
@@ -152,7 +162,7 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         lock.lock()
         let isLast = oneIsDone()
         lock.unlock()
-        if isLast { native.resumeDelivery() }
+        if isLast { resume() }
     }
 
     private func oneIsDone() -> Bool {
@@ -249,7 +259,7 @@ final class EventHub: BatchListener, PipeHome, @unchecked Sendable {
         let isLast = closuresAreBusy && oneIsDone()
         closuresAreBusy = false
         lock.unlock()
-        if isLast { native.resumeDelivery() }
+        if isLast { resume() }
         return nil
     }
 

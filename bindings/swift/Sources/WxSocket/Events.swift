@@ -12,9 +12,13 @@ public typealias ErrorKind = WxSocketBindings.ErrorKind
 public typealias SocketProfile = WxSocketBindings.SocketProfile
 
 /// A WebSocket message: text stays text and bytes stay bytes, empty ones included.
-public enum Message: Sendable, Equatable, Hashable {
-    case text(String)
-    case binary(Data)
+public typealias Message = WxSocketBindings.Message
+/// What became of a message that was accepted.
+public typealias SendOutcome = WxSocketBindings.SendOutcome
+
+extension Message {
+    public static func text(_ text: String) -> Message { .text(text: text) }
+    public static func binary(_ bytes: Data) -> Message { .binary(bytes: bytes) }
 
     /// The text of a text message.
     public var text: String? { if case .text(let text) = self { text } else { nil } }
@@ -25,13 +29,6 @@ public enum Message: Sendable, Equatable, Hashable {
         switch self {
         case .text(let text): text.utf8.count
         case .binary(let bytes): bytes.count
-        }
-    }
-
-    init(_ native: WxSocketBindings.Message) {
-        switch native {
-        case .text(let text): self = .text(text)
-        case .binary(let bytes): self = .binary(bytes)
         }
     }
 }
@@ -47,7 +44,7 @@ public enum SocketEvent: Sendable, Equatable {
     init(_ native: WxSocketBindings.SocketEvent) {
         switch native {
         case .open(let event): self = .open(OpenEvent(event))
-        case .message(let event): self = .message(MessageEvent(epoch: Int(event.epoch), data: Message(event.data)))
+        case .message(let event): self = .message(MessageEvent(epoch: Int(event.epoch), data: event.data))
         case .error(let event): self = .error(ErrorEvent(event))
         case .close(let event): self = .close(CloseEvent(event))
         }
@@ -106,7 +103,7 @@ public struct OpenEvent: Sendable, Equatable {
         header = native.header
         `protocol` = native.protocol
         profile = native.profile
-        unsent = native.unsent.map(Message.init)
+        unsent = native.unsent
     }
 }
 
@@ -185,9 +182,9 @@ public struct CloseEvent: Error, Sendable, Equatable {
         wasClean = native.wasClean
         retry = native.retry.map {
             Retry(
-                attempt: Int($0.attempt), max: $0.max.map(Int.init), delay: $0.delayMs.map { .milliseconds($0) })
+                attempt: Int($0.attempt), max: $0.max.map(Int.init), delay: $0.delay)
         }
-        unsent = native.unsent.map(Message.init)
+        unsent = native.unsent
     }
 }
 
@@ -215,29 +212,11 @@ public enum SocketState: Sendable, Equatable {
     init(_ native: WxSocketBindings.SocketState) {
         switch native {
         case .connecting(let attempt): self = .connecting(attempt: Int(attempt))
-        case .waiting(let attempt, let delay): self = .waiting(attempt: Int(attempt), delay: .milliseconds(delay))
+        case .waiting(let attempt, let delay): self = .waiting(attempt: Int(attempt), delay: delay)
         case .suspended: self = .suspended
         case .open: self = .open
         case .closing: self = .closing
         case .closed: self = .closed
-        }
-    }
-}
-
-/// What became of a message that was accepted.
-public enum SendOutcome: Sendable, Equatable {
-    /// Handed to the open connection.
-    case sent
-    /// Kept for the next open. `dropped`: older messages that gave way or grew too old; they will not be sent.
-    case queued(dropped: [Message])
-    /// The queue is full and its policy is to drop the newest: not kept.
-    case dropped
-
-    init(_ native: WxSocketBindings.SendOutcome) {
-        switch native {
-        case .sent: self = .sent
-        case .queued(let dropped): self = .queued(dropped: dropped.map(Message.init))
-        case .dropped: self = .dropped
         }
     }
 }

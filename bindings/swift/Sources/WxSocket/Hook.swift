@@ -5,48 +5,40 @@ internal import WxSocketBindings
 
 /// `beforeConnect` as Rust sees it.
 final class Hook: BeforeConnect, @unchecked Sendable {
-    typealias Ask = @Sendable (_ attempt: Int, _ lastError: ErrorEvent?) async throws -> ConnectDecision
+    typealias Ask =
+        @Sendable (_ epoch: Int, _ attempt: Int, _ lastError: ErrorEvent?) async throws -> ConnectDecision
 
     private let ask: Ask
 
     private let lock = NSLock()
     // Guarded by `lock`.
-    private var asking: Question?
-    /// Every connection asks once. Rust does not say for which it asks, but what failed before is the one before.
-    private var epoch = 0
-    /// The newest connection that is over.
-    private var over = 0
+    /// The calls under way, by the number of their request.
+    private var calls: [Int64: Question] = [:]
+    /// Nobody wants the answers to the requests up to this number.
+    private var withdrawn: Int64 = 0
 
     init(_ ask: @escaping Ask) { self.ask = ask }
 
-    func beforeConnect(attempt: Int32, lastError: WxSocketBindings.ErrorEvent?) throws
-        -> WxSocketBindings.ConnectDecision
-    {
-        let error = lastError.map(ErrorEvent.init)
+    func beforeConnect(request: ConnectRequest) throws -> ConnectDecision {
         let question = Question()
-        let (before, isLate) = lock.withLock {
-            let before = asking
-            asking = question
-            epoch = max(epoch, error?.epoch ?? 0) + 1
-            return (before, epoch <= over)
+        let isLate = lock.withLock {
+            calls[request.number] = question
+            return request.number <= withdrawn
         }
-        before?.withdraw()
+        defer { lock.withLock { calls[request.number] = nil } }
         if isLate { throw CancellationError() }
         // Waits on Rust's thread; those of Swift's tasks stay free to find the answer.
-        switch try question.answer(by: { [ask] in try await ask(Int(attempt), error) }) {
-        case .proceed: return .proceed
-        case .change(let url, let header, let protocols): return .change(url: url, header: header, protocols: protocols)
-        case .stop(let reason): return .stop(reason: reason)
+        return try question.answer { [ask] in
+            try await ask(Int(request.epoch), Int(request.attempt), request.lastError.map(ErrorEvent.init))
         }
     }
 
-    /// A connection is over: an answer for it is of no use, and a task asks no more while four calls wait.
-    func end(_ event: CloseEvent) {
+    func withdraw(number: Int64) throws {
         let late = lock.withLock {
-            over = event.retry == nil ? .max : event.epoch
-            return epoch <= over ? asking : nil
+            withdrawn = max(withdrawn, number)
+            return calls.filter { $0.key <= number }.values
         }
-        late?.withdraw()
+        for question in late { question.withdraw() }
     }
 }
 
@@ -57,7 +49,7 @@ private final class Question: @unchecked Sendable {
     private var result: Result<ConnectDecision, any Error>?
     private var task: Task<Void, Never>?
 
-    func answer(by ask: @escaping @Sendable () async throws -> ConnectDecision) throws -> ConnectDecision {
+    func answer(_ ask: @escaping @Sendable () async throws -> ConnectDecision) throws -> ConnectDecision {
         gate.lock()
         defer { gate.unlock() }
         if result == nil {

@@ -18,6 +18,8 @@ public final class PathMonitor: @unchecked Sendable {
     private let settle: TimeInterval
     // Used on `queue` only.
     private var told: NWPath?
+    /// How many paths were told.
+    private var changes = 0
     private var change: DispatchWorkItem?
     /// When the first change came that has not been told.
     private var changedAt: DispatchTime?
@@ -39,7 +41,8 @@ public final class PathMonitor: @unchecked Sendable {
         if told == nil, path.status == .satisfied {
             told = path
             changedAt = nil
-            for weak in tasks where weak.task?.state == .suspended { weak.task?.setNetwork(available: true) }
+            let network = status(of: path)
+            for weak in tasks where weak.task?.state == .suspended { weak.task?.setNetwork(network) }
             return
         }
         let now = DispatchTime.now()
@@ -57,8 +60,39 @@ public final class PathMonitor: @unchecked Sendable {
         // The same network as before, after all.
         guard path != told else { return }
         told = path
-        // `requiresConnection` (a VPN on demand) becomes satisfied by dialling.
-        for weak in tasks { weak.task?.setNetwork(available: path.status != .unsatisfied) }
+        let network = status(of: path)
+        for weak in tasks { weak.task?.setNetwork(network) }
+    }
+
+    /// Each path that differs from the one before is another network: the system has no name for a network, and two
+    /// Wi-Fi networks may have the same interface and the same gateway.
+    private func status(of path: NWPath) -> NetworkStatus {
+        changes += 1
+        return NetworkStatus(path, id: "path \(changes)")
+    }
+}
+
+extension NetworkStatus {
+    init(_ path: NWPath, id: String) {
+        self.init(
+            // `requiresConnection` (a VPN on demand) becomes satisfied by dialling.
+            available: path.status != .unsatisfied,
+            id: id,
+            kind: path.availableInterfaces.first.map(NetworkKind.init),
+            metered: path.isExpensive,
+            constrained: path.isConstrained)
+    }
+}
+
+extension NetworkKind {
+    init(_ interface: NWInterface) {
+        switch interface.type {
+        case .wifi: self = .wifi
+        case .cellular: self = .cellular
+        case .wiredEthernet: self = .ethernet
+        // The system's VPNs have interfaces of these names and no type of their own.
+        default: self = ["utun", "ipsec", "ppp"].contains(where: interface.name.hasPrefix) ? .vpn : .other
+        }
     }
 }
 #endif

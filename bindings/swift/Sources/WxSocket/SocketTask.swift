@@ -1,6 +1,8 @@
 public import Foundation
 public import WxSocketBindings
 
+typealias Native = WxSocketBindings.SocketTask
+
 /// Makes a task that keeps a WebSocket open, and returns at once; it dials in the background.
 ///
 ///     let task = try connectSocket("wss://example.com/live") {
@@ -9,13 +11,20 @@ public import WxSocketBindings
 ///     }
 ///
 /// Throws when an option is not valid; then nothing is made.
-public func connectSocket(_ url: String, _ configure: (inout ConnectOptions) -> Void = { _ in }) throws(WxError)
+public func connectSocket(_ url: String, _ configure: (inout SocketSetup) -> Void = { _ in }) throws(WxError)
     -> SocketTask
 {
-    var options = ConnectOptions()
-    configure(&options)
-    guard let events = options.events else { return try SocketTask(url, options, nil) }
-    return try events.claim { pipe throws(WxError) in try SocketTask(url, options, pipe) }
+    try connectSocket(ConnectOptions(url: url), configure)
+}
+
+/// As the other `connectSocket`, with these options to begin with.
+public func connectSocket(_ options: ConnectOptions, _ configure: (inout SocketSetup) -> Void = { _ in }) throws(WxError)
+    -> SocketTask
+{
+    var setup = SocketSetup(options)
+    configure(&setup)
+    guard let events = setup.events else { return try SocketTask(setup, nil) }
+    return try events.claim { pipe throws(WxError) in try SocketTask(setup, pipe) }
 }
 
 /// A WebSocket that is kept open: many connections, one after the other, each with its `epoch`.
@@ -27,17 +36,17 @@ public final class SocketTask: Sendable {
     let hub: EventHub
     private let watch: Watch
 
-    fileprivate init(_ url: String, _ options: ConnectOptions, _ events: Pipe<SocketEvent>?) throws(WxError) {
-        let hook = options.beforeConnect.map(Hook.init)
+    fileprivate init(_ setup: SocketSetup, _ events: Pipe<SocketEvent>?) throws(WxError) {
+        let hook = setup.beforeConnect.map(Hook.init)
         let native = try WxError.wrapping {
-            try WxSocketBindings.connectSocket(options: options.lowered(url), beforeConnect: hook)
+            try WxSocketBindings.connectSocket(options: setup.options, beforeConnect: hook)
         }
         self.native = native
-        hub = EventHub(native, queue: options.callbackQueue)
-        watch = Watch(SocketState(native.state()), hub, hook: hook)
+        hub = EventHub(native, queue: setup.callbackQueue)
+        watch = Watch(SocketState(native.state()), hub)
         // First: whoever waits is to hear of everything, whatever becomes of the listeners.
         native.setWatcher(watcher: watch)
-        native.setBatchListener(listener: hub)
+        hub.attach()
         if let events { hub.attachFirst(events) }
     }
 
@@ -56,14 +65,14 @@ public final class SocketTask: Sendable {
     @discardableResult
     public func send(_ text: String) throws(WxError) -> SendOutcome {
         guard text.utf8.count <= Int32.max else { throw .tooLong }
-        return try WxError.wrapping { SendOutcome(try native.sendText(text: text)) }
+        return try WxError.wrapping { try native.sendText(text: text) }
     }
 
     /// Sends a binary message; otherwise as text. The bytes are copied before it returns.
     @discardableResult
     public func send(_ bytes: Data) throws(WxError) -> SendOutcome {
         guard bytes.count <= Int32.max else { throw .tooLong }
-        return try WxError.wrapping { SendOutcome(try native.sendBytes(bytes: bytes)) }
+        return try WxError.wrapping { try native.sendBytes(bytes: bytes) }
     }
 
     /// Sends a binary message from whatever has its bytes in one piece, such as `[UInt8]`.
@@ -109,15 +118,19 @@ public final class SocketTask: Sendable {
     /// Undoes ``pause()``: dials at once.
     public func resume() { native.resume() }
 
-    /// Tells what the operating system knows of the network; see `PathMonitor`. Without one nothing is dialled and no
-    /// attempt is used up; with one (or a new one) the task dials at once, or asks an open connection for a sign of life.
-    public func setNetwork(available: Bool) { native.setNetwork(available: available) }
+    /// Tells what the operating system knows of the network; `PathMonitor` does. Without one nothing is dialled and no
+    /// attempt is used up. With a new one the task dials at once, or asks an open connection for a sign of life. The
+    /// same network again (the same `id`) changes nothing.
+    public func setNetwork(_ network: NetworkStatus) { native.setNetwork(network: network) }
+
+    /// Tells whether there is a network of which nothing else is known. Every call counts as a change.
+    public func setNetwork(available: Bool) { setNetwork(NetworkStatus(available: available)) }
 
     /// Tells whether the app is in the foreground; see `AppLifecycle`, and `background` in the options.
     public func setForeground(_ foreground: Bool) { native.setForeground(foreground: foreground) }
 
     /// From leaving the foreground to hanging up; nil: it keeps its connection in the background.
-    var backgroundGrace: Duration? { native.backgroundGraceMs().map { .milliseconds($0) } }
+    var backgroundGrace: Duration? { native.backgroundGrace() }
 
     /// In the background, hangs up now instead of at the end of its grace; see `AppLifecycle`.
     func endBackgroundGrace() { native.endBackgroundGrace() }

@@ -22,8 +22,6 @@ final class Watch: SocketWatcher, PipeHome, @unchecked Sendable {
         }
     }
 
-    /// Rust's, for as long as it may ask: it may own the task.
-    private weak var hook: Hook?
     private weak var hub: EventHub?
 
     private let lock = NSLock()
@@ -32,17 +30,15 @@ final class Watch: SocketWatcher, PipeHome, @unchecked Sendable {
     private var waits: [Pipe<News>] = []
     private var states: [Pipe<SocketState>] = []
 
-    init(_ state: SocketState, _ hub: EventHub, hook: Hook?) {
+    init(_ state: SocketState, _ hub: EventHub) {
         news = News(state: state)
         self.hub = hub
-        self.hook = hook
     }
 
     func onNews(state: WxSocketBindings.SocketState, news told: TaskNews) {
         let news = News(
             state: SocketState(state), open: told.open.map { OpenEvent($0) }, error: told.error.map { ErrorEvent($0) },
             close: told.close.map { CloseEvent($0) })
-        if let close = news.close { hook?.end(close) }
         let (waits, states) = lock.withLock {
             let isElsewhere = !news.state.continues(self.news.state)
             self.news = news

@@ -39,7 +39,7 @@ extension WxError {
     static let tooLong = WxError(
         kind: .queueFull, errCode: 10_001, errMsg: "SocketTask.send:fail the queue is full", field: nil, reason: nil)
 
-    /// An option that Rust could not even be told of.
+    /// An option that the engine is not asked about.
     static func invalid(_ field: String, _ reason: String) -> WxError {
         WxError(
             kind: .invalidArgument, errCode: 600_008, errMsg: "connectSocket:fail invalid \(field): \(reason)",
@@ -50,13 +50,11 @@ extension WxError {
         switch error {
         case let ours as WxError:
             self = ours
-        case WxSocketBindings.WxError.InvalidArgument(let field, let rustReason, let errCode, let errMsg):
+        case WxSocketBindings.WxError.InvalidArgument(let field, let reason, let errCode, let errMsg):
             let name = Self.swiftName(field)
-            // Rust's times are numbers, whose unit is in the name.
-            let reason = field.hasSuffix("_ms") ? rustReason + " ms" : rustReason
             self.init(
                 kind: .invalidArgument, errCode: Int(errCode),
-                errMsg: errMsg.replacingOccurrences(of: "\(field): \(rustReason)", with: "\(name): \(reason)"),
+                errMsg: errMsg.replacingOccurrences(of: "\(field): \(reason)", with: "\(name): \(reason)"),
                 field: name, reason: reason)
         case WxSocketBindings.WxError.NotConnected(let errCode, let errMsg):
             self.init(kind: .notConnected, errCode: Int(errCode), errMsg: errMsg, field: nil, reason: nil)
@@ -72,19 +70,10 @@ extension WxError {
         }
     }
 
-    /// Rust's name of an option, as this layer has it.
+    /// Rust's name of an option, as it is written in Swift.
     private static func swiftName(_ field: String) -> String {
-        switch field {
-        case "background.grace_ms": return "background"
-        case "reconnect.delay.delay_ms": return "reconnect.delay"
-        case "tls.ca_pem": return "trustedCertificates"
-        default:
-            let parts = field.split(separator: ".").map { part in
-                let words = part.split(separator: "_").filter { $0 != "ms" }
-                return words.prefix(1).joined() + words.dropFirst().map(\.capitalized).joined()
-            }
-            return parts.joined(separator: ".")
-        }
+        let words = field.split(separator: "_")
+        return words.prefix(1).joined() + words.dropFirst().map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
     }
 
     /// Runs a call into Rust with its errors made ours.

@@ -627,9 +627,10 @@ fileprivate struct FfiConverterData: FfiConverterRustBuffer {
  * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
  * messages in one call.
  *
- * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
+ * Calls come one at a time and in order. `onMessages` and `onEvent` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
+ * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
+ * the library waits.
  */
 public protocol BatchListener: AnyObject, Sendable {
     
@@ -655,9 +656,10 @@ public protocol BatchListener: AnyObject, Sendable {
  * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
  * messages in one call.
  *
- * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
+ * Calls come one at a time and in order. `onMessages` and `onEvent` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
+ * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
+ * the library waits.
  */
 open class BatchListenerImpl: BatchListener, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -940,15 +942,23 @@ public func FfiConverterTypeBatchListener_lower(_ value: BatchListener) -> UInt6
 public protocol BeforeConnect: AnyObject, Sendable {
     
     /**
-     * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `last_error` is what ended the previous connection, if it failed. When HTTP
-     * 401 or 403 would end the task, this is called once more first: for a new token.
+     * Answers what to do for this attempt. When HTTP 401 or 403 would end the task, it is asked
+     * once more first: for a new token.
      *
-     * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-     * as it has after an error, and what comes later is not heard. It is called on a thread of
-     * its own; with four calls that have not returned the task asks no more until one does.
+     * It may block for as long as the dial's `timeout`. After that, and after an error or a
+     * panic, the attempt has failed. It is called on a thread of its own; calls for one task do
+     * not overlap, except that a call which has not returned 2 s after it began and is no longer
+     * wanted does not hold up the next one. With four calls that have not returned the task asks
+     * no more until one does.
      */
-    func beforeConnect(attempt: Int32, lastError: ErrorEvent?) throws  -> ConnectDecision
+    func beforeConnect(request: ConnectRequest) throws  -> ConnectDecision
+    
+    /**
+     * Tells that no answer is wanted any more to the requests up to this number: their dial was
+     * given up, they took too long, or the task is over. It is called on a thread of its own,
+     * perhaps before `beforeConnect` is called with that number.
+     */
+    func withdraw(number: Int64) throws 
     
 }
 /**
@@ -1008,23 +1018,37 @@ open class BeforeConnectImpl: BeforeConnect, @unchecked Sendable {
 
     
     /**
-     * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `last_error` is what ended the previous connection, if it failed. When HTTP
-     * 401 or 403 would end the task, this is called once more first: for a new token.
+     * Answers what to do for this attempt. When HTTP 401 or 403 would end the task, it is asked
+     * once more first: for a new token.
      *
-     * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-     * as it has after an error, and what comes later is not heard. It is called on a thread of
-     * its own; with four calls that have not returned the task asks no more until one does.
+     * It may block for as long as the dial's `timeout`. After that, and after an error or a
+     * panic, the attempt has failed. It is called on a thread of its own; calls for one task do
+     * not overlap, except that a call which has not returned 2 s after it began and is no longer
+     * wanted does not hold up the next one. With four calls that have not returned the task asks
+     * no more until one does.
      */
-open func beforeConnect(attempt: Int32, lastError: ErrorEvent?)throws  -> ConnectDecision  {
+open func beforeConnect(request: ConnectRequest)throws  -> ConnectDecision  {
     return try  FfiConverterTypeConnectDecision_lift(try rustCallWithError(FfiConverterTypeListenerError_lift) {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_beforeconnect_before_connect(
             self.uniffiCloneHandle(),
-        FfiConverterInt32.lower(attempt),
-        FfiConverterOptionTypeErrorEvent.lower(lastError),uniffiCallStatus
+        FfiConverterTypeConnectRequest_lower(request),uniffiCallStatus
     )
 })
+}
+    
+    /**
+     * Tells that no answer is wanted any more to the requests up to this number: their dial was
+     * given up, they took too long, or the task is over. It is called on a thread of its own,
+     * perhaps before `beforeConnect` is called with that number.
+     */
+open func withdraw(number: Int64)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
+        uniffiCallStatus in
+    uniffi_wxsocket_fn_method_beforeconnect_withdraw(
+            self.uniffiCloneHandle(),
+        FfiConverterInt64.lower(number),uniffiCallStatus
+    )
+}
 }
     
 
@@ -1057,8 +1081,7 @@ fileprivate struct UniffiCallbackInterfaceBeforeConnect {
         },
         beforeConnect: { (
             uniffiHandle: UInt64,
-            attempt: Int32,
-            lastError: RustBuffer,
+            request: RustBuffer,
             uniffiOutReturn: UnsafeMutablePointer<RustBuffer>,
             uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
         ) in
@@ -1068,13 +1091,37 @@ fileprivate struct UniffiCallbackInterfaceBeforeConnect {
                     throw UniffiInternalError.unexpectedStaleHandle
                 }
                 return try uniffiObj.beforeConnect(
-                     attempt: try FfiConverterInt32.lift(attempt),
-                     lastError: try FfiConverterOptionTypeErrorEvent.lift(lastError)
+                     request: try FfiConverterTypeConnectRequest_lift(request)
                 )
             }
 
             
             let writeReturn = { uniffiOutReturn.pointee = FfiConverterTypeConnectDecision_lower($0) }
+            uniffiTraitInterfaceCallWithError(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn,
+                lowerError: FfiConverterTypeListenerError_lower
+            )
+        },
+        withdraw: { (
+            uniffiHandle: UInt64,
+            number: Int64,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeBeforeConnect.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return try uniffiObj.withdraw(
+                     number: try FfiConverterInt64.lift(number)
+                )
+            }
+
+            
+            let writeReturn = { () }
             uniffiTraitInterfaceCallWithError(
                 callStatus: uniffiCallStatus,
                 makeCall: makeCall,
@@ -1868,10 +1915,10 @@ public func FfiConverterTypeSocketListener_lower(_ value: SocketListener) -> UIn
 public protocol SocketTaskProtocol: AnyObject, Sendable {
     
     /**
-     * Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+     * The time from leaving the foreground to closing the connection; none: the task keeps its
      * connection in the background.
      */
-    func backgroundGraceMs()  -> Int64?
+    func backgroundGrace()  -> Millis?
     
     /**
      * Bytes of payload accepted and not yet written to the socket.
@@ -1880,7 +1927,7 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     
     /**
      * Ends the task: sends what was accepted, then a close frame, waits at most
-     * `close_timeout_ms` for the server's, and calls `on_close` a last time with this code
+     * `closeTimeout` for the server's, and calls `onClose` a last time with this code
      * and reason. Legal at any time; cancels a dial or a pending retry. Closing twice changes
      * nothing.
      *
@@ -1902,17 +1949,17 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func events()  -> EventStream
     
     /**
-     * Has its events come out of `next_turn` together with those of other tasks, and gives
+     * Has its events come out of `nextTurn` together with those of other tasks, and gives
      * the number it goes by there. For a language that has its own threads for all tasks;
      * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `end_turn` once the number is known to whoever takes turns. Events come once
+     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
      * `listen` says what is wanted.
      */
     func joinTurns()  -> Int64
     
     /**
      * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
-     * too. For a batch listener and for turns, which serve many listeners; called from `on_wake`
+     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
      * or within a turn, once that listener is in its place.
      *
      * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
@@ -1931,7 +1978,7 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     /**
      * What somebody who begins to listen now hears first: the open if the connection is open;
      * else the last close, and before it the error that led there, if one did. As of the event
-     * that the batch listener or the turn was given last; exact within `on_wake`, within a
+     * that the batch listener or the turn was given last; exact within `onWake`, within a
      * turn, and while a call or a turn is being told to its listeners.
      */
     func presentState()  -> [SocketEvent]
@@ -1955,12 +2002,13 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func resume() 
     
     /**
-     * The batch listener, which answered false, has told everybody: the next call may come.
+     * The batch listener with this number, which answered false, has told everybody: the next
+     * call may come. Does nothing when another listener has taken its place.
      */
-    func resumeDelivery() 
+    func resumeDelivery(listener: Int64) 
     
     /**
-     * Sends a binary message; otherwise as `send_text`. The bytes are copied before it
+     * Sends a binary message; otherwise as `sendText`. The bytes are copied before it
      * returns.
      */
     func sendBytes(bytes: Data) throws  -> SendOutcome
@@ -1973,14 +2021,15 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func sendText(text: String) throws  -> SendOutcome
     
     /**
-     * As `set_listener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear.
+     * As `setListener`, for a listener that takes many messages in one call and serves others.
+     * It hears nothing before `listen` says what those others want to hear. Returns the number
+     * of this listener for `resumeDelivery`.
      */
-    func setBatchListener(listener: BatchListener) 
+    func setBatchListener(listener: BatchListener)  -> Int64
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back does what `reconnect_now` does, unless something else holds the task back.
+     * back does what `reconnectNow` does, unless something else holds the task back.
      */
     func setForeground(foreground: Bool) 
     
@@ -1995,12 +2044,12 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     
     /**
      * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
-     * under way again, or asks an open connection for a sign of life and, if it gives none,
-     * replaces it at once. To be called for each change and not more often: at most 5 dials of
-     * a connection are begun again.
+     * and no attempt is used up. With a new one the task dials at once, begins a dial under way
+     * again (at most 5 of a connection), or asks an open connection for a sign of life and, if it
+     * gives none, replaces it at once. The same network again (the same `id`) changes nothing;
+     * without an `id` every report counts as a new network.
      */
-    func setNetwork(available: Bool) 
+    func setNetwork(network: NetworkStatus) 
     
     /**
      * Sets who hears where the task is in its life, beginning with how things are now.
@@ -2008,7 +2057,7 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func setWatcher(watcher: SocketWatcher) 
     
     /**
-     * Where it is in its life; finer than `ready_state`.
+     * Where it is in its life; finer than `readyState`.
      */
     func state()  -> SocketState
     
@@ -2018,8 +2067,8 @@ public protocol SocketTaskProtocol: AnyObject, Sendable {
     func stats()  -> SocketStats
     
     /**
-     * Has the batch listener's `on_wake` called, between two events. False: it was told the end
-     * and is let go; `present_state` holds for good.
+     * Has the batch listener's `onWake` called, between two events. False: it was told the end
+     * and is let go; `presentState` holds for good.
      */
     func wakeListener()  -> Bool
     
@@ -2084,13 +2133,13 @@ open class SocketTask: SocketTaskProtocol, @unchecked Sendable {
 
     
     /**
-     * Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+     * The time from leaving the foreground to closing the connection; none: the task keeps its
      * connection in the background.
      */
-open func backgroundGraceMs() -> Int64?  {
-    return try!  FfiConverterOptionInt64.lift(try! rustCall() {
+open func backgroundGrace() -> Millis?  {
+    return try!  FfiConverterOptionTypeMillis.lift(try! rustCall() {
         uniffiCallStatus in
-    uniffi_wxsocket_fn_method_sockettask_background_grace_ms(
+    uniffi_wxsocket_fn_method_sockettask_background_grace(
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
@@ -2110,7 +2159,7 @@ open func bufferedAmount() -> Int64  {
     
     /**
      * Ends the task: sends what was accepted, then a close frame, waits at most
-     * `close_timeout_ms` for the server's, and calls `on_close` a last time with this code
+     * `closeTimeout` for the server's, and calls `onClose` a last time with this code
      * and reason. Legal at any time; cancels a dial or a pending retry. Closing twice changes
      * nothing.
      *
@@ -2153,10 +2202,10 @@ open func events() -> EventStream  {
 }
     
     /**
-     * Has its events come out of `next_turn` together with those of other tasks, and gives
+     * Has its events come out of `nextTurn` together with those of other tasks, and gives
      * the number it goes by there. For a language that has its own threads for all tasks;
      * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `end_turn` once the number is known to whoever takes turns. Events come once
+     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
      * `listen` says what is wanted.
      */
 open func joinTurns() -> Int64  {
@@ -2170,7 +2219,7 @@ open func joinTurns() -> Int64  {
     
     /**
      * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
-     * too. For a batch listener and for turns, which serve many listeners; called from `on_wake`
+     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
      * or within a turn, once that listener is in its place.
      *
      * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
@@ -2202,7 +2251,7 @@ open func pause()  {try! rustCall() {
     /**
      * What somebody who begins to listen now hears first: the open if the connection is open;
      * else the last close, and before it the error that led there, if one did. As of the event
-     * that the batch listener or the turn was given last; exact within `on_wake`, within a
+     * that the batch listener or the turn was given last; exact within `onWake`, within a
      * turn, and while a call or a turn is being told to its listeners.
      */
 open func presentState() -> [SocketEvent]  {
@@ -2252,18 +2301,20 @@ open func resume()  {try! rustCall() {
 }
     
     /**
-     * The batch listener, which answered false, has told everybody: the next call may come.
+     * The batch listener with this number, which answered false, has told everybody: the next
+     * call may come. Does nothing when another listener has taken its place.
      */
-open func resumeDelivery()  {try! rustCall() {
+open func resumeDelivery(listener: Int64)  {try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_sockettask_resume_delivery(
-            self.uniffiCloneHandle(),uniffiCallStatus
+            self.uniffiCloneHandle(),
+        FfiConverterInt64.lower(listener),uniffiCallStatus
     )
 }
 }
     
     /**
-     * Sends a binary message; otherwise as `send_text`. The bytes are copied before it
+     * Sends a binary message; otherwise as `sendText`. The bytes are copied before it
      * returns.
      */
 open func sendBytes(bytes: Data)throws  -> SendOutcome  {
@@ -2294,21 +2345,23 @@ open func sendText(text: String)throws  -> SendOutcome  {
 }
     
     /**
-     * As `set_listener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear.
+     * As `setListener`, for a listener that takes many messages in one call and serves others.
+     * It hears nothing before `listen` says what those others want to hear. Returns the number
+     * of this listener for `resumeDelivery`.
      */
-open func setBatchListener(listener: BatchListener)  {try! rustCall() {
+open func setBatchListener(listener: BatchListener) -> Int64  {
+    return try!  FfiConverterInt64.lift(try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_sockettask_set_batch_listener(
             self.uniffiCloneHandle(),
         FfiConverterTypeBatchListener_lower(listener),uniffiCallStatus
     )
-}
+})
 }
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back does what `reconnect_now` does, unless something else holds the task back.
+     * back does what `reconnectNow` does, unless something else holds the task back.
      */
 open func setForeground(foreground: Bool)  {try! rustCall() {
         uniffiCallStatus in
@@ -2337,16 +2390,16 @@ open func setListener(listener: SocketListener)  {try! rustCall() {
     
     /**
      * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
-     * under way again, or asks an open connection for a sign of life and, if it gives none,
-     * replaces it at once. To be called for each change and not more often: at most 5 dials of
-     * a connection are begun again.
+     * and no attempt is used up. With a new one the task dials at once, begins a dial under way
+     * again (at most 5 of a connection), or asks an open connection for a sign of life and, if it
+     * gives none, replaces it at once. The same network again (the same `id`) changes nothing;
+     * without an `id` every report counts as a new network.
      */
-open func setNetwork(available: Bool)  {try! rustCall() {
+open func setNetwork(network: NetworkStatus)  {try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_fn_method_sockettask_set_network(
             self.uniffiCloneHandle(),
-        FfiConverterBool.lower(available),uniffiCallStatus
+        FfiConverterTypeNetworkStatus_lower(network),uniffiCallStatus
     )
 }
 }
@@ -2364,7 +2417,7 @@ open func setWatcher(watcher: SocketWatcher)  {try! rustCall() {
 }
     
     /**
-     * Where it is in its life; finer than `ready_state`.
+     * Where it is in its life; finer than `readyState`.
      */
 open func state() -> SocketState  {
     return try!  FfiConverterTypeSocketState_lift(try! rustCall() {
@@ -2388,8 +2441,8 @@ open func stats() -> SocketStats  {
 }
     
     /**
-     * Has the batch listener's `on_wake` called, between two events. False: it was told the end
-     * and is let go; `present_state` holds for good.
+     * Has the batch listener's `onWake` called, between two events. False: it was told the end
+     * and is let go; `presentState` holds for good.
      */
 open func wakeListener() -> Bool  {
     return try!  FfiConverterBool.lift(try! rustCall() {
@@ -2776,153 +2829,149 @@ public func FfiConverterTypeCloseEvent_lower(_ value: CloseEvent) -> RustBuffer 
 
 
 /**
- * The options of [`connect_socket`](crate::connect_socket).
+ * The options of a task. An option that is left out comes from the preset.
  *
- * ```
- * use wxsocket::{ConnectOptions, HeartbeatOptions, Preset};
- *
- * let options = ConnectOptions {
- * preset: Some(Preset::Resilient),
- * heartbeat: HeartbeatOptions { interval_ms: Some(20_000), ..Default::default() },
- * ..ConnectOptions::new("wss://example.com/live")
- * };
- * ```
+ * The engine checks them when the task is made. An option that is out of bounds is an error that
+ * names it, and then nothing is made. Times are whole milliseconds from 1 to 2 147 483 647
+ * (24.8 days) unless an option says otherwise; a fraction is rounded up.
  */
 public struct ConnectOptions: Equatable, Hashable {
     /**
-     * `ws://` or `wss://`, without a fragment. Characters outside ASCII in path and query
-     * are percent-encoded; a host name must be ASCII (use its `xn--` form).
+     * A `ws://` or `wss://` URL without a fragment. Characters outside ASCII in path and query are
+     * percent-encoded. A host name must be ASCII (use its `xn--` form).
      */
-    public let url: String
+    public var url: String
     /**
      * Headers of the upgrade request, sent as written. `Referer`, `Host` and the headers of
-     * the handshake itself cannot be set.
+     * the WebSocket handshake cannot be set.
      */
-    public let header: [Header]
+    public var header: [Header]
     /**
      * Sub-protocols in order of preference. If there are any, the server must choose one.
      */
-    public let protocols: [String]
+    public var protocols: [String]
     /**
-     * Send small packets at once instead of collecting them (TCP_NODELAY). Default: off in
+     * Sends small packets at once instead of collecting them (TCP_NODELAY). Default: off in
      * preset `wx`, as in the wx API; on in all others.
      */
-    public let tcpNoDelay: Bool?
+    public var tcpNoDelay: Bool?
     /**
-     * Time for the whole dial: name, TCP, TLS, upgrade. Default: 60 000, as in the wx API;
-     * 15 000 in preset `resilient`.
+     * The time for a whole dial: name lookup, TCP, TLS and upgrade. Default: 60 s, as in the wx
+     * API; 15 s in preset `resilient`.
      */
-    public let timeoutMs: Int64?
+    public var timeout: Millis?
     /**
-     * Where everything else comes from that is not said. Default: `wx`.
+     * The set of rules that all other options come from when they are left out. Default: `wx`.
      */
-    public let preset: Preset?
+    public var preset: Preset?
     /**
-     * When to come back.
+     * When a lost connection is dialled again.
      */
-    public let reconnect: ReconnectOptions
+    public var reconnect: ReconnectOptions
     /**
-     * How to notice a dead peer.
+     * How a dead connection is noticed.
      */
-    public let heartbeat: HeartbeatOptions
+    public var heartbeat: HeartbeatOptions
     /**
      * What is kept while the connection is not open.
      */
-    public let queue: QueueOptions
+    public var queue: QueueOptions
     /**
-     * Whom to trust.
+     * Which certificates are trusted.
      */
-    public let tls: TlsOptions
+    public var tls: TlsOptions
     /**
-     * The first message of every connection, ahead of queued ones.
+     * The first message of every connection. It is sent before the queued messages.
      */
-    public let greeting: Message?
+    public var greeting: Message?
     /**
-     * The largest message that is accepted from the server, in bytes; a larger one closes
-     * with 1009. Default: 16 MiB; at most 1 GiB.
+     * The largest message that is accepted from the server, in bytes. A larger one closes the
+     * connection with 1009. Default: 16 MiB; at least 1, at most 1 GiB.
      */
-    public let maxMessageBytes: Int64?
+    public var maxMessageBytes: Int64?
     /**
-     * What may wait for an *open* connection that takes messages more slowly than the app sends
-     * them, in bytes. Each message counts its payload and 64 bytes more. A message that finds
-     * nothing buffered is always taken, up to 1 GiB; beyond the bound `send` fails with number
-     * 10001. If the connection is lost, what it has not written waits for the next one. Default:
-     * 16 MiB; at least 1, at most 1 GiB.
+     * The bytes that may wait for an *open* connection which takes messages more slowly than the
+     * app sends them. Each message counts its payload and 64 bytes more. A message of up to 1 GiB
+     * is always taken when nothing waits; beyond the bound `send` fails with number 10001. What a
+     * lost connection has not written waits for the next one. Default: 16 MiB; at least 1, at
+     * most 1 GiB.
      */
-    public let maxBufferedBytes: Int64?
+    public var maxBufferedBytes: Int64?
     /**
-     * How long `close` waits for the server before it aborts. Default: 3000.
+     * How long `close` waits for the server's close frame before it ends the TCP connection.
+     * Default: 3 s.
      */
-    public let closeTimeoutMs: Int64?
+    public var closeTimeout: Millis?
     /**
-     * What to do when the app leaves the foreground. Default: `wx` interrupts after 5 s, as
-     * WeChat does; `resilient` after 30 s; the others keep the connection.
+     * What happens when the app leaves the foreground. Default: preset `wx` interrupts after 5 s,
+     * as WeChat does; `resilient` after 30 s; the others keep the connection.
      */
-    public let background: BackgroundPolicy?
+    public var background: BackgroundPolicy?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
     public init(
         /**
-         * `ws://` or `wss://`, without a fragment. Characters outside ASCII in path and query
-         * are percent-encoded; a host name must be ASCII (use its `xn--` form).
+         * A `ws://` or `wss://` URL without a fragment. Characters outside ASCII in path and query are
+         * percent-encoded. A host name must be ASCII (use its `xn--` form).
          */url: String, 
         /**
          * Headers of the upgrade request, sent as written. `Referer`, `Host` and the headers of
-         * the handshake itself cannot be set.
+         * the WebSocket handshake cannot be set.
          */header: [Header] = [], 
         /**
          * Sub-protocols in order of preference. If there are any, the server must choose one.
          */protocols: [String] = [], 
         /**
-         * Send small packets at once instead of collecting them (TCP_NODELAY). Default: off in
+         * Sends small packets at once instead of collecting them (TCP_NODELAY). Default: off in
          * preset `wx`, as in the wx API; on in all others.
          */tcpNoDelay: Bool? = nil, 
         /**
-         * Time for the whole dial: name, TCP, TLS, upgrade. Default: 60 000, as in the wx API;
-         * 15 000 in preset `resilient`.
-         */timeoutMs: Int64? = nil, 
+         * The time for a whole dial: name lookup, TCP, TLS and upgrade. Default: 60 s, as in the wx
+         * API; 15 s in preset `resilient`.
+         */timeout: Millis? = nil, 
         /**
-         * Where everything else comes from that is not said. Default: `wx`.
+         * The set of rules that all other options come from when they are left out. Default: `wx`.
          */preset: Preset? = nil, 
         /**
-         * When to come back.
+         * When a lost connection is dialled again.
          */reconnect: ReconnectOptions = ReconnectOptions(), 
         /**
-         * How to notice a dead peer.
+         * How a dead connection is noticed.
          */heartbeat: HeartbeatOptions = HeartbeatOptions(), 
         /**
          * What is kept while the connection is not open.
          */queue: QueueOptions = QueueOptions(), 
         /**
-         * Whom to trust.
+         * Which certificates are trusted.
          */tls: TlsOptions = TlsOptions(), 
         /**
-         * The first message of every connection, ahead of queued ones.
+         * The first message of every connection. It is sent before the queued messages.
          */greeting: Message? = nil, 
         /**
-         * The largest message that is accepted from the server, in bytes; a larger one closes
-         * with 1009. Default: 16 MiB; at most 1 GiB.
+         * The largest message that is accepted from the server, in bytes. A larger one closes the
+         * connection with 1009. Default: 16 MiB; at least 1, at most 1 GiB.
          */maxMessageBytes: Int64? = nil, 
         /**
-         * What may wait for an *open* connection that takes messages more slowly than the app sends
-         * them, in bytes. Each message counts its payload and 64 bytes more. A message that finds
-         * nothing buffered is always taken, up to 1 GiB; beyond the bound `send` fails with number
-         * 10001. If the connection is lost, what it has not written waits for the next one. Default:
-         * 16 MiB; at least 1, at most 1 GiB.
+         * The bytes that may wait for an *open* connection which takes messages more slowly than the
+         * app sends them. Each message counts its payload and 64 bytes more. A message of up to 1 GiB
+         * is always taken when nothing waits; beyond the bound `send` fails with number 10001. What a
+         * lost connection has not written waits for the next one. Default: 16 MiB; at least 1, at
+         * most 1 GiB.
          */maxBufferedBytes: Int64? = nil, 
         /**
-         * How long `close` waits for the server before it aborts. Default: 3000.
-         */closeTimeoutMs: Int64? = nil, 
+         * How long `close` waits for the server's close frame before it ends the TCP connection.
+         * Default: 3 s.
+         */closeTimeout: Millis? = nil, 
         /**
-         * What to do when the app leaves the foreground. Default: `wx` interrupts after 5 s, as
-         * WeChat does; `resilient` after 30 s; the others keep the connection.
+         * What happens when the app leaves the foreground. Default: preset `wx` interrupts after 5 s,
+         * as WeChat does; `resilient` after 30 s; the others keep the connection.
          */background: BackgroundPolicy? = nil) {
         self.url = url
         self.header = header
         self.protocols = protocols
         self.tcpNoDelay = tcpNoDelay
-        self.timeoutMs = timeoutMs
+        self.timeout = timeout
         self.preset = preset
         self.reconnect = reconnect
         self.heartbeat = heartbeat
@@ -2931,7 +2980,7 @@ public struct ConnectOptions: Equatable, Hashable {
         self.greeting = greeting
         self.maxMessageBytes = maxMessageBytes
         self.maxBufferedBytes = maxBufferedBytes
-        self.closeTimeoutMs = closeTimeoutMs
+        self.closeTimeout = closeTimeout
         self.background = background
     }
 
@@ -2955,7 +3004,7 @@ public struct FfiConverterTypeConnectOptions: FfiConverterRustBuffer {
                 header: FfiConverterSequenceTypeHeader.read(from: &buf), 
                 protocols: FfiConverterSequenceString.read(from: &buf), 
                 tcpNoDelay: FfiConverterOptionBool.read(from: &buf), 
-                timeoutMs: FfiConverterOptionInt64.read(from: &buf), 
+                timeout: FfiConverterOptionTypeMillis.read(from: &buf), 
                 preset: FfiConverterOptionTypePreset.read(from: &buf), 
                 reconnect: FfiConverterTypeReconnectOptions.read(from: &buf), 
                 heartbeat: FfiConverterTypeHeartbeatOptions.read(from: &buf), 
@@ -2964,7 +3013,7 @@ public struct FfiConverterTypeConnectOptions: FfiConverterRustBuffer {
                 greeting: FfiConverterOptionTypeMessage.read(from: &buf), 
                 maxMessageBytes: FfiConverterOptionInt64.read(from: &buf), 
                 maxBufferedBytes: FfiConverterOptionInt64.read(from: &buf), 
-                closeTimeoutMs: FfiConverterOptionInt64.read(from: &buf), 
+                closeTimeout: FfiConverterOptionTypeMillis.read(from: &buf), 
                 background: FfiConverterOptionTypeBackgroundPolicy.read(from: &buf)
         )
     }
@@ -2974,7 +3023,7 @@ public struct FfiConverterTypeConnectOptions: FfiConverterRustBuffer {
         FfiConverterSequenceTypeHeader.write(value.header, into: &buf)
         FfiConverterSequenceString.write(value.protocols, into: &buf)
         FfiConverterOptionBool.write(value.tcpNoDelay, into: &buf)
-        FfiConverterOptionInt64.write(value.timeoutMs, into: &buf)
+        FfiConverterOptionTypeMillis.write(value.timeout, into: &buf)
         FfiConverterOptionTypePreset.write(value.preset, into: &buf)
         FfiConverterTypeReconnectOptions.write(value.reconnect, into: &buf)
         FfiConverterTypeHeartbeatOptions.write(value.heartbeat, into: &buf)
@@ -2983,7 +3032,7 @@ public struct FfiConverterTypeConnectOptions: FfiConverterRustBuffer {
         FfiConverterOptionTypeMessage.write(value.greeting, into: &buf)
         FfiConverterOptionInt64.write(value.maxMessageBytes, into: &buf)
         FfiConverterOptionInt64.write(value.maxBufferedBytes, into: &buf)
-        FfiConverterOptionInt64.write(value.closeTimeoutMs, into: &buf)
+        FfiConverterOptionTypeMillis.write(value.closeTimeout, into: &buf)
         FfiConverterOptionTypeBackgroundPolicy.write(value.background, into: &buf)
     }
 }
@@ -3001,6 +3050,95 @@ public func FfiConverterTypeConnectOptions_lift(_ buf: RustBuffer) throws -> Con
 #endif
 public func FfiConverterTypeConnectOptions_lower(_ value: ConnectOptions) -> RustBuffer {
     return FfiConverterTypeConnectOptions.lower(value)
+}
+
+
+/**
+ * What [`BeforeConnect`] is asked.
+ */
+public struct ConnectRequest: Equatable, Hashable {
+    /**
+     * The request's number in its task, from 1.
+     */
+    public let number: Int64
+    /**
+     * The connection that the dial is for. A dial that is begun again asks again.
+     */
+    public let epoch: Int64
+    /**
+     * Attempts used since the last stable connection; 0 for the first dial.
+     */
+    public let attempt: Int32
+    /**
+     * What ended the previous connection, if it failed.
+     */
+    public let lastError: ErrorEvent?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The request's number in its task, from 1.
+         */number: Int64, 
+        /**
+         * The connection that the dial is for. A dial that is begun again asks again.
+         */epoch: Int64, 
+        /**
+         * Attempts used since the last stable connection; 0 for the first dial.
+         */attempt: Int32, 
+        /**
+         * What ended the previous connection, if it failed.
+         */lastError: ErrorEvent?) {
+        self.number = number
+        self.epoch = epoch
+        self.attempt = attempt
+        self.lastError = lastError
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension ConnectRequest: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeConnectRequest: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ConnectRequest {
+        return
+            try ConnectRequest(
+                number: FfiConverterInt64.read(from: &buf), 
+                epoch: FfiConverterInt64.read(from: &buf), 
+                attempt: FfiConverterInt32.read(from: &buf), 
+                lastError: FfiConverterOptionTypeErrorEvent.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ConnectRequest, into buf: inout [UInt8]) {
+        FfiConverterInt64.write(value.number, into: &buf)
+        FfiConverterInt64.write(value.epoch, into: &buf)
+        FfiConverterInt32.write(value.attempt, into: &buf)
+        FfiConverterOptionTypeErrorEvent.write(value.lastError, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeConnectRequest_lift(_ buf: RustBuffer) throws -> ConnectRequest {
+    return try FfiConverterTypeConnectRequest.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeConnectRequest_lower(_ value: ConnectRequest) -> RustBuffer {
+    return FfiConverterTypeConnectRequest.lower(value)
 }
 
 
@@ -3203,75 +3341,77 @@ public func FfiConverterTypeHeader_lower(_ value: Header) -> RustBuffer {
 
 
 /**
- * How to notice a dead peer. What is not said comes from the preset.
+ * How a dead connection is noticed. An option that is left out comes from the preset.
  */
 public struct HeartbeatOptions: Equatable, Hashable {
     /**
-     * False: no heartbeat.
+     * False: there is no heartbeat. Default: true, except in preset `browser`.
      */
-    public let enabled: Bool?
+    public var enabled: Bool?
     /**
-     * What to send.
+     * What the heartbeat sends.
      */
-    public let payload: HeartbeatPayload?
+    public var payload: HeartbeatPayload?
     /**
-     * How long after the open, and after each answer, to send it.
+     * The time from the open, and from each answer, to the next heartbeat.
      */
-    public let intervalMs: Int64?
+    public var interval: Millis?
     /**
-     * How long to wait for life after it.
+     * The time that the server has to answer a heartbeat. After it the connection is dead.
      */
-    public let timeoutMs: Int64?
+    public var timeout: Millis?
     /**
-     * Which message is the answer; it is not delivered to the app. A protocol Ping needs
-     * none: its Pong is the answer.
+     * Which message is the answer. The app does not get that message. A protocol Ping needs no
+     * such rule: its answer is a Pong.
      */
-    public let reply: ReplyMatch?
+    public var reply: ReplyMatch?
     /**
-     * Only the answer counts as life, not any frame. Default: no.
+     * True: only the answer shows that the connection is alive. False: any frame does. Default:
+     * false.
      */
-    public let strict: Bool?
+    public var strict: Bool?
     /**
-     * Deliver the answer to the app too. Default: no.
+     * True: the app gets the answer as a message, too. Default: false.
      */
-    public let deliverReply: Bool?
+    public var deliverReply: Bool?
     /**
-     * Every message restarts the interval, not only the answer.
+     * True: every message from the server restarts the interval. False: only the answer does.
      */
-    public let idleDriven: Bool?
+    public var idleDriven: Bool?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
     public init(
         /**
-         * False: no heartbeat.
+         * False: there is no heartbeat. Default: true, except in preset `browser`.
          */enabled: Bool? = nil, 
         /**
-         * What to send.
+         * What the heartbeat sends.
          */payload: HeartbeatPayload? = nil, 
         /**
-         * How long after the open, and after each answer, to send it.
-         */intervalMs: Int64? = nil, 
+         * The time from the open, and from each answer, to the next heartbeat.
+         */interval: Millis? = nil, 
         /**
-         * How long to wait for life after it.
-         */timeoutMs: Int64? = nil, 
+         * The time that the server has to answer a heartbeat. After it the connection is dead.
+         */timeout: Millis? = nil, 
         /**
-         * Which message is the answer; it is not delivered to the app. A protocol Ping needs
-         * none: its Pong is the answer.
+         * Which message is the answer. The app does not get that message. A protocol Ping needs no
+         * such rule: its answer is a Pong.
          */reply: ReplyMatch? = nil, 
         /**
-         * Only the answer counts as life, not any frame. Default: no.
+         * True: only the answer shows that the connection is alive. False: any frame does. Default:
+         * false.
          */strict: Bool? = nil, 
         /**
-         * Deliver the answer to the app too. Default: no.
+         * True: the app gets the answer as a message, too. Default: false.
          */deliverReply: Bool? = nil, 
         /**
-         * Every message restarts the interval, not only the answer.
+         * True: every message from the server restarts the interval. False: only the answer does.
          */idleDriven: Bool? = nil) {
         self.enabled = enabled
         self.payload = payload
-        self.intervalMs = intervalMs
-        self.timeoutMs = timeoutMs
+        self.interval = interval
+        self.timeout = timeout
         self.reply = reply
         self.strict = strict
         self.deliverReply = deliverReply
@@ -3296,8 +3436,8 @@ public struct FfiConverterTypeHeartbeatOptions: FfiConverterRustBuffer {
             try HeartbeatOptions(
                 enabled: FfiConverterOptionBool.read(from: &buf), 
                 payload: FfiConverterOptionTypeHeartbeatPayload.read(from: &buf), 
-                intervalMs: FfiConverterOptionInt64.read(from: &buf), 
-                timeoutMs: FfiConverterOptionInt64.read(from: &buf), 
+                interval: FfiConverterOptionTypeMillis.read(from: &buf), 
+                timeout: FfiConverterOptionTypeMillis.read(from: &buf), 
                 reply: FfiConverterOptionTypeReplyMatch.read(from: &buf), 
                 strict: FfiConverterOptionBool.read(from: &buf), 
                 deliverReply: FfiConverterOptionBool.read(from: &buf), 
@@ -3308,8 +3448,8 @@ public struct FfiConverterTypeHeartbeatOptions: FfiConverterRustBuffer {
     public static func write(_ value: HeartbeatOptions, into buf: inout [UInt8]) {
         FfiConverterOptionBool.write(value.enabled, into: &buf)
         FfiConverterOptionTypeHeartbeatPayload.write(value.payload, into: &buf)
-        FfiConverterOptionInt64.write(value.intervalMs, into: &buf)
-        FfiConverterOptionInt64.write(value.timeoutMs, into: &buf)
+        FfiConverterOptionTypeMillis.write(value.interval, into: &buf)
+        FfiConverterOptionTypeMillis.write(value.timeout, into: &buf)
         FfiConverterOptionTypeReplyMatch.write(value.reply, into: &buf)
         FfiConverterOptionBool.write(value.strict, into: &buf)
         FfiConverterOptionBool.write(value.deliverReply, into: &buf)
@@ -3399,6 +3539,112 @@ public func FfiConverterTypeMessageEvent_lift(_ buf: RustBuffer) throws -> Messa
 #endif
 public func FfiConverterTypeMessageEvent_lower(_ value: MessageEvent) -> RustBuffer {
     return FfiConverterTypeMessageEvent.lower(value)
+}
+
+
+/**
+ * What the operating system knows of the network that new connections would use.
+ *
+ * Only the first two fields change what the engine does today. The others are kept for each
+ * network, and are free to be left out.
+ */
+public struct NetworkStatus: Equatable, Hashable {
+    /**
+     * False: there is no network.
+     */
+    public let available: Bool
+    /**
+     * The network's name of the system's choice: two names are two networks. The same name again
+     * is no change, and nothing is dialled or asked. Absent: every report of a network counts as
+     * a change.
+     */
+    public let id: String?
+    /**
+     * What kind of network it is.
+     */
+    public let kind: NetworkKind?
+    /**
+     * True: its traffic costs money (Android: metered; Apple: expensive).
+     */
+    public let metered: Bool
+    /**
+     * True: the user asked apps to save traffic (Android: data saver; Apple: Low Data Mode).
+     */
+    public let constrained: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * False: there is no network.
+         */available: Bool, 
+        /**
+         * The network's name of the system's choice: two names are two networks. The same name again
+         * is no change, and nothing is dialled or asked. Absent: every report of a network counts as
+         * a change.
+         */id: String? = nil, 
+        /**
+         * What kind of network it is.
+         */kind: NetworkKind? = nil, 
+        /**
+         * True: its traffic costs money (Android: metered; Apple: expensive).
+         */metered: Bool = false, 
+        /**
+         * True: the user asked apps to save traffic (Android: data saver; Apple: Low Data Mode).
+         */constrained: Bool = false) {
+        self.available = available
+        self.id = id
+        self.kind = kind
+        self.metered = metered
+        self.constrained = constrained
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension NetworkStatus: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeNetworkStatus: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NetworkStatus {
+        return
+            try NetworkStatus(
+                available: FfiConverterBool.read(from: &buf), 
+                id: FfiConverterOptionString.read(from: &buf), 
+                kind: FfiConverterOptionTypeNetworkKind.read(from: &buf), 
+                metered: FfiConverterBool.read(from: &buf), 
+                constrained: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: NetworkStatus, into buf: inout [UInt8]) {
+        FfiConverterBool.write(value.available, into: &buf)
+        FfiConverterOptionString.write(value.id, into: &buf)
+        FfiConverterOptionTypeNetworkKind.write(value.kind, into: &buf)
+        FfiConverterBool.write(value.metered, into: &buf)
+        FfiConverterBool.write(value.constrained, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNetworkStatus_lift(_ buf: RustBuffer) throws -> NetworkStatus {
+    return try FfiConverterTypeNetworkStatus.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNetworkStatus_lower(_ value: NetworkStatus) -> RustBuffer {
+    return FfiConverterTypeNetworkStatus.lower(value)
 }
 
 
@@ -3512,59 +3758,60 @@ public func FfiConverterTypeOpenEvent_lower(_ value: OpenEvent) -> RustBuffer {
 
 
 /**
- * What `send` keeps while the connection is not open. What is not said has the defaults below.
+ * What `send` keeps while the connection is not open.
  *
- * These limits also hold for new messages while messages wait that an *open* connection had
- * accepted and could not write before it was lost (see `max_buffered_bytes`). Those stay for the
- * next connection and count: until there are fewer, a new message is refused, or `overflow`
- * says what gives way.
+ * The limits hold for new messages. What an *open* connection had accepted and could not write
+ * before it was lost (see `maxBufferedBytes`) stays for the next connection and counts: until
+ * there is less of it, a new message is refused, or `overflow` says what is dropped.
  */
 public struct QueueOptions: Equatable, Hashable {
     /**
-     * False: `send` is refused while the connection is not open, as in the wx API.
+     * False: `send` fails while the connection is not open, as in the wx API. Default: true.
      */
-    public let enabled: Bool?
+    public var enabled: Bool?
     /**
-     * Messages. Default: 256; at least 1.
+     * The number of messages. Default: 256; at least 1.
      */
-    public let messages: Int64?
+    public var messages: Int64?
     /**
-     * Bytes of payload. Default: 1 MiB; at least 1, at most 1 GiB.
+     * The bytes of their payloads. Default: 1 MiB; at least 1, at most 1 GiB.
      */
-    public let bytes: Int64?
+    public var bytes: Int64?
     /**
-     * A message older than this is handed back instead of sent. Default: no limit.
+     * A message that has waited longer than this for an open connection is handed back instead of
+     * sent. Default: no limit.
      */
-    public let maxAgeMs: Int64?
+    public var maxAge: Millis?
     /**
-     * What gives way when it is full. Default: the new message is refused. It does not apply
-     * while the connection is open.
+     * What is dropped when the queue is full. Default: the new message is refused. It has no
+     * effect while the connection is open.
      */
-    public let overflow: OverflowPolicy?
+    public var overflow: OverflowPolicy?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
     public init(
         /**
-         * False: `send` is refused while the connection is not open, as in the wx API.
+         * False: `send` fails while the connection is not open, as in the wx API. Default: true.
          */enabled: Bool? = nil, 
         /**
-         * Messages. Default: 256; at least 1.
+         * The number of messages. Default: 256; at least 1.
          */messages: Int64? = nil, 
         /**
-         * Bytes of payload. Default: 1 MiB; at least 1, at most 1 GiB.
+         * The bytes of their payloads. Default: 1 MiB; at least 1, at most 1 GiB.
          */bytes: Int64? = nil, 
         /**
-         * A message older than this is handed back instead of sent. Default: no limit.
-         */maxAgeMs: Int64? = nil, 
+         * A message that has waited longer than this for an open connection is handed back instead of
+         * sent. Default: no limit.
+         */maxAge: Millis? = nil, 
         /**
-         * What gives way when it is full. Default: the new message is refused. It does not apply
-         * while the connection is open.
+         * What is dropped when the queue is full. Default: the new message is refused. It has no
+         * effect while the connection is open.
          */overflow: OverflowPolicy? = nil) {
         self.enabled = enabled
         self.messages = messages
         self.bytes = bytes
-        self.maxAgeMs = maxAgeMs
+        self.maxAge = maxAge
         self.overflow = overflow
     }
 
@@ -3587,7 +3834,7 @@ public struct FfiConverterTypeQueueOptions: FfiConverterRustBuffer {
                 enabled: FfiConverterOptionBool.read(from: &buf), 
                 messages: FfiConverterOptionInt64.read(from: &buf), 
                 bytes: FfiConverterOptionInt64.read(from: &buf), 
-                maxAgeMs: FfiConverterOptionInt64.read(from: &buf), 
+                maxAge: FfiConverterOptionTypeMillis.read(from: &buf), 
                 overflow: FfiConverterOptionTypeOverflowPolicy.read(from: &buf)
         )
     }
@@ -3596,7 +3843,7 @@ public struct FfiConverterTypeQueueOptions: FfiConverterRustBuffer {
         FfiConverterOptionBool.write(value.enabled, into: &buf)
         FfiConverterOptionInt64.write(value.messages, into: &buf)
         FfiConverterOptionInt64.write(value.bytes, into: &buf)
-        FfiConverterOptionInt64.write(value.maxAgeMs, into: &buf)
+        FfiConverterOptionTypeMillis.write(value.maxAge, into: &buf)
         FfiConverterOptionTypeOverflowPolicy.write(value.overflow, into: &buf)
     }
 }
@@ -3618,72 +3865,74 @@ public func FfiConverterTypeQueueOptions_lower(_ value: QueueOptions) -> RustBuf
 
 
 /**
- * When to come back after a connection ended. What is not said comes from the preset.
+ * When a lost connection is dialled again. An option that is left out comes from the preset.
  */
 public struct ReconnectOptions: Equatable, Hashable {
     /**
-     * False: one connection, and the task is over when it is.
+     * False: the task has one connection and ends with it. Default: true.
      */
-    public let enabled: Bool?
+    public var enabled: Bool?
     /**
-     * How long to wait before each attempt.
+     * The wait before each attempt.
      */
-    public let delay: ReconnectDelay?
+    public var delay: ReconnectDelay?
     /**
-     * How many attempts in a row before giving up.
+     * The number of failed attempts in a row after which the task ends.
      */
-    public let maxAttempts: AttemptLimit?
+    public var maxAttempts: AttemptLimit?
     /**
-     * A connection that was open this long sets the counter back to zero. Default: 5000.
+     * A connection that was open for this long sets the counter of attempts to zero. Default: 5 s.
      */
-    public let stableAfterMs: Int64?
+    public var stableAfter: Millis?
     /**
-     * Close codes (1000 to 4999) of the server's after which there is no point in coming back.
+     * The task ends when the server closes with one of these codes (1000 to 4999).
      */
-    public let stopCodes: [Int32]?
+    public var stopCodes: [Int32]?
     /**
-     * HTTP statuses (100 to 599) after which there is no point in coming back. With a
-     * `before_connect`, 401 and 403 lead to one more dial first, as it may have a new token.
+     * The task ends when the server refuses the upgrade with one of these HTTP statuses (100 to
+     * 599). With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
+     * a new token.
      */
-    public let stopStatuses: [Int32]?
+    public var stopStatuses: [Int32]?
     /**
-     * Wait at least as long as the server's `Retry-After` asks, up to an hour (a minute when
-     * the answer did not come over TLS), and a random part longer: a quarter of it, but at
-     * least 5 s and at most 60 s. Default: yes.
+     * True: the task waits at least as long as the server's `Retry-After` asks, up to an hour (a
+     * minute when the answer did not come over TLS), and a random part longer: a quarter of that
+     * time, at least 5 s and at most 60 s. Default: true.
      */
-    public let honourRetryAfter: Bool?
+    public var honourRetryAfter: Bool?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
     public init(
         /**
-         * False: one connection, and the task is over when it is.
+         * False: the task has one connection and ends with it. Default: true.
          */enabled: Bool? = nil, 
         /**
-         * How long to wait before each attempt.
+         * The wait before each attempt.
          */delay: ReconnectDelay? = nil, 
         /**
-         * How many attempts in a row before giving up.
+         * The number of failed attempts in a row after which the task ends.
          */maxAttempts: AttemptLimit? = nil, 
         /**
-         * A connection that was open this long sets the counter back to zero. Default: 5000.
-         */stableAfterMs: Int64? = nil, 
+         * A connection that was open for this long sets the counter of attempts to zero. Default: 5 s.
+         */stableAfter: Millis? = nil, 
         /**
-         * Close codes (1000 to 4999) of the server's after which there is no point in coming back.
+         * The task ends when the server closes with one of these codes (1000 to 4999).
          */stopCodes: [Int32]? = nil, 
         /**
-         * HTTP statuses (100 to 599) after which there is no point in coming back. With a
-         * `before_connect`, 401 and 403 lead to one more dial first, as it may have a new token.
+         * The task ends when the server refuses the upgrade with one of these HTTP statuses (100 to
+         * 599). With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
+         * a new token.
          */stopStatuses: [Int32]? = nil, 
         /**
-         * Wait at least as long as the server's `Retry-After` asks, up to an hour (a minute when
-         * the answer did not come over TLS), and a random part longer: a quarter of it, but at
-         * least 5 s and at most 60 s. Default: yes.
+         * True: the task waits at least as long as the server's `Retry-After` asks, up to an hour (a
+         * minute when the answer did not come over TLS), and a random part longer: a quarter of that
+         * time, at least 5 s and at most 60 s. Default: true.
          */honourRetryAfter: Bool? = nil) {
         self.enabled = enabled
         self.delay = delay
         self.maxAttempts = maxAttempts
-        self.stableAfterMs = stableAfterMs
+        self.stableAfter = stableAfter
         self.stopCodes = stopCodes
         self.stopStatuses = stopStatuses
         self.honourRetryAfter = honourRetryAfter
@@ -3708,7 +3957,7 @@ public struct FfiConverterTypeReconnectOptions: FfiConverterRustBuffer {
                 enabled: FfiConverterOptionBool.read(from: &buf), 
                 delay: FfiConverterOptionTypeReconnectDelay.read(from: &buf), 
                 maxAttempts: FfiConverterOptionTypeAttemptLimit.read(from: &buf), 
-                stableAfterMs: FfiConverterOptionInt64.read(from: &buf), 
+                stableAfter: FfiConverterOptionTypeMillis.read(from: &buf), 
                 stopCodes: FfiConverterOptionSequenceInt32.read(from: &buf), 
                 stopStatuses: FfiConverterOptionSequenceInt32.read(from: &buf), 
                 honourRetryAfter: FfiConverterOptionBool.read(from: &buf)
@@ -3719,7 +3968,7 @@ public struct FfiConverterTypeReconnectOptions: FfiConverterRustBuffer {
         FfiConverterOptionBool.write(value.enabled, into: &buf)
         FfiConverterOptionTypeReconnectDelay.write(value.delay, into: &buf)
         FfiConverterOptionTypeAttemptLimit.write(value.maxAttempts, into: &buf)
-        FfiConverterOptionInt64.write(value.stableAfterMs, into: &buf)
+        FfiConverterOptionTypeMillis.write(value.stableAfter, into: &buf)
         FfiConverterOptionSequenceInt32.write(value.stopCodes, into: &buf)
         FfiConverterOptionSequenceInt32.write(value.stopStatuses, into: &buf)
         FfiConverterOptionBool.write(value.honourRetryAfter, into: &buf)
@@ -3755,10 +4004,10 @@ public struct RetryInfo: Equatable, Hashable {
      */
     public let max: Int32?
     /**
-     * Milliseconds until then; absent while the task is suspended (offline, paused, in the
+     * The wait until then; absent while the task is suspended (offline, paused, in the
      * background).
      */
-    public let delayMs: Int64?
+    public let delay: Millis?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -3770,12 +4019,12 @@ public struct RetryInfo: Equatable, Hashable {
          * The limit, if there is one.
          */max: Int32?, 
         /**
-         * Milliseconds until then; absent while the task is suspended (offline, paused, in the
+         * The wait until then; absent while the task is suspended (offline, paused, in the
          * background).
-         */delayMs: Int64?) {
+         */delay: Millis?) {
         self.attempt = attempt
         self.max = max
-        self.delayMs = delayMs
+        self.delay = delay
     }
 
     
@@ -3796,14 +4045,14 @@ public struct FfiConverterTypeRetryInfo: FfiConverterRustBuffer {
             try RetryInfo(
                 attempt: FfiConverterInt32.read(from: &buf), 
                 max: FfiConverterOptionInt32.read(from: &buf), 
-                delayMs: FfiConverterOptionInt64.read(from: &buf)
+                delay: FfiConverterOptionTypeMillis.read(from: &buf)
         )
     }
 
     public static func write(_ value: RetryInfo, into buf: inout [UInt8]) {
         FfiConverterInt32.write(value.attempt, into: &buf)
         FfiConverterOptionInt32.write(value.max, into: &buf)
-        FfiConverterOptionInt64.write(value.delayMs, into: &buf)
+        FfiConverterOptionTypeMillis.write(value.delay, into: &buf)
     }
 }
 
@@ -3850,15 +4099,15 @@ public struct SocketProfile: Equatable, Hashable {
      */
     public let connectEnd: Double
     /**
-     * `connect_end` − `connect_start`.
+     * `connectEnd` − `connectStart`.
      */
     public let rtt: Double
     /**
-     * The upgrade: from `connect_end` to the server's answer.
+     * The upgrade: from `connectEnd` to the server's answer.
      */
     public let handshakeCost: Double
     /**
-     * Everything: from `fetch_start` to the open connection.
+     * Everything: from `fetchStart` to the open connection.
      */
     public let cost: Double
 
@@ -3881,13 +4130,13 @@ public struct SocketProfile: Equatable, Hashable {
          * TCP, and TLS for `wss`, stood.
          */connectEnd: Double, 
         /**
-         * `connect_end` − `connect_start`.
+         * `connectEnd` − `connectStart`.
          */rtt: Double, 
         /**
-         * The upgrade: from `connect_end` to the server's answer.
+         * The upgrade: from `connectEnd` to the server's answer.
          */handshakeCost: Double, 
         /**
-         * Everything: from `fetch_start` to the open connection.
+         * Everything: from `fetchStart` to the open connection.
          */cost: Double) {
         self.fetchStart = fetchStart
         self.domainLookUpStart = domainLookUpStart
@@ -4206,14 +4455,14 @@ public func FfiConverterTypeTaskNews_lower(_ value: TaskNews) -> RustBuffer {
 
 
 /**
- * Whom to trust on `wss://`. The operating system's authorities always count; on Android they
- * are those that come with the system.
+ * Which certificates are trusted on `wss://`. The operating system's authorities always are; on
+ * Android they are those that come with the system.
  */
 public struct TlsOptions: Equatable, Hashable {
     /**
      * More authorities to trust: one or more certificates in PEM.
      */
-    public let caPem: String?
+    public var caPem: String?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -4270,7 +4519,7 @@ public func FfiConverterTypeTlsOptions_lower(_ value: TlsOptions) -> RustBuffer 
  */
 public struct Turn: Equatable, Hashable {
     /**
-     * The task's number, as `join_turns` gave it; 0: there was nothing in time.
+     * The task's number, as `joinTurns` gave it; 0: there was nothing in time.
      */
     public let task: Int64
     /**
@@ -4296,7 +4545,7 @@ public struct Turn: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * The task's number, as `join_turns` gave it; 0: there was nothing in time.
+         * The task's number, as `joinTurns` gave it; 0: there was nothing in time.
          */task: Int64, 
         /**
          * Of two turns of a task, the state of the one with the larger version is newer.
@@ -4369,22 +4618,22 @@ public func FfiConverterTypeTurn_lower(_ value: Turn) -> RustBuffer {
 
 
 /**
- * How many attempts in a row.
+ * The number of failed attempts in a row after which a task ends.
  */
 
 public enum AttemptLimit: Equatable, Hashable {
     
     /**
-     * Never give up.
+     * The task never ends by itself.
      */
     case unlimited
     /**
-     * Give up after so many.
+     * The task ends after this many.
      */
     case attempts(
         /**
-         * At least 1.
-         */count: Int32
+         * At least 1, at most 2 147 483 647.
+         */count: Int64
     )
 
 
@@ -4409,7 +4658,7 @@ public struct FfiConverterTypeAttemptLimit: FfiConverterRustBuffer {
         
         case 1: return .unlimited
         
-        case 2: return .attempts(count: try FfiConverterInt32.read(from: &buf)
+        case 2: return .attempts(count: try FfiConverterInt64.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -4426,7 +4675,7 @@ public struct FfiConverterTypeAttemptLimit: FfiConverterRustBuffer {
         
         case let .attempts(count):
             writeInt(&buf, Int32(2))
-            FfiConverterInt32.write(count, into: &buf)
+            FfiConverterInt64.write(count, into: &buf)
             
         }
     }
@@ -4450,22 +4699,22 @@ public func FfiConverterTypeAttemptLimit_lower(_ value: AttemptLimit) -> RustBuf
 
 
 /**
- * What to do when the app leaves the foreground.
+ * What happens to a connection when the app leaves the foreground.
  */
 
 public enum BackgroundPolicy: Equatable, Hashable {
     
     /**
-     * Nothing: the connection lives as long as the operating system lets it.
+     * Nothing: the connection lives for as long as the operating system allows.
      */
     case keep
     /**
-     * Close it after a while (1006 "interrupted"), and come back in the foreground.
+     * It is closed (1006 "interrupted") after some time, and dialled again in the foreground.
      */
     case interrupt(
         /**
-         * The while.
-         */graceMs: Int64
+         * The time.
+         */grace: Millis
     )
 
 
@@ -4490,7 +4739,7 @@ public struct FfiConverterTypeBackgroundPolicy: FfiConverterRustBuffer {
         
         case 1: return .keep
         
-        case 2: return .interrupt(graceMs: try FfiConverterInt64.read(from: &buf)
+        case 2: return .interrupt(grace: try FfiConverterTypeMillis.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -4505,9 +4754,9 @@ public struct FfiConverterTypeBackgroundPolicy: FfiConverterRustBuffer {
             writeInt(&buf, Int32(1))
         
         
-        case let .interrupt(graceMs):
+        case let .interrupt(grace):
             writeInt(&buf, Int32(2))
-            FfiConverterInt64.write(graceMs, into: &buf)
+            FfiConverterTypeMillis.write(grace, into: &buf)
             
         }
     }
@@ -4546,13 +4795,13 @@ public enum ConnectDecision: Equatable, Hashable {
     case change(
         /**
          * Another URL.
-         */url: String?, 
+         */url: String? = nil, 
         /**
          * Other headers: all of them.
-         */header: [Header]?, 
+         */header: [Header]? = nil, 
         /**
          * Other sub-protocols: all of them.
-         */protocols: [String]?
+         */protocols: [String]? = nil
     )
     /**
      * Do not dial; the task is over.
@@ -4560,7 +4809,7 @@ public enum ConnectDecision: Equatable, Hashable {
     case stop(
         /**
          * Why; it becomes the error's detail.
-         */reason: String
+         */reason: String = ""
     )
 
 
@@ -4938,7 +5187,8 @@ public enum HeartbeatPayload: Equatable, Hashable {
          */bytes: Data
     )
     /**
-     * A protocol Ping, invisible to the server's application.
+     * A protocol Ping (RFC 6455, 5.5.2). Its Pong is the answer; the server's application sees
+     * neither.
      */
     case ping
 
@@ -5299,6 +5549,111 @@ public func FfiConverterTypeMessage_lower(_ value: Message) -> RustBuffer {
 
 
 /**
+ * A kind of network.
+ */
+
+public enum NetworkKind: Equatable, Hashable {
+    
+    /**
+     * Wi-Fi.
+     */
+    case wifi
+    /**
+     * A mobile network.
+     */
+    case cellular
+    /**
+     * A cable.
+     */
+    case ethernet
+    /**
+     * A virtual private network, over whatever carries it.
+     */
+    case vpn
+    /**
+     * Anything else.
+     */
+    case other
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension NetworkKind: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeNetworkKind: FfiConverterRustBuffer {
+    typealias SwiftType = NetworkKind
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NetworkKind {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .wifi
+        
+        case 2: return .cellular
+        
+        case 3: return .ethernet
+        
+        case 4: return .vpn
+        
+        case 5: return .other
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: NetworkKind, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case .wifi:
+            writeInt(&buf, Int32(1))
+        
+        
+        case .cellular:
+            writeInt(&buf, Int32(2))
+        
+        
+        case .ethernet:
+            writeInt(&buf, Int32(3))
+        
+        
+        case .vpn:
+            writeInt(&buf, Int32(4))
+        
+        
+        case .other:
+            writeInt(&buf, Int32(5))
+        
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNetworkKind_lift(_ buf: RustBuffer) throws -> NetworkKind {
+    return try FfiConverterTypeNetworkKind.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeNetworkKind_lower(_ value: NetworkKind) -> RustBuffer {
+    return FfiConverterTypeNetworkKind.lower(value)
+}
+
+
+
+/**
  * What gives way when the queue is full. Nothing is dropped silently.
  */
 
@@ -5611,42 +5966,44 @@ public func FfiConverterTypeReadyState_lower(_ value: ReadyState) -> RustBuffer 
 
 
 /**
- * How long to wait before an attempt.
+ * The wait before an attempt.
  */
 
 public enum ReconnectDelay: Equatable, Hashable {
     
     /**
-     * Always the same.
+     * The same time before every attempt.
      */
     case fixed(
         /**
-         * 0 is "at once".
-         */delayMs: Int64
+         * The time; 0 dials at once.
+         */delay: Millis
     )
     /**
-     * Random between bounds that grow, so that a thousand clients of a restarting server do
-     * not come back in step. The first attempt waits 0 to `first_ms`; attempt n waits
-     * `min_ms` to min(`max_ms`, `min_ms` × 2ⁿ⁻¹); after `slow_after_ms` of failing each
-     * waits `slow_ms` ± 20 %. Before that, after close codes 1012 and 1013 and HTTP 503, 5 to
+     * A random time between bounds that grow, so that the many clients of a server that restarts
+     * do not come back at the same moment.
+     *
+     * The first attempt waits 0 to `first`; attempt n waits `min` to the smaller of `max` and
+     * `min` × 2ⁿ⁻¹. When the task has failed for `slowAfter`, each attempt waits `slow` ± 20 %.
+     * Before that, after close codes 1012 and 1013 and HTTP status 503, an attempt waits 5 to
      * 20 s.
      */
     case fullJitter(
         /**
-         * Upper bound of the first delay; 0 is "at once".
-         */firstMs: Int64, 
+         * The upper bound of the first wait; 0 dials at once.
+         */first: Millis, 
         /**
-         * Lower bound of the later ones.
-         */minMs: Int64, 
+         * The lower bound of the later waits.
+         */min: Millis, 
         /**
-         * Upper bound.
-         */maxMs: Int64, 
+         * The upper bound of the later waits.
+         */max: Millis, 
         /**
-         * Slow down after failing this long.
-         */slowAfterMs: Int64, 
+         * How long the task must have failed before it slows down.
+         */slowAfter: Millis, 
         /**
-         * The slow pace.
-         */slowMs: Int64
+         * The wait of a task that has slowed down.
+         */slow: Millis
     )
 
 
@@ -5669,10 +6026,10 @@ public struct FfiConverterTypeReconnectDelay: FfiConverterRustBuffer {
         let variant: Int32 = try readInt(&buf)
         switch variant {
         
-        case 1: return .fixed(delayMs: try FfiConverterInt64.read(from: &buf)
+        case 1: return .fixed(delay: try FfiConverterTypeMillis.read(from: &buf)
         )
         
-        case 2: return .fullJitter(firstMs: try FfiConverterInt64.read(from: &buf), minMs: try FfiConverterInt64.read(from: &buf), maxMs: try FfiConverterInt64.read(from: &buf), slowAfterMs: try FfiConverterInt64.read(from: &buf), slowMs: try FfiConverterInt64.read(from: &buf)
+        case 2: return .fullJitter(first: try FfiConverterTypeMillis.read(from: &buf), min: try FfiConverterTypeMillis.read(from: &buf), max: try FfiConverterTypeMillis.read(from: &buf), slowAfter: try FfiConverterTypeMillis.read(from: &buf), slow: try FfiConverterTypeMillis.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -5683,18 +6040,18 @@ public struct FfiConverterTypeReconnectDelay: FfiConverterRustBuffer {
         switch value {
         
         
-        case let .fixed(delayMs):
+        case let .fixed(delay):
             writeInt(&buf, Int32(1))
-            FfiConverterInt64.write(delayMs, into: &buf)
+            FfiConverterTypeMillis.write(delay, into: &buf)
             
         
-        case let .fullJitter(firstMs,minMs,maxMs,slowAfterMs,slowMs):
+        case let .fullJitter(first,min,max,slowAfter,slow):
             writeInt(&buf, Int32(2))
-            FfiConverterInt64.write(firstMs, into: &buf)
-            FfiConverterInt64.write(minMs, into: &buf)
-            FfiConverterInt64.write(maxMs, into: &buf)
-            FfiConverterInt64.write(slowAfterMs, into: &buf)
-            FfiConverterInt64.write(slowMs, into: &buf)
+            FfiConverterTypeMillis.write(first, into: &buf)
+            FfiConverterTypeMillis.write(min, into: &buf)
+            FfiConverterTypeMillis.write(max, into: &buf)
+            FfiConverterTypeMillis.write(slowAfter, into: &buf)
+            FfiConverterTypeMillis.write(slow, into: &buf)
             
         }
     }
@@ -5756,8 +6113,8 @@ public enum ReplyMatch: Equatable, Hashable {
          */name: String, 
         /**
          * What it must be: a string's content or any other value's JSON text;
-         * `None`: anything.
-         */value: String?
+         * absent: any value.
+         */value: String? = nil
     )
 
 
@@ -6073,8 +6430,8 @@ public enum SocketState: Equatable, Hashable {
          * The number of the one that follows.
          */attempt: Int32, 
         /**
-         * Milliseconds until it is due.
-         */delayMs: Int64
+         * The wait until then.
+         */delay: Millis
     )
     /**
      * No attempt is due: offline, paused, in the background, or too many events wait for a
@@ -6117,7 +6474,7 @@ public struct FfiConverterTypeSocketState: FfiConverterRustBuffer {
         case 1: return .connecting(attempt: try FfiConverterInt32.read(from: &buf)
         )
         
-        case 2: return .waiting(attempt: try FfiConverterInt32.read(from: &buf), delayMs: try FfiConverterInt64.read(from: &buf)
+        case 2: return .waiting(attempt: try FfiConverterInt32.read(from: &buf), delay: try FfiConverterTypeMillis.read(from: &buf)
         )
         
         case 3: return .suspended
@@ -6141,10 +6498,10 @@ public struct FfiConverterTypeSocketState: FfiConverterRustBuffer {
             FfiConverterInt32.write(attempt, into: &buf)
             
         
-        case let .waiting(attempt,delayMs):
+        case let .waiting(attempt,delay):
             writeInt(&buf, Int32(2))
             FfiConverterInt32.write(attempt, into: &buf)
-            FfiConverterInt64.write(delayMs, into: &buf)
+            FfiConverterTypeMillis.write(delay, into: &buf)
             
         
         case .suspended:
@@ -6277,7 +6634,7 @@ public func FfiConverterTypeTurnEvent_lower(_ value: TurnEvent) -> RustBuffer {
 /**
  * A call was refused; nothing was sent, nothing was lost, nothing changed.
  *
- * Every variant carries `err_code`, a stable number, and `err_msg`, a fixed text in wx form.
+ * Every variant carries `errCode`, a stable number, and `errMsg`, a fixed text in wx form.
  */
 public 
 enum WxError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
@@ -6830,6 +7187,30 @@ fileprivate struct FfiConverterOptionTypeMessage: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeNetworkKind: FfiConverterRustBuffer {
+    typealias SwiftType = NetworkKind?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeNetworkKind.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeNetworkKind.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeOverflowPolicy: FfiConverterRustBuffer {
     typealias SwiftType = OverflowPolicy?
 
@@ -6998,6 +7379,30 @@ fileprivate struct FfiConverterOptionSequenceTypeHeader: FfiConverterRustBuffer 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeMillis: FfiConverterRustBuffer {
+    typealias SwiftType = Millis?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeMillis.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeMillis.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceInt32: FfiConverterRustBuffer {
     typealias SwiftType = [Int32]
 
@@ -7144,6 +7549,53 @@ fileprivate struct FfiConverterSequenceTypeTurnEvent: FfiConverterRustBuffer {
         return seq
     }
 }
+
+
+
+
+public typealias Millis = Duration
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeMillis: FfiConverter {
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Millis {
+        let builtinValue = try FfiConverterInt64.read(from: &buf)
+        return Duration(millis: builtinValue)
+    }
+
+    public static func write(_ value: Millis, into buf: inout [UInt8]) {
+        let builtinValue = value.millis
+        return FfiConverterInt64.write(builtinValue, into: &buf)
+    }
+
+    public static func lift(_ value: Int64) throws -> Millis {
+        let builtinValue = try FfiConverterInt64.lift(value)
+        return Duration(millis: builtinValue)
+    }
+
+    public static func lower(_ value: Millis) -> Int64 {
+        let builtinValue = value.millis
+        return FfiConverterInt64.lower(builtinValue)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMillis_lift(_ value: Int64) throws -> Millis {
+    return try FfiConverterTypeMillis.lift(value)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeMillis_lower(_ value: Millis) -> Int64 {
+    return FfiConverterTypeMillis.lower(value)
+}
+
 /**
  * Sends the library's log lines of `level` and worse to `sink`; a later call replaces both.
  *
@@ -7165,6 +7617,18 @@ public func setLogger(level: LogLevel, sink: LogSink) -> Bool  {
  * `listener` hears everything from the first event on. Without one, events wait (and in the
  * end the server does) until one is set or [`SocketTask::events`] takes them.
  *
+ * ```
+ * use wxsocket::{ConnectOptions, HeartbeatOptions, Millis, Preset, connect_socket};
+ *
+ * let options = ConnectOptions {
+ * preset: Some(Preset::Resilient),
+ * heartbeat: HeartbeatOptions { interval: Some(Millis::from_secs(20)), ..Default::default() },
+ * ..ConnectOptions::new("wss://example.com/live")
+ * };
+ * let task = connect_socket(options, None, None)?;
+ * # Ok::<(), wxsocket::WxError>(())
+ * ```
+ *
  * Fails with [`WxError::InvalidArgument`] when an option is not valid, and with
  * [`WxError::Unavailable`] when the operating system refuses the thread or the event queue that
  * the library needs once per process; then nothing is made, and a later call may succeed.
@@ -7185,8 +7649,8 @@ public func connectSocket(options: ConnectOptions, listener: SocketListener? = n
 }
 /**
  * Ends connection `epoch` of the task with this number in the turns, because a message has
- * arrived that the app's language has no memory for: `on_error` with 690032 and this `detail`,
- * then `on_close` with 1009, and a retry as after any other failure. Messages that were read
+ * arrived that the app's language has no memory for: `onError` with 690032 and this `detail`,
+ * then `onClose` with 1009, and a retry as after any other failure. Messages that were read
  * before are still told. Does nothing when that connection is over already.
  */
 public func refuseMessage(task: Int64, epoch: Int64, detail: String)  {try! rustCall() {
@@ -7211,8 +7675,12 @@ public func endTurn(task: Int64, again: Bool)  {try! rustCall() {
 }
 }
 /**
- * Ends the turn of task `done` (0: of none), then waits at most `wait_ms` for the next turn of
- * any task that joined, with at most `max_events` events.
+ * Ends the turn of task `done` (0: of none), then waits at most `waitMs` for the next turn of
+ * any task that joined, with at most `maxEvents` events.
+ *
+ * With a `maxEvents` of 0 it waits for the news of any task and takes no turn. A thread that
+ * calls it so is never blocked by a listener, so it tells whoever waits for an open or a close
+ * although all other threads are busy. Threads that take turns take news too.
  *
  * A task whose turn has not ended gets no other: its events stay serial, and its socket is
  * not read for much longer. Call it from as many threads as tasks may be busy at once.
@@ -7268,7 +7736,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_func_set_logger() != 8086) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_func_connect_socket() != 24430) {
+    if (uniffi_wxsocket_checksum_func_connect_socket() != 8429) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_func_refuse_message() != 78) {
@@ -7277,7 +7745,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_func_end_turn() != 50468) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_func_next_turn() != 61505) {
+    if (uniffi_wxsocket_checksum_func_next_turn() != 38324) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_func_take_dropped() != 28022) {
@@ -7298,7 +7766,10 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_socketwatcher_on_news() != 14875) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 18532) {
+    if (uniffi_wxsocket_checksum_method_beforeconnect_before_connect() != 13294) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_wxsocket_checksum_method_beforeconnect_withdraw() != 49291) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_socketlistener_on_open() != 40747) {
@@ -7319,13 +7790,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_eventstream_next_events() != 21662) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_background_grace_ms() != 23968) {
+    if (uniffi_wxsocket_checksum_method_sockettask_background_grace() != 28875) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_buffered_amount() != 3516) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_close() != 5887) {
+    if (uniffi_wxsocket_checksum_method_sockettask_close() != 53483) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_end_background_grace() != 37892) {
@@ -7355,7 +7826,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_resume() != 43863) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_resume_delivery() != 6653) {
+    if (uniffi_wxsocket_checksum_method_sockettask_resume_delivery() != 35170) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_send_bytes() != 248) {
@@ -7364,7 +7835,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_send_text() != 63819) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() != 64847) {
+    if (uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() != 30808) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_set_foreground() != 2499) {
@@ -7373,7 +7844,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_checksum_method_sockettask_set_listener() != 47551) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_checksum_method_sockettask_set_network() != 20469) {
+    if (uniffi_wxsocket_checksum_method_sockettask_set_network() != 45946) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_checksum_method_sockettask_set_watcher() != 44461) {

@@ -273,7 +273,14 @@ typedef void (*UniffiCallbackInterfaceSocketWatcherMethod0)(uint64_t, RustBuffer
 #endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BEFORE_CONNECT_METHOD0
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BEFORE_CONNECT_METHOD0
-typedef void (*UniffiCallbackInterfaceBeforeConnectMethod0)(uint64_t, int32_t, RustBuffer, RustBuffer* _Nonnull, 
+typedef void (*UniffiCallbackInterfaceBeforeConnectMethod0)(uint64_t, RustBuffer, RustBuffer* _Nonnull, 
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BEFORE_CONNECT_METHOD1
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BEFORE_CONNECT_METHOD1
+typedef void (*UniffiCallbackInterfaceBeforeConnectMethod1)(uint64_t, int64_t, void* _Nonnull, 
         RustCallStatus *_Nonnull uniffiCallStatus
     );
 
@@ -339,6 +346,7 @@ typedef struct UniffiVTableCallbackInterfaceBeforeConnect {
     UniffiCallbackInterfaceFree _Nonnull uniffiFree;
     UniffiCallbackInterfaceClone _Nonnull uniffiClone;
     UniffiCallbackInterfaceBeforeConnectMethod0 _Nonnull beforeConnect;
+    UniffiCallbackInterfaceBeforeConnectMethod1 _Nonnull withdraw;
 } UniffiVTableCallbackInterfaceBeforeConnect;
 
 #endif
@@ -430,7 +438,12 @@ void uniffi_wxsocket_fn_init_callback_vtable_beforeconnect(const UniffiVTableCal
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BEFORECONNECT_BEFORE_CONNECT
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BEFORECONNECT_BEFORE_CONNECT
-RustBuffer uniffi_wxsocket_fn_method_beforeconnect_before_connect(uint64_t ptr, int32_t attempt, RustBuffer last_error, RustCallStatus *_Nonnull out_status
+RustBuffer uniffi_wxsocket_fn_method_beforeconnect_before_connect(uint64_t ptr, RustBuffer request, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BEFORECONNECT_WITHDRAW
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_BEFORECONNECT_WITHDRAW
+void uniffi_wxsocket_fn_method_beforeconnect_withdraw(uint64_t ptr, int64_t number, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_CLONE_SOCKETLISTENER
@@ -513,9 +526,9 @@ uint64_t uniffi_wxsocket_fn_clone_sockettask(uint64_t handle, RustCallStatus *_N
 void uniffi_wxsocket_fn_free_sockettask(uint64_t handle, RustCallStatus *_Nonnull out_status
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BACKGROUND_GRACE_MS
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BACKGROUND_GRACE_MS
-RustBuffer uniffi_wxsocket_fn_method_sockettask_background_grace_ms(uint64_t ptr, RustCallStatus *_Nonnull out_status
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BACKGROUND_GRACE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BACKGROUND_GRACE
+RustBuffer uniffi_wxsocket_fn_method_sockettask_background_grace(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_BUFFERED_AMOUNT
@@ -575,7 +588,7 @@ void uniffi_wxsocket_fn_method_sockettask_resume(uint64_t ptr, RustCallStatus *_
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_RESUME_DELIVERY
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_RESUME_DELIVERY
-void uniffi_wxsocket_fn_method_sockettask_resume_delivery(uint64_t ptr, RustCallStatus *_Nonnull out_status
+void uniffi_wxsocket_fn_method_sockettask_resume_delivery(uint64_t ptr, int64_t listener, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SEND_BYTES
@@ -590,7 +603,7 @@ RustBuffer uniffi_wxsocket_fn_method_sockettask_send_text(uint64_t ptr, RustBuff
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_BATCH_LISTENER
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_BATCH_LISTENER
-void uniffi_wxsocket_fn_method_sockettask_set_batch_listener(uint64_t ptr, uint64_t listener, RustCallStatus *_Nonnull out_status
+int64_t uniffi_wxsocket_fn_method_sockettask_set_batch_listener(uint64_t ptr, uint64_t listener, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_FOREGROUND
@@ -605,7 +618,7 @@ void uniffi_wxsocket_fn_method_sockettask_set_listener(uint64_t ptr, uint64_t li
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_NETWORK
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_NETWORK
-void uniffi_wxsocket_fn_method_sockettask_set_network(uint64_t ptr, int8_t available, RustCallStatus *_Nonnull out_status
+void uniffi_wxsocket_fn_method_sockettask_set_network(uint64_t ptr, RustBuffer network, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_FN_METHOD_SOCKETTASK_SET_WATCHER
@@ -996,6 +1009,12 @@ uint16_t uniffi_wxsocket_checksum_method_beforeconnect_before_connect(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BEFORECONNECT_WITHDRAW
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_BEFORECONNECT_WITHDRAW
+uint16_t uniffi_wxsocket_checksum_method_beforeconnect_withdraw(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETLISTENER_ON_OPEN
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETLISTENER_ON_OPEN
 uint16_t uniffi_wxsocket_checksum_method_socketlistener_on_open(void
@@ -1032,9 +1051,9 @@ uint16_t uniffi_wxsocket_checksum_method_eventstream_next_events(void
     
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BACKGROUND_GRACE_MS
-#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BACKGROUND_GRACE_MS
-uint16_t uniffi_wxsocket_checksum_method_sockettask_background_grace_ms(void
+#ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BACKGROUND_GRACE
+#define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_CHECKSUM_METHOD_SOCKETTASK_BACKGROUND_GRACE
+uint16_t uniffi_wxsocket_checksum_method_sockettask_background_grace(void
     
 );
 #endif

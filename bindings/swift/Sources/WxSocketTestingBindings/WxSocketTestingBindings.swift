@@ -3,6 +3,7 @@
 
 // swiftlint:disable all
 import Foundation
+import WxSocketBindings
 
 // Depending on the consumer's build setup, the low-level FFI code
 // might be in a separate module, or it might be compiled inline into
@@ -513,6 +514,22 @@ fileprivate struct FfiConverterInt32: FfiConverterPrimitive {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterUInt64: FfiConverterPrimitive {
+    typealias FfiType = UInt64
+    typealias SwiftType = UInt64
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> UInt64 {
+        return try lift(readInt(&buf))
+    }
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterInt64: FfiConverterPrimitive {
     typealias FfiType = Int64
     typealias SwiftType = Int64
@@ -623,7 +640,7 @@ fileprivate struct FfiConverterData: FfiConverterRustBuffer {
 public protocol ScenarioProtocol: AnyObject, Sendable {
     
     /**
-     * The rule that it shows.
+     * The rule that it shows, in a sentence.
      */
     func about()  -> String
     
@@ -638,9 +655,10 @@ public protocol ScenarioProtocol: AnyObject, Sendable {
     func listen()  -> [EventKind]
     
     /**
-     * The client's options; the URL is the server's.
+     * The client's options. The URL is the server's; without a delay in the file an attempt waits
+     * 50 ms.
      */
-    func options()  -> ScenarioOptions
+    func options()  -> ConnectOptions
     
     /**
      * The server, for whoever wants to look.
@@ -648,9 +666,10 @@ public protocol ScenarioProtocol: AnyObject, Sendable {
     func server()  -> ScriptedServer
     
     /**
-     * Does a step of the server. False: what it waits for did not come.
+     * Does a step of the server. False: it is a step of the client, or what it waits for did not
+     * come.
      */
-    func serverStep(index: UInt32) throws  -> Bool
+    func serverStep(step: ScenarioStep) throws  -> Bool
     
     /**
      * What to do, in order.
@@ -701,7 +720,7 @@ open class Scenario: ScenarioProtocol, @unchecked Sendable {
         return try! rustCall { uniffi_wxsocket_testing_fn_clone_scenario(self.handle, $0) }
     }
     /**
-     * Reads a scenario and starts its server.
+     * Reads a scenario and starts its server. The error says what is wrong, with line and column.
      */
 public convenience init(json: String)throws  {
     let handle =
@@ -727,7 +746,7 @@ public convenience init(json: String)throws  {
 
     
     /**
-     * The rule that it shows.
+     * The rule that it shows, in a sentence.
      */
 open func about() -> String  {
     return try!  FfiConverterString.lift(try! rustCall() {
@@ -763,10 +782,11 @@ open func listen() -> [EventKind]  {
 }
     
     /**
-     * The client's options; the URL is the server's.
+     * The client's options. The URL is the server's; without a delay in the file an attempt waits
+     * 50 ms.
      */
-open func options() -> ScenarioOptions  {
-    return try!  FfiConverterTypeScenarioOptions_lift(try! rustCall() {
+open func options() -> ConnectOptions  {
+    return try!  FfiConverterTypeConnectOptions_lift(try! rustCall() {
         uniffiCallStatus in
     uniffi_wxsocket_testing_fn_method_scenario_options(
             self.uniffiCloneHandle(),uniffiCallStatus
@@ -787,14 +807,15 @@ open func server() -> ScriptedServer  {
 }
     
     /**
-     * Does a step of the server. False: what it waits for did not come.
+     * Does a step of the server. False: it is a step of the client, or what it waits for did not
+     * come.
      */
-open func serverStep(index: UInt32)throws  -> Bool  {
+open func serverStep(step: ScenarioStep)throws  -> Bool  {
     return try  FfiConverterBool.lift(try rustCallWithError(FfiConverterTypeScriptedServerError_lift) {
         uniffiCallStatus in
     uniffi_wxsocket_testing_fn_method_scenario_server_step(
             self.uniffiCloneHandle(),
-        FfiConverterUInt32.lower(index),uniffiCallStatus
+        FfiConverterTypeScenarioStep_lower(step),uniffiCallStatus
     )
 })
 }
@@ -1230,316 +1251,6 @@ public func FfiConverterTypeScriptedServer_lower(_ value: ScriptedServer) -> UIn
 
 
 /**
- * The options of a scenario, each under the name of the option that it sets. What is absent
- * is not set.
- */
-public struct ScenarioOptions: Equatable, Hashable {
-    /**
-     * `wx`, `browser`, `heartCheck`, `vue`, `useWs` or `resilient`.
-     */
-    public let preset: String?
-    /**
-     * `protocols`.
-     */
-    public let protocols: [String]
-    /**
-     * `header`.
-     */
-    public let header: [SeenHeader]
-    /**
-     * `timeout_ms`.
-     */
-    public let timeoutMs: Int64?
-    /**
-     * `close_timeout_ms`.
-     */
-    public let closeTimeoutMs: Int64?
-    /**
-     * `max_message_bytes`.
-     */
-    public let maxMessageBytes: Int64?
-    /**
-     * `background`: interrupt after so long.
-     */
-    public let backgroundGraceMs: Int64?
-    /**
-     * `greeting`, a text.
-     */
-    public let greeting: String?
-    /**
-     * `reconnect.delay`, fixed; 50 unless said.
-     */
-    public let delayMs: Int64?
-    /**
-     * `reconnect.max_attempts`.
-     */
-    public let maxAttempts: Int32?
-    /**
-     * `reconnect.stable_after_ms`.
-     */
-    public let stableAfterMs: Int64?
-    /**
-     * `reconnect.stop_codes`.
-     */
-    public let stopCodes: [Int32]?
-    /**
-     * `reconnect.stop_statuses`.
-     */
-    public let stopStatuses: [Int32]?
-    /**
-     * `reconnect.enabled`.
-     */
-    public let reconnect: Bool?
-    /**
-     * `heartbeat.enabled`.
-     */
-    public let heartbeat: Bool?
-    /**
-     * `heartbeat.payload`, a text.
-     */
-    public let heartbeatPayload: String?
-    /**
-     * `heartbeat.payload` is a protocol Ping.
-     */
-    public let heartbeatPing: Bool
-    /**
-     * `heartbeat.reply`, exactly this text.
-     */
-    public let heartbeatReply: String?
-    /**
-     * `heartbeat.interval_ms`.
-     */
-    public let heartbeatIntervalMs: Int64?
-    /**
-     * `heartbeat.timeout_ms`.
-     */
-    public let heartbeatTimeoutMs: Int64?
-    /**
-     * `heartbeat.strict`.
-     */
-    public let strict: Bool?
-    /**
-     * `heartbeat.deliver_reply`.
-     */
-    public let deliverReply: Bool?
-    /**
-     * `queue.enabled`.
-     */
-    public let queue: Bool?
-    /**
-     * `queue.messages`.
-     */
-    public let queueMessages: Int64?
-    /**
-     * `queue.bytes`.
-     */
-    public let queueBytes: Int64?
-    /**
-     * `queue.overflow`: `reject`, `dropOldest` or `dropNewest`.
-     */
-    public let overflow: String?
-
-    // Default memberwise initializers are never public by default, so we
-    // declare one manually.
-    public init(
-        /**
-         * `wx`, `browser`, `heartCheck`, `vue`, `useWs` or `resilient`.
-         */preset: String?, 
-        /**
-         * `protocols`.
-         */protocols: [String], 
-        /**
-         * `header`.
-         */header: [SeenHeader], 
-        /**
-         * `timeout_ms`.
-         */timeoutMs: Int64?, 
-        /**
-         * `close_timeout_ms`.
-         */closeTimeoutMs: Int64?, 
-        /**
-         * `max_message_bytes`.
-         */maxMessageBytes: Int64?, 
-        /**
-         * `background`: interrupt after so long.
-         */backgroundGraceMs: Int64?, 
-        /**
-         * `greeting`, a text.
-         */greeting: String?, 
-        /**
-         * `reconnect.delay`, fixed; 50 unless said.
-         */delayMs: Int64?, 
-        /**
-         * `reconnect.max_attempts`.
-         */maxAttempts: Int32?, 
-        /**
-         * `reconnect.stable_after_ms`.
-         */stableAfterMs: Int64?, 
-        /**
-         * `reconnect.stop_codes`.
-         */stopCodes: [Int32]?, 
-        /**
-         * `reconnect.stop_statuses`.
-         */stopStatuses: [Int32]?, 
-        /**
-         * `reconnect.enabled`.
-         */reconnect: Bool?, 
-        /**
-         * `heartbeat.enabled`.
-         */heartbeat: Bool?, 
-        /**
-         * `heartbeat.payload`, a text.
-         */heartbeatPayload: String?, 
-        /**
-         * `heartbeat.payload` is a protocol Ping.
-         */heartbeatPing: Bool, 
-        /**
-         * `heartbeat.reply`, exactly this text.
-         */heartbeatReply: String?, 
-        /**
-         * `heartbeat.interval_ms`.
-         */heartbeatIntervalMs: Int64?, 
-        /**
-         * `heartbeat.timeout_ms`.
-         */heartbeatTimeoutMs: Int64?, 
-        /**
-         * `heartbeat.strict`.
-         */strict: Bool?, 
-        /**
-         * `heartbeat.deliver_reply`.
-         */deliverReply: Bool?, 
-        /**
-         * `queue.enabled`.
-         */queue: Bool?, 
-        /**
-         * `queue.messages`.
-         */queueMessages: Int64?, 
-        /**
-         * `queue.bytes`.
-         */queueBytes: Int64?, 
-        /**
-         * `queue.overflow`: `reject`, `dropOldest` or `dropNewest`.
-         */overflow: String?) {
-        self.preset = preset
-        self.protocols = protocols
-        self.header = header
-        self.timeoutMs = timeoutMs
-        self.closeTimeoutMs = closeTimeoutMs
-        self.maxMessageBytes = maxMessageBytes
-        self.backgroundGraceMs = backgroundGraceMs
-        self.greeting = greeting
-        self.delayMs = delayMs
-        self.maxAttempts = maxAttempts
-        self.stableAfterMs = stableAfterMs
-        self.stopCodes = stopCodes
-        self.stopStatuses = stopStatuses
-        self.reconnect = reconnect
-        self.heartbeat = heartbeat
-        self.heartbeatPayload = heartbeatPayload
-        self.heartbeatPing = heartbeatPing
-        self.heartbeatReply = heartbeatReply
-        self.heartbeatIntervalMs = heartbeatIntervalMs
-        self.heartbeatTimeoutMs = heartbeatTimeoutMs
-        self.strict = strict
-        self.deliverReply = deliverReply
-        self.queue = queue
-        self.queueMessages = queueMessages
-        self.queueBytes = queueBytes
-        self.overflow = overflow
-    }
-
-    
-
-    
-}
-
-#if compiler(>=6)
-extension ScenarioOptions: Sendable {}
-#endif
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public struct FfiConverterTypeScenarioOptions: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ScenarioOptions {
-        return
-            try ScenarioOptions(
-                preset: FfiConverterOptionString.read(from: &buf), 
-                protocols: FfiConverterSequenceString.read(from: &buf), 
-                header: FfiConverterSequenceTypeSeenHeader.read(from: &buf), 
-                timeoutMs: FfiConverterOptionInt64.read(from: &buf), 
-                closeTimeoutMs: FfiConverterOptionInt64.read(from: &buf), 
-                maxMessageBytes: FfiConverterOptionInt64.read(from: &buf), 
-                backgroundGraceMs: FfiConverterOptionInt64.read(from: &buf), 
-                greeting: FfiConverterOptionString.read(from: &buf), 
-                delayMs: FfiConverterOptionInt64.read(from: &buf), 
-                maxAttempts: FfiConverterOptionInt32.read(from: &buf), 
-                stableAfterMs: FfiConverterOptionInt64.read(from: &buf), 
-                stopCodes: FfiConverterOptionSequenceInt32.read(from: &buf), 
-                stopStatuses: FfiConverterOptionSequenceInt32.read(from: &buf), 
-                reconnect: FfiConverterOptionBool.read(from: &buf), 
-                heartbeat: FfiConverterOptionBool.read(from: &buf), 
-                heartbeatPayload: FfiConverterOptionString.read(from: &buf), 
-                heartbeatPing: FfiConverterBool.read(from: &buf), 
-                heartbeatReply: FfiConverterOptionString.read(from: &buf), 
-                heartbeatIntervalMs: FfiConverterOptionInt64.read(from: &buf), 
-                heartbeatTimeoutMs: FfiConverterOptionInt64.read(from: &buf), 
-                strict: FfiConverterOptionBool.read(from: &buf), 
-                deliverReply: FfiConverterOptionBool.read(from: &buf), 
-                queue: FfiConverterOptionBool.read(from: &buf), 
-                queueMessages: FfiConverterOptionInt64.read(from: &buf), 
-                queueBytes: FfiConverterOptionInt64.read(from: &buf), 
-                overflow: FfiConverterOptionString.read(from: &buf)
-        )
-    }
-
-    public static func write(_ value: ScenarioOptions, into buf: inout [UInt8]) {
-        FfiConverterOptionString.write(value.preset, into: &buf)
-        FfiConverterSequenceString.write(value.protocols, into: &buf)
-        FfiConverterSequenceTypeSeenHeader.write(value.header, into: &buf)
-        FfiConverterOptionInt64.write(value.timeoutMs, into: &buf)
-        FfiConverterOptionInt64.write(value.closeTimeoutMs, into: &buf)
-        FfiConverterOptionInt64.write(value.maxMessageBytes, into: &buf)
-        FfiConverterOptionInt64.write(value.backgroundGraceMs, into: &buf)
-        FfiConverterOptionString.write(value.greeting, into: &buf)
-        FfiConverterOptionInt64.write(value.delayMs, into: &buf)
-        FfiConverterOptionInt32.write(value.maxAttempts, into: &buf)
-        FfiConverterOptionInt64.write(value.stableAfterMs, into: &buf)
-        FfiConverterOptionSequenceInt32.write(value.stopCodes, into: &buf)
-        FfiConverterOptionSequenceInt32.write(value.stopStatuses, into: &buf)
-        FfiConverterOptionBool.write(value.reconnect, into: &buf)
-        FfiConverterOptionBool.write(value.heartbeat, into: &buf)
-        FfiConverterOptionString.write(value.heartbeatPayload, into: &buf)
-        FfiConverterBool.write(value.heartbeatPing, into: &buf)
-        FfiConverterOptionString.write(value.heartbeatReply, into: &buf)
-        FfiConverterOptionInt64.write(value.heartbeatIntervalMs, into: &buf)
-        FfiConverterOptionInt64.write(value.heartbeatTimeoutMs, into: &buf)
-        FfiConverterOptionBool.write(value.strict, into: &buf)
-        FfiConverterOptionBool.write(value.deliverReply, into: &buf)
-        FfiConverterOptionBool.write(value.queue, into: &buf)
-        FfiConverterOptionInt64.write(value.queueMessages, into: &buf)
-        FfiConverterOptionInt64.write(value.queueBytes, into: &buf)
-        FfiConverterOptionString.write(value.overflow, into: &buf)
-    }
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeScenarioOptions_lift(_ buf: RustBuffer) throws -> ScenarioOptions {
-    return try FfiConverterTypeScenarioOptions.lift(buf)
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-public func FfiConverterTypeScenarioOptions_lower(_ value: ScenarioOptions) -> RustBuffer {
-    return FfiConverterTypeScenarioOptions.lower(value)
-}
-
-
-/**
  * One connection, as the server saw it.
  */
 public struct SeenByServer: Equatable, Hashable {
@@ -1873,7 +1584,7 @@ public func FfiConverterTypeEventKind_lower(_ value: EventKind) -> RustBuffer {
 
 
 /**
- * What a runner has to do; everything else [`Scenario::server_step`] does.
+ * One thing that the client or the server does.
  */
 
 public enum ScenarioStep: Equatable, Hashable {
@@ -1881,29 +1592,20 @@ public enum ScenarioStep: Equatable, Hashable {
     /**
      * Wait for the next line that begins with this word, after those already waited for.
      */
-    case wait(
-        /**
-         * The word.
-         */word: String
+    case wait(String
     )
     /**
-     * Send a text message and note the answer.
+     * Send a text message; the answer is a line.
      */
-    case send(
-        /**
-         * The text.
-         */text: String
+    case send(String
     )
     /**
-     * Send a binary message and note the answer.
+     * Send a binary message, in hex in the file; the answer is a line.
      */
-    case sendBytes(
-        /**
-         * The bytes.
-         */bytes: Data
+    case sendHex(Data
     )
     /**
-     * Close; note a refusal.
+     * Close; an error is a line.
      */
     case close(
         /**
@@ -1928,58 +1630,64 @@ public enum ScenarioStep: Equatable, Hashable {
     /**
      * Call `setNetwork`.
      */
-    case network(
-        /**
-         * The argument.
-         */available: Bool
+    case network(Bool
     )
     /**
      * Call `setForeground`.
      */
-    case foreground(
-        /**
-         * The argument.
-         */foreground: Bool
+    case foreground(Bool
     )
     /**
      * Add a listener for this kind of events.
      */
-    case listen(
-        /**
-         * The kind.
-         */kind: EventKind
+    case listen(EventKind
     )
     /**
      * Remove the listeners for this kind of events.
      */
-    case off(
-        /**
-         * The kind.
-         */kind: EventKind
+    case off(EventKind
     )
     /**
-     * Wait until the task is in this state.
+     * Wait until the task is in this state: `connecting`, `waiting`, `suspended`, `open`,
+     * `closing` or `closed`.
      */
-    case state(
-        /**
-         * `connecting`, `waiting`, `suspended`, `open`, `closing` or `closed`.
-         */word: String
+    case state(String
     )
     /**
-     * Wait until `stats` say that so many messages have arrived, heard or not.
+     * Wait until `stats` count this many messages from the server, whether heard or not.
      */
-    case received(
-        /**
-         * How many.
-         */count: Int64
+    case received(Int64
     )
     /**
-     * Call [`Scenario::server_step`] with this number.
+     * The server resets every connection.
      */
-    case server(
-        /**
-         * The number of the step.
-         */index: UInt32
+    case serverDrop
+    /**
+     * The server closes every connection; 0 stands for a close frame without a code.
+     */
+    case serverClose(UInt16
+    )
+    /**
+     * The server sends a text message.
+     */
+    case serverSend(String
+    )
+    /**
+     * The server reads and sends nothing any more, and keeps its connections.
+     */
+    case serverSilence
+    /**
+     * The server refuses connections.
+     */
+    case serverStop
+    /**
+     * The server accepts connections again.
+     */
+    case serverResume
+    /**
+     * Wait until the server has received this many messages.
+     */
+    case serverGot(UInt64
     )
 
 
@@ -2002,13 +1710,13 @@ public struct FfiConverterTypeScenarioStep: FfiConverterRustBuffer {
         let variant: Int32 = try readInt(&buf)
         switch variant {
         
-        case 1: return .wait(word: try FfiConverterString.read(from: &buf)
+        case 1: return .wait(try FfiConverterString.read(from: &buf)
         )
         
-        case 2: return .send(text: try FfiConverterString.read(from: &buf)
+        case 2: return .send(try FfiConverterString.read(from: &buf)
         )
         
-        case 3: return .sendBytes(bytes: try FfiConverterData.read(from: &buf)
+        case 3: return .sendHex(try FfiConverterData.read(from: &buf)
         )
         
         case 4: return .close(code: try FfiConverterInt32.read(from: &buf), reason: try FfiConverterString.read(from: &buf)
@@ -2020,25 +1728,39 @@ public struct FfiConverterTypeScenarioStep: FfiConverterRustBuffer {
         
         case 7: return .reconnectNow
         
-        case 8: return .network(available: try FfiConverterBool.read(from: &buf)
+        case 8: return .network(try FfiConverterBool.read(from: &buf)
         )
         
-        case 9: return .foreground(foreground: try FfiConverterBool.read(from: &buf)
+        case 9: return .foreground(try FfiConverterBool.read(from: &buf)
         )
         
-        case 10: return .listen(kind: try FfiConverterTypeEventKind.read(from: &buf)
+        case 10: return .listen(try FfiConverterTypeEventKind.read(from: &buf)
         )
         
-        case 11: return .off(kind: try FfiConverterTypeEventKind.read(from: &buf)
+        case 11: return .off(try FfiConverterTypeEventKind.read(from: &buf)
         )
         
-        case 12: return .state(word: try FfiConverterString.read(from: &buf)
+        case 12: return .state(try FfiConverterString.read(from: &buf)
         )
         
-        case 13: return .received(count: try FfiConverterInt64.read(from: &buf)
+        case 13: return .received(try FfiConverterInt64.read(from: &buf)
         )
         
-        case 14: return .server(index: try FfiConverterUInt32.read(from: &buf)
+        case 14: return .serverDrop
+        
+        case 15: return .serverClose(try FfiConverterUInt16.read(from: &buf)
+        )
+        
+        case 16: return .serverSend(try FfiConverterString.read(from: &buf)
+        )
+        
+        case 17: return .serverSilence
+        
+        case 18: return .serverStop
+        
+        case 19: return .serverResume
+        
+        case 20: return .serverGot(try FfiConverterUInt64.read(from: &buf)
         )
         
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -2049,19 +1771,19 @@ public struct FfiConverterTypeScenarioStep: FfiConverterRustBuffer {
         switch value {
         
         
-        case let .wait(word):
+        case let .wait(v1):
             writeInt(&buf, Int32(1))
-            FfiConverterString.write(word, into: &buf)
+            FfiConverterString.write(v1, into: &buf)
             
         
-        case let .send(text):
+        case let .send(v1):
             writeInt(&buf, Int32(2))
-            FfiConverterString.write(text, into: &buf)
+            FfiConverterString.write(v1, into: &buf)
             
         
-        case let .sendBytes(bytes):
+        case let .sendHex(v1):
             writeInt(&buf, Int32(3))
-            FfiConverterData.write(bytes, into: &buf)
+            FfiConverterData.write(v1, into: &buf)
             
         
         case let .close(code,reason):
@@ -2082,39 +1804,65 @@ public struct FfiConverterTypeScenarioStep: FfiConverterRustBuffer {
             writeInt(&buf, Int32(7))
         
         
-        case let .network(available):
+        case let .network(v1):
             writeInt(&buf, Int32(8))
-            FfiConverterBool.write(available, into: &buf)
+            FfiConverterBool.write(v1, into: &buf)
             
         
-        case let .foreground(foreground):
+        case let .foreground(v1):
             writeInt(&buf, Int32(9))
-            FfiConverterBool.write(foreground, into: &buf)
+            FfiConverterBool.write(v1, into: &buf)
             
         
-        case let .listen(kind):
+        case let .listen(v1):
             writeInt(&buf, Int32(10))
-            FfiConverterTypeEventKind.write(kind, into: &buf)
+            FfiConverterTypeEventKind.write(v1, into: &buf)
             
         
-        case let .off(kind):
+        case let .off(v1):
             writeInt(&buf, Int32(11))
-            FfiConverterTypeEventKind.write(kind, into: &buf)
+            FfiConverterTypeEventKind.write(v1, into: &buf)
             
         
-        case let .state(word):
+        case let .state(v1):
             writeInt(&buf, Int32(12))
-            FfiConverterString.write(word, into: &buf)
+            FfiConverterString.write(v1, into: &buf)
             
         
-        case let .received(count):
+        case let .received(v1):
             writeInt(&buf, Int32(13))
-            FfiConverterInt64.write(count, into: &buf)
+            FfiConverterInt64.write(v1, into: &buf)
             
         
-        case let .server(index):
+        case .serverDrop:
             writeInt(&buf, Int32(14))
-            FfiConverterUInt32.write(index, into: &buf)
+        
+        
+        case let .serverClose(v1):
+            writeInt(&buf, Int32(15))
+            FfiConverterUInt16.write(v1, into: &buf)
+            
+        
+        case let .serverSend(v1):
+            writeInt(&buf, Int32(16))
+            FfiConverterString.write(v1, into: &buf)
+            
+        
+        case .serverSilence:
+            writeInt(&buf, Int32(17))
+        
+        
+        case .serverStop:
+            writeInt(&buf, Int32(18))
+        
+        
+        case .serverResume:
+            writeInt(&buf, Int32(19))
+        
+        
+        case let .serverGot(v1):
+            writeInt(&buf, Int32(20))
+            FfiConverterUInt64.write(v1, into: &buf)
             
         }
     }
@@ -2287,54 +2035,6 @@ fileprivate struct FfiConverterOptionInt32: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-fileprivate struct FfiConverterOptionInt64: FfiConverterRustBuffer {
-    typealias SwiftType = Int64?
-
-    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
-        guard let value = value else {
-            writeInt(&buf, Int8(0))
-            return
-        }
-        writeInt(&buf, Int8(1))
-        FfiConverterInt64.write(value, into: &buf)
-    }
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
-        switch try readInt(&buf) as Int8 {
-        case 0: return nil
-        case 1: return try FfiConverterInt64.read(from: &buf)
-        default: throw UniffiInternalError.unexpectedOptionalTag
-        }
-    }
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-fileprivate struct FfiConverterOptionBool: FfiConverterRustBuffer {
-    typealias SwiftType = Bool?
-
-    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
-        guard let value = value else {
-            writeInt(&buf, Int8(0))
-            return
-        }
-        writeInt(&buf, Int8(1))
-        FfiConverterBool.write(value, into: &buf)
-    }
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
-        switch try readInt(&buf) as Int8 {
-        case 0: return nil
-        case 1: return try FfiConverterBool.read(from: &buf)
-        default: throw UniffiInternalError.unexpectedOptionalTag
-        }
-    }
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
 fileprivate struct FfiConverterOptionString: FfiConverterRustBuffer {
     typealias SwiftType = String?
 
@@ -2353,55 +2053,6 @@ fileprivate struct FfiConverterOptionString: FfiConverterRustBuffer {
         case 1: return try FfiConverterString.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
-    }
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-fileprivate struct FfiConverterOptionSequenceInt32: FfiConverterRustBuffer {
-    typealias SwiftType = [Int32]?
-
-    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
-        guard let value = value else {
-            writeInt(&buf, Int8(0))
-            return
-        }
-        writeInt(&buf, Int8(1))
-        FfiConverterSequenceInt32.write(value, into: &buf)
-    }
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
-        switch try readInt(&buf) as Int8 {
-        case 0: return nil
-        case 1: return try FfiConverterSequenceInt32.read(from: &buf)
-        default: throw UniffiInternalError.unexpectedOptionalTag
-        }
-    }
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-fileprivate struct FfiConverterSequenceInt32: FfiConverterRustBuffer {
-    typealias SwiftType = [Int32]
-
-    public static func write(_ value: [Int32], into buf: inout [UInt8]) {
-        let len = Int32(value.count)
-        writeInt(&buf, len)
-        for item in value {
-            FfiConverterInt32.write(item, into: &buf)
-        }
-    }
-
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Int32] {
-        let len: Int32 = try readInt(&buf)
-        var seq = [Int32]()
-        seq.reserveCapacity(Int(len))
-        for _ in 0 ..< len {
-            seq.append(try FfiConverterInt32.read(from: &buf))
-        }
-        return seq
     }
 }
 
@@ -2587,7 +2238,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_testing_checksum_method_scriptedserver_wait_messages() != 16670) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_testing_checksum_method_scenario_about() != 57708) {
+    if (uniffi_wxsocket_testing_checksum_method_scenario_about() != 14369) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_testing_checksum_method_scenario_expect() != 55) {
@@ -2596,13 +2247,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_testing_checksum_method_scenario_listen() != 50440) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_testing_checksum_method_scenario_options() != 63767) {
+    if (uniffi_wxsocket_testing_checksum_method_scenario_options() != 21335) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_testing_checksum_method_scenario_server() != 9661) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_testing_checksum_method_scenario_server_step() != 7434) {
+    if (uniffi_wxsocket_testing_checksum_method_scenario_server_step() != 48728) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_wxsocket_testing_checksum_method_scenario_steps() != 51719) {
@@ -2611,10 +2262,11 @@ private let initializationResult: InitializationResult = {
     if (uniffi_wxsocket_testing_checksum_constructor_scriptedserver_new() != 33535) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_wxsocket_testing_checksum_constructor_scenario_new() != 46362) {
+    if (uniffi_wxsocket_testing_checksum_constructor_scenario_new() != 17141) {
         return InitializationResult.apiChecksumMismatch
     }
 
+    uniffiEnsureWxsocketInitialized()
     return InitializationResult.ok
 }()
 

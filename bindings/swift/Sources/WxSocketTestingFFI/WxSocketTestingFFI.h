@@ -370,7 +370,7 @@ uint64_t uniffi_wxsocket_testing_fn_method_scenario_server(uint64_t ptr, RustCal
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_SERVER_STEP
 #define UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_SERVER_STEP
-int8_t uniffi_wxsocket_testing_fn_method_scenario_server_step(uint64_t ptr, uint32_t index, RustCallStatus *_Nonnull out_status
+int8_t uniffi_wxsocket_testing_fn_method_scenario_server_step(uint64_t ptr, RustBuffer step, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_WXSOCKET_TESTING_FN_METHOD_SCENARIO_STEPS

@@ -4,7 +4,7 @@
 import Foundation
 import Network
 import Testing
-import WxSocket
+@testable import WxSocket
 import WxSocketTestingBindings
 
 @Suite(.timeLimit(.minutes(1)), .serialized) struct PathMonitorTests {
@@ -22,6 +22,18 @@ import WxSocketTestingBindings
             $0.reconnect.delay = .fixed(.seconds(1_000))
             $0.callbackQueue = nil
         }
+    }
+
+    @Test(arguments: [
+        (NWInterface(.wifi, "en0"), NetworkKind.wifi), (NWInterface(.cellular, "pdp_ip0"), .cellular),
+        (NWInterface(.wiredEthernet, "en1"), .ethernet), (NWInterface(.other, "utun3"), .vpn),
+        (NWInterface(.other, "awdl0"), .other), (NWInterface(.loopback, "lo0"), .other),
+    ]) func whatThePathSaysIsTold(_ interface: NWInterface, _ kind: NetworkKind) {
+        let path = NWPath(.satisfied, "a", [interface], isExpensive: true, isConstrained: true)
+        let expected = NetworkStatus(available: true, id: "1", kind: kind, metered: true, constrained: true)
+        #expect(NetworkStatus(path, id: "1") == expected)
+        #expect(NetworkStatus(NWPath(.requiresConnection), id: "2") == NetworkStatus(available: true, id: "2"))
+        #expect(NetworkStatus(nothing, id: "3").available == false)
     }
 
     @Test func withoutNetworkNothingIsDialledUntilThereIsOne() async throws {

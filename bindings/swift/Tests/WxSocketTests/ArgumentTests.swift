@@ -8,7 +8,7 @@ import WxSocketTestingBindings
 struct Bad: Sendable, CustomTestStringConvertible {
     let field: String
     var url = "ws://127.0.0.1:1"
-    var configure: @Sendable (inout ConnectOptions) -> Void = { _ in }
+    var configure: @Sendable (inout SocketSetup) -> Void = { _ in }
     var testDescription: String { field }
 }
 
@@ -52,7 +52,7 @@ struct Bad: Sendable, CustomTestStringConvertible {
         Bad(field: "queue.messages") { $0.queue.messages = 0 },
         Bad(field: "queue.bytes") { $0.queue.bytes = -1 },
         Bad(field: "queue.maxAge") { $0.queue.maxAge = .zero },
-        Bad(field: "trustedCertificates") { $0.trustedCertificates = "no certificate" },
+        Bad(field: "tls.caPem") { $0.tls.caPem = "no certificate" },
     ]
 
     @Test(arguments: bad)
@@ -69,14 +69,14 @@ struct Bad: Sendable, CustomTestStringConvertible {
 
     @Test func theReasonSpeaksOfTheOptionsOfSwift() {
         let zero = thrown(WxError.self) { try connectSocket("ws://127.0.0.1:1") { $0.heartbeat.interval = .zero } }
-        #expect(zero?.reason == "0 is not between 1 and 2147483647 ms")
+        #expect(zero?.reason == "0 ms is not between 1 and 2147483647 ms")
         let unordered = thrown(WxError.self) {
             try connectSocket("ws://127.0.0.1:1") {
                 $0.reconnect.delay = .fullJitter(
                     first: .zero, min: .seconds(2), max: .seconds(1), slowAfter: .seconds(60), slow: .seconds(60))
             }
         }
-        #expect(unordered?.reason == "1000 is less than min (2000) ms")
+        #expect(unordered?.reason == "1000 ms is less than min (2000 ms)")
         let many = thrown(WxError.self) {
             try connectSocket("ws://127.0.0.1:1") { $0.reconnect.maxAttempts = .attempts(.max) }
         }

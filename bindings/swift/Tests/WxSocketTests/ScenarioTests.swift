@@ -20,7 +20,7 @@ private let files: [String] = {
         let lines = Log<String>()
         weak var hub: EventHub?
         try await {
-            let task = try connectSocket(scenario.server().url()) { $0.apply(scenario.options()) }
+            let task = try connectSocket(scenario.options())
             hub = task.hub
             let listeners = Listeners(task, lines)
             for kind in scenario.listen() { listeners.add(kind) }
@@ -33,7 +33,7 @@ private let files: [String] = {
                     try await eventually { place() != nil }
                     seen = try #require(place(), "no \(word) after \(lines.all)") + 1
                 case .send(let text): lines.add(answer { () throws(WxError) in try task.send(text) })
-                case .sendBytes(let bytes): lines.add(answer { () throws(WxError) in try task.send(bytes) })
+                case .sendHex(let bytes): lines.add(answer { () throws(WxError) in try task.send(bytes) })
                 case .close(let code, let reason):
                     do throws(WxError) { try task.close(code: Int(code), reason: reason) } catch {
                         lines.add("refused \(error.errCode)")
@@ -47,7 +47,7 @@ private let files: [String] = {
                 case .off(let kind): listeners.remove(kind)
                 case .state(let word): try await eventually { task.state.word == word }
                 case .received(let count): try await eventually { task.stats.messagesIn >= count }
-                case .server(let index): #expect(try await blocking { try scenario.serverStep(index: index) })
+                default: #expect(try await blocking { try scenario.serverStep(step: step) })
                 }
             }
         }()
@@ -131,43 +131,5 @@ extension CloseEvent {
             return "retry=\($0.attempt)\($0.max.map { "/\($0)" } ?? "") in \(delay ?? "-")"
         }
         return "\(code) '\(reason)' \(wasClean ? "clean" : "unclean") \(next ?? "final")"
-    }
-}
-
-extension ConnectOptions {
-    fileprivate mutating func apply(_ options: ScenarioOptions) {
-        func time(_ ms: Int64?) -> Duration? { ms.map { .milliseconds($0) } }
-        let presets: [String: Preset] = [
-            "wx": .wx, "browser": .browser, "heartCheck": .heartCheck, "vue": .vue, "useWs": .useWs,
-            "resilient": .resilient,
-        ]
-        let policies: [String: OverflowPolicy] = [
-            "reject": .reject, "dropOldest": .dropOldest, "dropNewest": .dropNewest,
-        ]
-        preset = options.preset.flatMap { presets[$0] }
-        protocols = options.protocols
-        for line in options.header { header(line.name, line.value) }
-        timeout = time(options.timeoutMs)
-        closeTimeout = time(options.closeTimeoutMs)
-        maxMessageBytes = options.maxMessageBytes.map(Int.init)
-        background = time(options.backgroundGraceMs).map { .interrupt(after: $0) }
-        greeting = options.greeting.map { .text($0) }
-        reconnect.enabled = options.reconnect
-        reconnect.delay = time(options.delayMs).map { .fixed($0) }
-        reconnect.maxAttempts = options.maxAttempts.map { .attempts(Int($0)) }
-        reconnect.stableAfter = time(options.stableAfterMs)
-        reconnect.stopCodes = options.stopCodes?.map(Int.init)
-        reconnect.stopStatuses = options.stopStatuses?.map(Int.init)
-        heartbeat.enabled = options.heartbeat
-        heartbeat.payload = options.heartbeatPing ? .ping : options.heartbeatPayload.map { .text($0) }
-        heartbeat.reply = options.heartbeatReply.map { .text($0) }
-        heartbeat.interval = time(options.heartbeatIntervalMs)
-        heartbeat.timeout = time(options.heartbeatTimeoutMs)
-        heartbeat.strict = options.strict
-        heartbeat.deliverReply = options.deliverReply
-        queue.enabled = options.queue
-        queue.messages = options.queueMessages.map(Int.init)
-        queue.bytes = options.queueBytes.map(Int.init)
-        queue.overflow = options.overflow.flatMap { policies[$0] }
     }
 }

@@ -67,7 +67,7 @@ import WxSocketTestingBindings
         let task = try connectSocket(server.url() + "/old") {
             $0.reconnect.delay = .fixed(.zero)
             let url = server.url()
-            $0.beforeConnect = { attempt, lastError in
+            $0.beforeConnect = { _, attempt, lastError in
                 errors.add(lastError?.httpStatus)
                 guard attempt > 0 else { return .proceed }
                 return .change(url: url + "/new", header: [Header(name: "Token", value: "\(attempt)")])
@@ -92,7 +92,7 @@ import WxSocketTestingBindings
         // More at once than the threads that Swift's tasks have.
         let tasks = try (0..<32).map { _ in
             try connectSocket(url + "/old") {
-                $0.beforeConnect = { _, _ in .change(url: url + (try await store.path())) }
+                $0.beforeConnect = { _, _, _ in .change(url: url + (try await store.path())) }
             }
         }
         for task in tasks { try await task.opened() }
@@ -110,7 +110,7 @@ import WxSocketTestingBindings
                 if !closed { $0.timeout = .milliseconds(50) }
                 $0.reconnect.maxAttempts = .unlimited
                 $0.reconnect.delay = .fixed(.zero)
-                $0.beforeConnect = { _, _ in
+                $0.beforeConnect = { _, _, _ in
                     asked.add(true)
                     await withTaskCancellationHandler {
                         // It does not notice, for longer than the test may run.
@@ -123,7 +123,7 @@ import WxSocketTestingBindings
             }
         }
         try await eventually { asked.all.count >= 16 }
-        let last = try connectSocket(server.url()) { $0.beforeConnect = { _, _ in .proceed } }
+        let last = try connectSocket(server.url()) { $0.beforeConnect = { _, _, _ in .proceed } }
         if closed { for task in stuck { task.close() } }
         try await last.opened()
         try await eventually { cancelled.all.count >= 16 }
@@ -135,7 +135,7 @@ import WxSocketTestingBindings
         let asked = Log<Bool>()
         let cancelled = Log<Bool>()
         let task = try connectSocket(server.url()) {
-            $0.beforeConnect = { _, _ in
+            $0.beforeConnect = { _, _, _ in
                 asked.add(true)
                 guard asked.all.count == 1 else { return .proceed }
                 do { try await Task.sleep(for: .seconds(1_000)) } catch { cancelled.add(true) }
@@ -160,7 +160,7 @@ import WxSocketTestingBindings
         let task = try connectSocket(server.url()) {
             $0.callbackQueue = nil
             $0.reconnect.delay = .fixed(.zero)
-            $0.beforeConnect = { attempt, _ in
+            $0.beforeConnect = { _, attempt, _ in
                 asked.add(attempt)
                 guard asked.all.count == 2 else { return .proceed }
                 do { try await Task.sleep(for: .seconds(1_000)) } catch { cancelled.add(true) }
@@ -176,7 +176,7 @@ import WxSocketTestingBindings
     @Test func beforeConnectMayStop() async throws {
         let server = try ScriptedServer(script: "")
         let task = try connectSocket(server.url()) {
-            $0.beforeConnect = { _, _ in .stop(reason: "signed out") }
+            $0.beforeConnect = { _, _, _ in .stop(reason: "signed out") }
         }
         let error = await thrown(ErrorEvent.self) { try await task.opened() }
         #expect(error?.kind == .stopped && error?.detail == "signed out")
@@ -187,7 +187,7 @@ import WxSocketTestingBindings
         let server = try ScriptedServer(script: "")
         let task = try connectSocket(server.url()) {
             $0.reconnect.delay = .fixed(.zero)
-            $0.beforeConnect = { attempt, _ in
+            $0.beforeConnect = { _, attempt, _ in
                 if attempt == 0 { throw Boom() }
                 return .proceed
             }

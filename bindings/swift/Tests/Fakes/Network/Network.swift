@@ -9,9 +9,30 @@ public struct NWPath: Sendable, Equatable {
     public let status: Status
     /// Stands for what tells one network from another: interfaces, gateways and so on.
     private let name: String
+    public let availableInterfaces: [NWInterface]
+    public let isExpensive: Bool
+    public let isConstrained: Bool
 
-    public init(_ status: Status, _ name: String = "") {
+    public init(
+        _ status: Status, _ name: String = "", _ interfaces: [NWInterface] = [], isExpensive: Bool = false,
+        isConstrained: Bool = false
+    ) {
         self.status = status
+        self.name = name
+        availableInterfaces = interfaces
+        self.isExpensive = isExpensive
+        self.isConstrained = isConstrained
+    }
+}
+
+public struct NWInterface: Sendable, Equatable {
+    public enum InterfaceType: Sendable { case other, wifi, cellular, wiredEthernet, loopback }
+
+    public let type: InterfaceType
+    public let name: String
+
+    public init(_ type: InterfaceType, _ name: String) {
+        self.type = type
         self.name = name
     }
 }

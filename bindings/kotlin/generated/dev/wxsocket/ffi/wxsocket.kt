@@ -663,7 +663,10 @@ internal interface UniffiCallbackInterfaceSocketWatcherMethod0 : com.sun.jna.Cal
     fun callback(`uniffiHandle`: Long,`state`: RustBuffer.ByValue,`news`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
 internal interface UniffiCallbackInterfaceBeforeConnectMethod0 : com.sun.jna.Callback {
-    fun callback(`uniffiHandle`: Long,`attempt`: Int,`lastError`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
+    fun callback(`uniffiHandle`: Long,`request`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceBeforeConnectMethod1 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`number`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
 internal interface UniffiCallbackInterfaceSocketListenerMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`event`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
@@ -724,22 +727,25 @@ internal open class UniffiVTableCallbackInterfaceSocketWatcher(
     }
 
 }
-@Structure.FieldOrder("uniffiFree", "uniffiClone", "beforeConnect")
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "beforeConnect", "withdraw")
 internal open class UniffiVTableCallbackInterfaceBeforeConnect(
     @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
     @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
     @JvmField internal var `beforeConnect`: UniffiCallbackInterfaceBeforeConnectMethod0? = null,
+    @JvmField internal var `withdraw`: UniffiCallbackInterfaceBeforeConnectMethod1? = null,
 ) : Structure() {
     class UniffiByValue(
         `uniffiFree`: UniffiCallbackInterfaceFree? = null,
         `uniffiClone`: UniffiCallbackInterfaceClone? = null,
         `beforeConnect`: UniffiCallbackInterfaceBeforeConnectMethod0? = null,
-    ): UniffiVTableCallbackInterfaceBeforeConnect(`uniffiFree`,`uniffiClone`,`beforeConnect`,), Structure.ByValue
+        `withdraw`: UniffiCallbackInterfaceBeforeConnectMethod1? = null,
+    ): UniffiVTableCallbackInterfaceBeforeConnect(`uniffiFree`,`uniffiClone`,`beforeConnect`,`withdraw`,), Structure.ByValue
 
    internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceBeforeConnect) {
         `uniffiFree` = other.`uniffiFree`
         `uniffiClone` = other.`uniffiClone`
         `beforeConnect` = other.`beforeConnect`
+        `withdraw` = other.`withdraw`
     }
 
 }
@@ -839,6 +845,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_beforeconnect_before_connect(
     ): Int
+    external fun uniffi_wxsocket_checksum_method_beforeconnect_withdraw(
+    ): Int
     external fun uniffi_wxsocket_checksum_method_socketlistener_on_open(
     ): Int
     external fun uniffi_wxsocket_checksum_method_socketlistener_on_message(
@@ -851,7 +859,7 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_wxsocket_checksum_method_eventstream_next_events(
     ): Int
-    external fun uniffi_wxsocket_checksum_method_sockettask_background_grace_ms(
+    external fun uniffi_wxsocket_checksum_method_sockettask_background_grace(
     ): Int
     external fun uniffi_wxsocket_checksum_method_sockettask_buffered_amount(
     ): Int
@@ -914,6 +922,7 @@ internal object UniffiLib {
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "wxsocket"))
         uniffiCallbackInterfaceBatchListener.register(this)
+        attachAsDaemons()
         uniffiCallbackInterfaceBeforeConnect.register(this)
         uniffiCallbackInterfaceLogSink.register(this)
         uniffiCallbackInterfaceSocketListener.register(this)
@@ -948,8 +957,10 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_wxsocket_fn_init_callback_vtable_beforeconnect(`vtable`: UniffiVTableCallbackInterfaceBeforeConnect,
     ): Unit
-    external fun uniffi_wxsocket_fn_method_beforeconnect_before_connect(`ptr`: Long,`attempt`: Int,`lastError`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_wxsocket_fn_method_beforeconnect_before_connect(`ptr`: Long,`request`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_wxsocket_fn_method_beforeconnect_withdraw(`ptr`: Long,`number`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_wxsocket_fn_clone_socketlistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
     external fun uniffi_wxsocket_fn_free_socketlistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -982,7 +993,7 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_wxsocket_fn_free_sockettask(`handle`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
-    external fun uniffi_wxsocket_fn_method_sockettask_background_grace_ms(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_wxsocket_fn_method_sockettask_background_grace(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_buffered_amount(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
@@ -1006,19 +1017,19 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_resume(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
-    external fun uniffi_wxsocket_fn_method_sockettask_resume_delivery(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_wxsocket_fn_method_sockettask_resume_delivery(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_send_bytes(`ptr`: Long,`bytes`: ForeignBytes.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_send_text(`ptr`: Long,`text`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_fn_method_sockettask_set_batch_listener(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): Unit
+    ): Long
     external fun uniffi_wxsocket_fn_method_sockettask_set_foreground(`ptr`: Long,`foreground`: Byte,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_set_listener(`ptr`: Long,`listener`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
-    external fun uniffi_wxsocket_fn_method_sockettask_set_network(`ptr`: Long,`available`: Byte,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_wxsocket_fn_method_sockettask_set_network(`ptr`: Long,`network`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_wxsocket_fn_method_sockettask_set_watcher(`ptr`: Long,`watcher`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
@@ -1164,7 +1175,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_func_set_logger() and 0xFFFF) != 8086) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_func_connect_socket() and 0xFFFF) != 24430) {
+    if ((lib.uniffi_wxsocket_checksum_func_connect_socket() and 0xFFFF) != 8429) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_func_refuse_message() and 0xFFFF) != 78) {
@@ -1173,7 +1184,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_func_end_turn() and 0xFFFF) != 50468) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_func_next_turn() and 0xFFFF) != 61505) {
+    if ((lib.uniffi_wxsocket_checksum_func_next_turn() and 0xFFFF) != 38324) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_func_take_dropped() and 0xFFFF) != 28022) {
@@ -1194,7 +1205,10 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_socketwatcher_on_news() and 0xFFFF) != 14875) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 18532) {
+    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_before_connect() and 0xFFFF) != 13294) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_wxsocket_checksum_method_beforeconnect_withdraw() and 0xFFFF) != 49291) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_socketlistener_on_open() and 0xFFFF) != 40747) {
@@ -1215,13 +1229,13 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_eventstream_next_events() and 0xFFFF) != 21662) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_background_grace_ms() and 0xFFFF) != 23968) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_background_grace() and 0xFFFF) != 28875) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_buffered_amount() and 0xFFFF) != 3516) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_close() and 0xFFFF) != 5887) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_close() and 0xFFFF) != 53483) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_end_background_grace() and 0xFFFF) != 37892) {
@@ -1251,7 +1265,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume() and 0xFFFF) != 43863) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume_delivery() and 0xFFFF) != 6653) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_resume_delivery() and 0xFFFF) != 35170) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_send_bytes() and 0xFFFF) != 248) {
@@ -1260,7 +1274,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_send_text() and 0xFFFF) != 63819) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() and 0xFFFF) != 64847) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_batch_listener() and 0xFFFF) != 30808) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_foreground() and 0xFFFF) != 2499) {
@@ -1269,7 +1283,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_listener() and 0xFFFF) != 47551) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_network() and 0xFFFF) != 20469) {
+    if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_network() and 0xFFFF) != 45946) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_checksum_method_sockettask_set_watcher() and 0xFFFF) != 44461) {
@@ -1614,7 +1628,8 @@ public object FfiConverterString: FfiConverter<String, RustBuffer.ByValue> {
     fun toUtf8(value: String): ByteBuffer {
         // Make sure we don't have invalid UTF-16, check for lone surrogates.
         return Charsets.UTF_8.newEncoder().run {
-            onMalformedInput(CodingErrorAction.REPORT)
+            onMalformedInput(CodingErrorAction.REPLACE)
+            replaceWith(byteArrayOf(0xEF.toByte(), 0xBF.toByte(), 0xBD.toByte()))
             encode(CharBuffer.wrap(value))
         }
     }
@@ -1763,9 +1778,10 @@ public object FfiConverterByteArray: FfiConverterRustBuffer<ByteArray> {
  * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
  * messages in one call.
  *
- * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
+ * Calls come one at a time and in order. `onMessages` and `onEvent` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
+ * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
+ * the library waits.
  */
 public interface BatchListener {
     
@@ -1793,9 +1809,10 @@ public interface BatchListener {
  * Hears everything that happens to a task, as a `SocketListener` does, with runs of small
  * messages in one call.
  *
- * Calls come one at a time and in order. `on_messages` and `on_event` answer true when they
+ * Calls come one at a time and in order. `onMessages` and `onEvent` answer true when they
  * have told everybody, and false when that goes on after they return: then no other call comes
- * until `SocketTask::resume_delivery`. Either way no thread of the library waits.
+ * until `SocketTask::resume_delivery` with the number of this listener. Either way no thread of
+ * the library waits.
  */
 open class BatchListenerImpl: Disposable, AutoCloseable, BatchListener
 {
@@ -2190,15 +2207,23 @@ public object FfiConverterTypeBatchListener: FfiConverter<BatchListener, Long> {
 public interface BeforeConnect {
     
     /**
-     * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `last_error` is what ended the previous connection, if it failed. When HTTP
-     * 401 or 403 would end the task, this is called once more first: for a new token.
+     * Answers what to do for this attempt. When HTTP 401 or 403 would end the task, it is asked
+     * once more first: for a new token.
      *
-     * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-     * as it has after an error, and what comes later is not heard. It is called on a thread of
-     * its own; with four calls that have not returned the task asks no more until one does.
+     * It may block for as long as the dial's `timeout`. After that, and after an error or a
+     * panic, the attempt has failed. It is called on a thread of its own; calls for one task do
+     * not overlap, except that a call which has not returned 2 s after it began and is no longer
+     * wanted does not hold up the next one. With four calls that have not returned the task asks
+     * no more until one does.
      */
-    fun `beforeConnect`(`attempt`: kotlin.Int, `lastError`: ErrorEvent?): ConnectDecision
+    fun `beforeConnect`(`request`: ConnectRequest): ConnectDecision
+    
+    /**
+     * Tells that no answer is wanted any more to the requests up to this number: their dial was
+     * given up, they took too long, or the task is over. It is called on a thread of its own,
+     * perhaps before `beforeConnect` is called with that number.
+     */
+    fun `withdraw`(`number`: kotlin.Long)
     
     companion object
 }
@@ -2309,27 +2334,46 @@ open class BeforeConnectImpl: Disposable, AutoCloseable, BeforeConnect
 
     
     /**
-     * What to do for this attempt. `attempt` is 0 for the first dial and after a stable
-     * connection; `last_error` is what ended the previous connection, if it failed. When HTTP
-     * 401 or 403 would end the task, this is called once more first: for a new token.
+     * Answers what to do for this attempt. When HTTP 401 or 403 would end the task, it is asked
+     * once more first: for a new token.
      *
-     * It may block, though no longer than the dial's `timeout`: then the attempt has failed,
-     * as it has after an error, and what comes later is not heard. It is called on a thread of
-     * its own; with four calls that have not returned the task asks no more until one does.
+     * It may block for as long as the dial's `timeout`. After that, and after an error or a
+     * panic, the attempt has failed. It is called on a thread of its own; calls for one task do
+     * not overlap, except that a call which has not returned 2 s after it began and is no longer
+     * wanted does not hold up the next one. With four calls that have not returned the task asks
+     * no more until one does.
      */
-    @Throws(ListenerException::class)override fun `beforeConnect`(`attempt`: kotlin.Int, `lastError`: ErrorEvent?): ConnectDecision {
+    @Throws(ListenerException::class)override fun `beforeConnect`(`request`: ConnectRequest): ConnectDecision {
             return FfiConverterTypeConnectDecision.lift(
     callWithHandle {
     uniffiRustCallWithError(ListenerException) { _status ->
     UniffiLib.uniffi_wxsocket_fn_method_beforeconnect_before_connect(
         it,
         
-        FfiConverterInt.lower(`attempt`),
-        FfiConverterOptionalTypeErrorEvent.lower(`lastError`),_status)
+        FfiConverterTypeConnectRequest.lower(`request`),_status)
 }
     }
     )
     }
+    
+
+    
+    /**
+     * Tells that no answer is wanted any more to the requests up to this number: their dial was
+     * given up, they took too long, or the task is over. It is called on a thread of its own,
+     * perhaps before `beforeConnect` is called with that number.
+     */
+    @Throws(ListenerException::class)override fun `withdraw`(`number`: kotlin.Long)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(ListenerException) { _status ->
+    UniffiLib.uniffi_wxsocket_fn_method_beforeconnect_withdraw(
+        it,
+        
+        FfiConverterLong.lower(`number`),_status)
+}
+    }
+    
     
 
     
@@ -2351,15 +2395,31 @@ open class BeforeConnectImpl: Disposable, AutoCloseable, BeforeConnect
 // Put the implementation in an object so we don't pollute the top-level namespace
 internal object uniffiCallbackInterfaceBeforeConnect {
     internal object `beforeConnect`: UniffiCallbackInterfaceBeforeConnectMethod0 {
-        override fun callback(`uniffiHandle`: Long,`attempt`: Int,`lastError`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,) {
+        override fun callback(`uniffiHandle`: Long,`request`: RustBuffer.ByValue,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,) {
             val uniffiObj = FfiConverterTypeBeforeConnect.handleMap.get(uniffiHandle)
             val makeCall = { ->
                 uniffiObj.`beforeConnect`(
-                    FfiConverterInt.lift(`attempt`),
-                    FfiConverterOptionalTypeErrorEvent.lift(`lastError`),
+                    FfiConverterTypeConnectRequest.lift(`request`),
                 )
             }
             val writeReturn = { value: ConnectDecision -> uniffiOutReturn.setValue(FfiConverterTypeConnectDecision.lower(value)) }
+            uniffiTraitInterfaceCallWithError(
+                uniffiCallStatus,
+                makeCall,
+                writeReturn,
+                { e: ListenerException -> FfiConverterTypeListenerError.lower(e) }
+            )
+        }
+    }
+    internal object `withdraw`: UniffiCallbackInterfaceBeforeConnectMethod1 {
+        override fun callback(`uniffiHandle`: Long,`number`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeBeforeConnect.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`withdraw`(
+                    FfiConverterLong.lift(`number`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
             uniffiTraitInterfaceCallWithError(
                 uniffiCallStatus,
                 makeCall,
@@ -2385,6 +2445,7 @@ internal object uniffiCallbackInterfaceBeforeConnect {
         uniffiFree,
         uniffiClone,
         `beforeConnect`,
+        `withdraw`,
     )
 
     // Registers the foreign callback with the Rust side.
@@ -3597,10 +3658,10 @@ public object FfiConverterTypeSocketListener: FfiConverter<SocketListener, Long>
 public interface SocketTaskInterface {
     
     /**
-     * Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+     * The time from leaving the foreground to closing the connection; none: the task keeps its
      * connection in the background.
      */
-    fun `backgroundGraceMs`(): kotlin.Long?
+    fun `backgroundGrace`(): Millis?
     
     /**
      * Bytes of payload accepted and not yet written to the socket.
@@ -3609,7 +3670,7 @@ public interface SocketTaskInterface {
     
     /**
      * Ends the task: sends what was accepted, then a close frame, waits at most
-     * `close_timeout_ms` for the server's, and calls `on_close` a last time with this code
+     * `closeTimeout` for the server's, and calls `onClose` a last time with this code
      * and reason. Legal at any time; cancels a dial or a pending retry. Closing twice changes
      * nothing.
      *
@@ -3631,17 +3692,17 @@ public interface SocketTaskInterface {
     fun `events`(): EventStream
     
     /**
-     * Has its events come out of `next_turn` together with those of other tasks, and gives
+     * Has its events come out of `nextTurn` together with those of other tasks, and gives
      * the number it goes by there. For a language that has its own threads for all tasks;
      * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `end_turn` once the number is known to whoever takes turns. Events come once
+     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
      * `listen` says what is wanted.
      */
     fun `joinTurns`(): kotlin.Long
     
     /**
      * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
-     * too. For a batch listener and for turns, which serve many listeners; called from `on_wake`
+     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
      * or within a turn, once that listener is in its place.
      *
      * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
@@ -3660,7 +3721,7 @@ public interface SocketTaskInterface {
     /**
      * What somebody who begins to listen now hears first: the open if the connection is open;
      * else the last close, and before it the error that led there, if one did. As of the event
-     * that the batch listener or the turn was given last; exact within `on_wake`, within a
+     * that the batch listener or the turn was given last; exact within `onWake`, within a
      * turn, and while a call or a turn is being told to its listeners.
      */
     fun `presentState`(): List<SocketEvent>
@@ -3684,12 +3745,13 @@ public interface SocketTaskInterface {
     fun `resume`()
     
     /**
-     * The batch listener, which answered false, has told everybody: the next call may come.
+     * The batch listener with this number, which answered false, has told everybody: the next
+     * call may come. Does nothing when another listener has taken its place.
      */
-    fun `resumeDelivery`()
+    fun `resumeDelivery`(`listener`: kotlin.Long)
     
     /**
-     * Sends a binary message; otherwise as `send_text`. The bytes are copied before it
+     * Sends a binary message; otherwise as `sendText`. The bytes are copied before it
      * returns.
      */
     fun `sendBytes`(`bytes`: java.nio.ByteBuffer): SendOutcome
@@ -3702,14 +3764,15 @@ public interface SocketTaskInterface {
     fun `sendText`(`text`: kotlin.String): SendOutcome
     
     /**
-     * As `set_listener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear.
+     * As `setListener`, for a listener that takes many messages in one call and serves others.
+     * It hears nothing before `listen` says what those others want to hear. Returns the number
+     * of this listener for `resumeDelivery`.
      */
-    fun `setBatchListener`(`listener`: BatchListener)
+    fun `setBatchListener`(`listener`: BatchListener): kotlin.Long
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back does what `reconnect_now` does, unless something else holds the task back.
+     * back does what `reconnectNow` does, unless something else holds the task back.
      */
     fun `setForeground`(`foreground`: kotlin.Boolean)
     
@@ -3724,12 +3787,12 @@ public interface SocketTaskInterface {
     
     /**
      * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
-     * under way again, or asks an open connection for a sign of life and, if it gives none,
-     * replaces it at once. To be called for each change and not more often: at most 5 dials of
-     * a connection are begun again.
+     * and no attempt is used up. With a new one the task dials at once, begins a dial under way
+     * again (at most 5 of a connection), or asks an open connection for a sign of life and, if it
+     * gives none, replaces it at once. The same network again (the same `id`) changes nothing;
+     * without an `id` every report counts as a new network.
      */
-    fun `setNetwork`(`available`: kotlin.Boolean)
+    fun `setNetwork`(`network`: NetworkStatus)
     
     /**
      * Sets who hears where the task is in its life, beginning with how things are now.
@@ -3737,7 +3800,7 @@ public interface SocketTaskInterface {
     fun `setWatcher`(`watcher`: SocketWatcher)
     
     /**
-     * Where it is in its life; finer than `ready_state`.
+     * Where it is in its life; finer than `readyState`.
      */
     fun `state`(): SocketState
     
@@ -3747,8 +3810,8 @@ public interface SocketTaskInterface {
     fun `stats`(): SocketStats
     
     /**
-     * Has the batch listener's `on_wake` called, between two events. False: it was told the end
-     * and is let go; `present_state` holds for good.
+     * Has the batch listener's `onWake` called, between two events. False: it was told the end
+     * and is let go; `presentState` holds for good.
      */
     fun `wakeListener`(): kotlin.Boolean
     
@@ -3864,13 +3927,13 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Milliseconds from leaving the foreground to hanging up; none: the task keeps its
+     * The time from leaving the foreground to closing the connection; none: the task keeps its
      * connection in the background.
-     */override fun `backgroundGraceMs`(): kotlin.Long? {
-            return FfiConverterOptionalLong.lift(
+     */override fun `backgroundGrace`(): Millis? {
+            return FfiConverterOptionalTypeMillis.lift(
     callWithHandle {
     uniffiRustCall() { _status ->
-    UniffiLib.uniffi_wxsocket_fn_method_sockettask_background_grace_ms(
+    UniffiLib.uniffi_wxsocket_fn_method_sockettask_background_grace(
         it,
         _status)
 }
@@ -3898,7 +3961,7 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     
     /**
      * Ends the task: sends what was accepted, then a close frame, waits at most
-     * `close_timeout_ms` for the server's, and calls `on_close` a last time with this code
+     * `closeTimeout` for the server's, and calls `onClose` a last time with this code
      * and reason. Legal at any time; cancels a dial or a pending retry. Closing twice changes
      * nothing.
      *
@@ -3954,10 +4017,10 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Has its events come out of `next_turn` together with those of other tasks, and gives
+     * Has its events come out of `nextTurn` together with those of other tasks, and gives
      * the number it goes by there. For a language that has its own threads for all tasks;
      * it takes the place of a listener. Its first turn has begun: it is the caller's, to be
-     * ended with `end_turn` once the number is known to whoever takes turns. Events come once
+     * ended with `endTurn` once the number is known to whoever takes turns. Events come once
      * `listen` says what is wanted.
      */override fun `joinTurns`(): kotlin.Long {
             return FfiConverterLong.lift(
@@ -3975,7 +4038,7 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     
     /**
      * Says that somebody listens: to opens, errors and closes, and with `messages` to messages
-     * too. For a batch listener and for turns, which serve many listeners; called from `on_wake`
+     * too. For a batch listener and for turns, which serve many listeners; called from `onWake`
      * or within a turn, once that listener is in its place.
      *
      * Until the first call everything is kept; when that is 1,024 events or 1 MiB, the socket
@@ -4015,7 +4078,7 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     /**
      * What somebody who begins to listen now hears first: the open if the connection is open;
      * else the last close, and before it the error that led there, if one did. As of the event
-     * that the batch listener or the turn was given last; exact within `on_wake`, within a
+     * that the batch listener or the turn was given last; exact within `onWake`, within a
      * turn, and while a call or a turn is being told to its listeners.
      */override fun `presentState`(): List<SocketEvent> {
             return FfiConverterSequenceTypeSocketEvent.lift(
@@ -4081,14 +4144,16 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * The batch listener, which answered false, has told everybody: the next call may come.
-     */override fun `resumeDelivery`()
+     * The batch listener with this number, which answered false, has told everybody: the next
+     * call may come. Does nothing when another listener has taken its place.
+     */override fun `resumeDelivery`(`listener`: kotlin.Long)
         = 
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_wxsocket_fn_method_sockettask_resume_delivery(
         it,
-        _status)
+        
+        FfiConverterLong.lower(`listener`),_status)
 }
     }
     
@@ -4096,7 +4161,7 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Sends a binary message; otherwise as `send_text`. The bytes are copied before it
+     * Sends a binary message; otherwise as `sendText`. The bytes are copied before it
      * returns.
      */
     @Throws(WxException::class)override fun `sendBytes`(`bytes`: java.nio.ByteBuffer): SendOutcome {
@@ -4135,10 +4200,11 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * As `set_listener`, for a listener that takes many messages in one call and serves others.
-     * It hears nothing before `listen` says what those others want to hear.
-     */override fun `setBatchListener`(`listener`: BatchListener)
-        = 
+     * As `setListener`, for a listener that takes many messages in one call and serves others.
+     * It hears nothing before `listen` says what those others want to hear. Returns the number
+     * of this listener for `resumeDelivery`.
+     */override fun `setBatchListener`(`listener`: BatchListener): kotlin.Long {
+            return FfiConverterLong.lift(
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_wxsocket_fn_method_sockettask_set_batch_listener(
@@ -4147,13 +4213,14 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
         FfiConverterTypeBatchListener.lower(`listener`),_status)
 }
     }
-    
+    )
+    }
     
 
     
     /**
      * Tells whether the app is in the foreground; see `background` in the options. Coming
-     * back does what `reconnect_now` does, unless something else holds the task back.
+     * back does what `reconnectNow` does, unless something else holds the task back.
      */override fun `setForeground`(`foreground`: kotlin.Boolean)
         = 
     callWithHandle {
@@ -4190,18 +4257,18 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
     
     /**
      * Tells what the operating system knows of the network. Without one nothing is dialled
-     * and no attempt is used up; with one (or a new one) the task dials at once, begins a dial
-     * under way again, or asks an open connection for a sign of life and, if it gives none,
-     * replaces it at once. To be called for each change and not more often: at most 5 dials of
-     * a connection are begun again.
-     */override fun `setNetwork`(`available`: kotlin.Boolean)
+     * and no attempt is used up. With a new one the task dials at once, begins a dial under way
+     * again (at most 5 of a connection), or asks an open connection for a sign of life and, if it
+     * gives none, replaces it at once. The same network again (the same `id`) changes nothing;
+     * without an `id` every report counts as a new network.
+     */override fun `setNetwork`(`network`: NetworkStatus)
         = 
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_wxsocket_fn_method_sockettask_set_network(
         it,
         
-        FfiConverterBoolean.lower(`available`),_status)
+        FfiConverterTypeNetworkStatus.lower(`network`),_status)
 }
     }
     
@@ -4225,7 +4292,7 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Where it is in its life; finer than `ready_state`.
+     * Where it is in its life; finer than `readyState`.
      */override fun `state`(): SocketState {
             return FfiConverterTypeSocketState.lift(
     callWithHandle {
@@ -4257,8 +4324,8 @@ open class SocketTask: Disposable, AutoCloseable, SocketTaskInterface
 
     
     /**
-     * Has the batch listener's `on_wake` called, between two events. False: it was told the end
-     * and is let go; `present_state` holds for good.
+     * Has the batch listener's `onWake` called, between two events. False: it was told the end
+     * and is let go; `presentState` holds for good.
      */override fun `wakeListener`(): kotlin.Boolean {
             return FfiConverterBoolean.lift(
     callWithHandle {
@@ -4726,103 +4793,98 @@ public object FfiConverterTypeCloseEvent: FfiConverterRustBuffer<CloseEvent> {
 
 
 /**
- * The options of [`connect_socket`](crate::connect_socket).
+ * The options of a task. An option that is left out comes from the preset.
  *
- * ```
- * use wxsocket::{ConnectOptions, HeartbeatOptions, Preset};
- *
- * let options = ConnectOptions {
- * preset: Some(Preset::Resilient),
- * heartbeat: HeartbeatOptions { interval_ms: Some(20_000), ..Default::default() },
- * ..ConnectOptions::new("wss://example.com/live")
- * };
- * ```
+ * The engine checks them when the task is made. An option that is out of bounds is an error that
+ * names it, and then nothing is made. Times are whole milliseconds from 1 to 2 147 483 647
+ * (24.8 days) unless an option says otherwise; a fraction is rounded up.
  */
 data class ConnectOptions (
     /**
-     * `ws://` or `wss://`, without a fragment. Characters outside ASCII in path and query
-     * are percent-encoded; a host name must be ASCII (use its `xn--` form).
+     * A `ws://` or `wss://` URL without a fragment. Characters outside ASCII in path and query are
+     * percent-encoded. A host name must be ASCII (use its `xn--` form).
      */
-    val `url`: kotlin.String
+    var `url`: kotlin.String
     , 
     /**
      * Headers of the upgrade request, sent as written. `Referer`, `Host` and the headers of
-     * the handshake itself cannot be set.
+     * the WebSocket handshake cannot be set.
      */
-    val `header`: List<Header> = listOf() 
+    var `header`: List<Header> = listOf() 
     , 
     /**
      * Sub-protocols in order of preference. If there are any, the server must choose one.
      */
-    val `protocols`: List<kotlin.String> = listOf() 
+    var `protocols`: List<kotlin.String> = listOf() 
     , 
     /**
-     * Send small packets at once instead of collecting them (TCP_NODELAY). Default: off in
+     * Sends small packets at once instead of collecting them (TCP_NODELAY). Default: off in
      * preset `wx`, as in the wx API; on in all others.
      */
-    val `tcpNoDelay`: kotlin.Boolean? = null 
+    var `tcpNoDelay`: kotlin.Boolean? = null 
     , 
     /**
-     * Time for the whole dial: name, TCP, TLS, upgrade. Default: 60 000, as in the wx API;
-     * 15 000 in preset `resilient`.
+     * The time for a whole dial: name lookup, TCP, TLS and upgrade. Default: 60 s, as in the wx
+     * API; 15 s in preset `resilient`.
      */
-    val `timeoutMs`: kotlin.Long? = null 
+    var `timeout`: Millis? = null 
     , 
     /**
-     * Where everything else comes from that is not said. Default: `wx`.
+     * The set of rules that all other options come from when they are left out. Default: `wx`.
      */
-    val `preset`: Preset? = null 
+    var `preset`: Preset? = null 
     , 
     /**
-     * When to come back.
+     * When a lost connection is dialled again.
      */
-    val `reconnect`: ReconnectOptions = ReconnectOptions() 
+    var `reconnect`: ReconnectOptions = ReconnectOptions() 
     , 
     /**
-     * How to notice a dead peer.
+     * How a dead connection is noticed.
      */
-    val `heartbeat`: HeartbeatOptions = HeartbeatOptions() 
+    var `heartbeat`: HeartbeatOptions = HeartbeatOptions() 
     , 
     /**
      * What is kept while the connection is not open.
      */
-    val `queue`: QueueOptions = QueueOptions() 
+    var `queue`: QueueOptions = QueueOptions() 
     , 
     /**
-     * Whom to trust.
+     * Which certificates are trusted.
      */
-    val `tls`: TlsOptions = TlsOptions() 
+    var `tls`: TlsOptions = TlsOptions() 
     , 
     /**
-     * The first message of every connection, ahead of queued ones.
+     * The first message of every connection. It is sent before the queued messages.
      */
-    val `greeting`: Message? = null 
+    var `greeting`: Message? = null 
     , 
     /**
-     * The largest message that is accepted from the server, in bytes; a larger one closes
-     * with 1009. Default: 16 MiB; at most 1 GiB.
+     * The largest message that is accepted from the server, in bytes. A larger one closes the
+     * connection with 1009. Default: 16 MiB; at least 1, at most 1 GiB.
      */
-    val `maxMessageBytes`: kotlin.Long? = null 
+    var `maxMessageBytes`: kotlin.Long? = null 
     , 
     /**
-     * What may wait for an *open* connection that takes messages more slowly than the app sends
-     * them, in bytes. Each message counts its payload and 64 bytes more. A message that finds
-     * nothing buffered is always taken, up to 1 GiB; beyond the bound `send` fails with number
-     * 10001. If the connection is lost, what it has not written waits for the next one. Default:
-     * 16 MiB; at least 1, at most 1 GiB.
+     * The bytes that may wait for an *open* connection which takes messages more slowly than the
+     * app sends them. Each message counts its payload and 64 bytes more. A message of up to 1 GiB
+     * is always taken when nothing waits; beyond the bound `send` fails with number 10001. What a
+     * lost connection has not written waits for the next one. Default: 16 MiB; at least 1, at
+     * most 1 GiB.
      */
-    val `maxBufferedBytes`: kotlin.Long? = null 
+    var `maxBufferedBytes`: kotlin.Long? = null 
     , 
     /**
-     * How long `close` waits for the server before it aborts. Default: 3000.
+     * How long `close` waits for the server's close frame before it ends the TCP connection.
+     * Default: 3 s.
      */
-    val `closeTimeoutMs`: kotlin.Long? = null 
+    var `closeTimeout`: Millis? = null 
     , 
     /**
-     * What to do when the app leaves the foreground. Default: `wx` interrupts after 5 s, as
-     * WeChat does; `resilient` after 30 s; the others keep the connection.
+     * What happens when the app leaves the foreground. Default: preset `wx` interrupts after 5 s,
+     * as WeChat does; `resilient` after 30 s; the others keep the connection.
      */
-    val `background`: BackgroundPolicy? = null 
+    var `background`: BackgroundPolicy? = null 
     
 ){
     
@@ -4843,7 +4905,7 @@ public object FfiConverterTypeConnectOptions: FfiConverterRustBuffer<ConnectOpti
             FfiConverterSequenceTypeHeader.read(buf),
             FfiConverterSequenceString.read(buf),
             FfiConverterOptionalBoolean.read(buf),
-            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalTypeMillis.read(buf),
             FfiConverterOptionalTypePreset.read(buf),
             FfiConverterTypeReconnectOptions.read(buf),
             FfiConverterTypeHeartbeatOptions.read(buf),
@@ -4852,7 +4914,7 @@ public object FfiConverterTypeConnectOptions: FfiConverterRustBuffer<ConnectOpti
             FfiConverterOptionalTypeMessage.read(buf),
             FfiConverterOptionalLong.read(buf),
             FfiConverterOptionalLong.read(buf),
-            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalTypeMillis.read(buf),
             FfiConverterOptionalTypeBackgroundPolicy.read(buf),
         )
     }
@@ -4862,7 +4924,7 @@ public object FfiConverterTypeConnectOptions: FfiConverterRustBuffer<ConnectOpti
             FfiConverterSequenceTypeHeader.allocationSize(value.`header`) +
             FfiConverterSequenceString.allocationSize(value.`protocols`) +
             FfiConverterOptionalBoolean.allocationSize(value.`tcpNoDelay`) +
-            FfiConverterOptionalLong.allocationSize(value.`timeoutMs`) +
+            FfiConverterOptionalTypeMillis.allocationSize(value.`timeout`) +
             FfiConverterOptionalTypePreset.allocationSize(value.`preset`) +
             FfiConverterTypeReconnectOptions.allocationSize(value.`reconnect`) +
             FfiConverterTypeHeartbeatOptions.allocationSize(value.`heartbeat`) +
@@ -4871,7 +4933,7 @@ public object FfiConverterTypeConnectOptions: FfiConverterRustBuffer<ConnectOpti
             FfiConverterOptionalTypeMessage.allocationSize(value.`greeting`) +
             FfiConverterOptionalLong.allocationSize(value.`maxMessageBytes`) +
             FfiConverterOptionalLong.allocationSize(value.`maxBufferedBytes`) +
-            FfiConverterOptionalLong.allocationSize(value.`closeTimeoutMs`) +
+            FfiConverterOptionalTypeMillis.allocationSize(value.`closeTimeout`) +
             FfiConverterOptionalTypeBackgroundPolicy.allocationSize(value.`background`)
     )
 
@@ -4880,7 +4942,7 @@ public object FfiConverterTypeConnectOptions: FfiConverterRustBuffer<ConnectOpti
             FfiConverterSequenceTypeHeader.write(value.`header`, buf)
             FfiConverterSequenceString.write(value.`protocols`, buf)
             FfiConverterOptionalBoolean.write(value.`tcpNoDelay`, buf)
-            FfiConverterOptionalLong.write(value.`timeoutMs`, buf)
+            FfiConverterOptionalTypeMillis.write(value.`timeout`, buf)
             FfiConverterOptionalTypePreset.write(value.`preset`, buf)
             FfiConverterTypeReconnectOptions.write(value.`reconnect`, buf)
             FfiConverterTypeHeartbeatOptions.write(value.`heartbeat`, buf)
@@ -4889,8 +4951,71 @@ public object FfiConverterTypeConnectOptions: FfiConverterRustBuffer<ConnectOpti
             FfiConverterOptionalTypeMessage.write(value.`greeting`, buf)
             FfiConverterOptionalLong.write(value.`maxMessageBytes`, buf)
             FfiConverterOptionalLong.write(value.`maxBufferedBytes`, buf)
-            FfiConverterOptionalLong.write(value.`closeTimeoutMs`, buf)
+            FfiConverterOptionalTypeMillis.write(value.`closeTimeout`, buf)
             FfiConverterOptionalTypeBackgroundPolicy.write(value.`background`, buf)
+    }
+}
+
+
+
+/**
+ * What [`BeforeConnect`] is asked.
+ */
+data class ConnectRequest (
+    /**
+     * The request's number in its task, from 1.
+     */
+    val `number`: kotlin.Long
+    , 
+    /**
+     * The connection that the dial is for. A dial that is begun again asks again.
+     */
+    val `epoch`: kotlin.Long
+    , 
+    /**
+     * Attempts used since the last stable connection; 0 for the first dial.
+     */
+    val `attempt`: kotlin.Int
+    , 
+    /**
+     * What ended the previous connection, if it failed.
+     */
+    val `lastError`: ErrorEvent?
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeConnectRequest: FfiConverterRustBuffer<ConnectRequest> {
+    override fun read(buf: ByteBuffer): ConnectRequest {
+        return ConnectRequest(
+            FfiConverterLong.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterInt.read(buf),
+            FfiConverterOptionalTypeErrorEvent.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: ConnectRequest) = (
+            FfiConverterLong.allocationSize(value.`number`) +
+            FfiConverterLong.allocationSize(value.`epoch`) +
+            FfiConverterInt.allocationSize(value.`attempt`) +
+            FfiConverterOptionalTypeErrorEvent.allocationSize(value.`lastError`)
+    )
+
+    override fun write(value: ConnectRequest, buf: ByteBuffer) {
+            FfiConverterLong.write(value.`number`, buf)
+            FfiConverterLong.write(value.`epoch`, buf)
+            FfiConverterInt.write(value.`attempt`, buf)
+            FfiConverterOptionalTypeErrorEvent.write(value.`lastError`, buf)
     }
 }
 
@@ -5039,49 +5164,50 @@ public object FfiConverterTypeHeader: FfiConverterRustBuffer<Header> {
 
 
 /**
- * How to notice a dead peer. What is not said comes from the preset.
+ * How a dead connection is noticed. An option that is left out comes from the preset.
  */
 data class HeartbeatOptions (
     /**
-     * False: no heartbeat.
+     * False: there is no heartbeat. Default: true, except in preset `browser`.
      */
-    val `enabled`: kotlin.Boolean? = null 
+    var `enabled`: kotlin.Boolean? = null 
     , 
     /**
-     * What to send.
+     * What the heartbeat sends.
      */
-    val `payload`: HeartbeatPayload? = null 
+    var `payload`: HeartbeatPayload? = null 
     , 
     /**
-     * How long after the open, and after each answer, to send it.
+     * The time from the open, and from each answer, to the next heartbeat.
      */
-    val `intervalMs`: kotlin.Long? = null 
+    var `interval`: Millis? = null 
     , 
     /**
-     * How long to wait for life after it.
+     * The time that the server has to answer a heartbeat. After it the connection is dead.
      */
-    val `timeoutMs`: kotlin.Long? = null 
+    var `timeout`: Millis? = null 
     , 
     /**
-     * Which message is the answer; it is not delivered to the app. A protocol Ping needs
-     * none: its Pong is the answer.
+     * Which message is the answer. The app does not get that message. A protocol Ping needs no
+     * such rule: its answer is a Pong.
      */
-    val `reply`: ReplyMatch? = null 
+    var `reply`: ReplyMatch? = null 
     , 
     /**
-     * Only the answer counts as life, not any frame. Default: no.
+     * True: only the answer shows that the connection is alive. False: any frame does. Default:
+     * false.
      */
-    val `strict`: kotlin.Boolean? = null 
+    var `strict`: kotlin.Boolean? = null 
     , 
     /**
-     * Deliver the answer to the app too. Default: no.
+     * True: the app gets the answer as a message, too. Default: false.
      */
-    val `deliverReply`: kotlin.Boolean? = null 
+    var `deliverReply`: kotlin.Boolean? = null 
     , 
     /**
-     * Every message restarts the interval, not only the answer.
+     * True: every message from the server restarts the interval. False: only the answer does.
      */
-    val `idleDriven`: kotlin.Boolean? = null 
+    var `idleDriven`: kotlin.Boolean? = null 
     
 ){
     
@@ -5100,8 +5226,8 @@ public object FfiConverterTypeHeartbeatOptions: FfiConverterRustBuffer<Heartbeat
         return HeartbeatOptions(
             FfiConverterOptionalBoolean.read(buf),
             FfiConverterOptionalTypeHeartbeatPayload.read(buf),
-            FfiConverterOptionalLong.read(buf),
-            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalTypeMillis.read(buf),
+            FfiConverterOptionalTypeMillis.read(buf),
             FfiConverterOptionalTypeReplyMatch.read(buf),
             FfiConverterOptionalBoolean.read(buf),
             FfiConverterOptionalBoolean.read(buf),
@@ -5112,8 +5238,8 @@ public object FfiConverterTypeHeartbeatOptions: FfiConverterRustBuffer<Heartbeat
     override fun allocationSize(value: HeartbeatOptions) = (
             FfiConverterOptionalBoolean.allocationSize(value.`enabled`) +
             FfiConverterOptionalTypeHeartbeatPayload.allocationSize(value.`payload`) +
-            FfiConverterOptionalLong.allocationSize(value.`intervalMs`) +
-            FfiConverterOptionalLong.allocationSize(value.`timeoutMs`) +
+            FfiConverterOptionalTypeMillis.allocationSize(value.`interval`) +
+            FfiConverterOptionalTypeMillis.allocationSize(value.`timeout`) +
             FfiConverterOptionalTypeReplyMatch.allocationSize(value.`reply`) +
             FfiConverterOptionalBoolean.allocationSize(value.`strict`) +
             FfiConverterOptionalBoolean.allocationSize(value.`deliverReply`) +
@@ -5123,8 +5249,8 @@ public object FfiConverterTypeHeartbeatOptions: FfiConverterRustBuffer<Heartbeat
     override fun write(value: HeartbeatOptions, buf: ByteBuffer) {
             FfiConverterOptionalBoolean.write(value.`enabled`, buf)
             FfiConverterOptionalTypeHeartbeatPayload.write(value.`payload`, buf)
-            FfiConverterOptionalLong.write(value.`intervalMs`, buf)
-            FfiConverterOptionalLong.write(value.`timeoutMs`, buf)
+            FfiConverterOptionalTypeMillis.write(value.`interval`, buf)
+            FfiConverterOptionalTypeMillis.write(value.`timeout`, buf)
             FfiConverterOptionalTypeReplyMatch.write(value.`reply`, buf)
             FfiConverterOptionalBoolean.write(value.`strict`, buf)
             FfiConverterOptionalBoolean.write(value.`deliverReply`, buf)
@@ -5176,6 +5302,82 @@ public object FfiConverterTypeMessageEvent: FfiConverterRustBuffer<MessageEvent>
     override fun write(value: MessageEvent, buf: ByteBuffer) {
             FfiConverterLong.write(value.`epoch`, buf)
             FfiConverterTypeMessage.write(value.`data`, buf)
+    }
+}
+
+
+
+/**
+ * What the operating system knows of the network that new connections would use.
+ *
+ * Only the first two fields change what the engine does today. The others are kept for each
+ * network, and are free to be left out.
+ */
+data class NetworkStatus (
+    /**
+     * False: there is no network.
+     */
+    val `available`: kotlin.Boolean
+    , 
+    /**
+     * The network's name of the system's choice: two names are two networks. The same name again
+     * is no change, and nothing is dialled or asked. Absent: every report of a network counts as
+     * a change.
+     */
+    val `id`: kotlin.String? = null 
+    , 
+    /**
+     * What kind of network it is.
+     */
+    val `kind`: NetworkKind? = null 
+    , 
+    /**
+     * True: its traffic costs money (Android: metered; Apple: expensive).
+     */
+    val `metered`: kotlin.Boolean = false 
+    , 
+    /**
+     * True: the user asked apps to save traffic (Android: data saver; Apple: Low Data Mode).
+     */
+    val `constrained`: kotlin.Boolean = false 
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeNetworkStatus: FfiConverterRustBuffer<NetworkStatus> {
+    override fun read(buf: ByteBuffer): NetworkStatus {
+        return NetworkStatus(
+            FfiConverterBoolean.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalTypeNetworkKind.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: NetworkStatus) = (
+            FfiConverterBoolean.allocationSize(value.`available`) +
+            FfiConverterOptionalString.allocationSize(value.`id`) +
+            FfiConverterOptionalTypeNetworkKind.allocationSize(value.`kind`) +
+            FfiConverterBoolean.allocationSize(value.`metered`) +
+            FfiConverterBoolean.allocationSize(value.`constrained`)
+    )
+
+    override fun write(value: NetworkStatus, buf: ByteBuffer) {
+            FfiConverterBoolean.write(value.`available`, buf)
+            FfiConverterOptionalString.write(value.`id`, buf)
+            FfiConverterOptionalTypeNetworkKind.write(value.`kind`, buf)
+            FfiConverterBoolean.write(value.`metered`, buf)
+            FfiConverterBoolean.write(value.`constrained`, buf)
     }
 }
 
@@ -5261,39 +5463,39 @@ public object FfiConverterTypeOpenEvent: FfiConverterRustBuffer<OpenEvent> {
 
 
 /**
- * What `send` keeps while the connection is not open. What is not said has the defaults below.
+ * What `send` keeps while the connection is not open.
  *
- * These limits also hold for new messages while messages wait that an *open* connection had
- * accepted and could not write before it was lost (see `max_buffered_bytes`). Those stay for the
- * next connection and count: until there are fewer, a new message is refused, or `overflow`
- * says what gives way.
+ * The limits hold for new messages. What an *open* connection had accepted and could not write
+ * before it was lost (see `maxBufferedBytes`) stays for the next connection and counts: until
+ * there is less of it, a new message is refused, or `overflow` says what is dropped.
  */
 data class QueueOptions (
     /**
-     * False: `send` is refused while the connection is not open, as in the wx API.
+     * False: `send` fails while the connection is not open, as in the wx API. Default: true.
      */
-    val `enabled`: kotlin.Boolean? = null 
+    var `enabled`: kotlin.Boolean? = null 
     , 
     /**
-     * Messages. Default: 256; at least 1.
+     * The number of messages. Default: 256; at least 1.
      */
-    val `messages`: kotlin.Long? = null 
+    var `messages`: kotlin.Long? = null 
     , 
     /**
-     * Bytes of payload. Default: 1 MiB; at least 1, at most 1 GiB.
+     * The bytes of their payloads. Default: 1 MiB; at least 1, at most 1 GiB.
      */
-    val `bytes`: kotlin.Long? = null 
+    var `bytes`: kotlin.Long? = null 
     , 
     /**
-     * A message older than this is handed back instead of sent. Default: no limit.
+     * A message that has waited longer than this for an open connection is handed back instead of
+     * sent. Default: no limit.
      */
-    val `maxAgeMs`: kotlin.Long? = null 
+    var `maxAge`: Millis? = null 
     , 
     /**
-     * What gives way when it is full. Default: the new message is refused. It does not apply
-     * while the connection is open.
+     * What is dropped when the queue is full. Default: the new message is refused. It has no
+     * effect while the connection is open.
      */
-    val `overflow`: OverflowPolicy? = null 
+    var `overflow`: OverflowPolicy? = null 
     
 ){
     
@@ -5313,7 +5515,7 @@ public object FfiConverterTypeQueueOptions: FfiConverterRustBuffer<QueueOptions>
             FfiConverterOptionalBoolean.read(buf),
             FfiConverterOptionalLong.read(buf),
             FfiConverterOptionalLong.read(buf),
-            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalTypeMillis.read(buf),
             FfiConverterOptionalTypeOverflowPolicy.read(buf),
         )
     }
@@ -5322,7 +5524,7 @@ public object FfiConverterTypeQueueOptions: FfiConverterRustBuffer<QueueOptions>
             FfiConverterOptionalBoolean.allocationSize(value.`enabled`) +
             FfiConverterOptionalLong.allocationSize(value.`messages`) +
             FfiConverterOptionalLong.allocationSize(value.`bytes`) +
-            FfiConverterOptionalLong.allocationSize(value.`maxAgeMs`) +
+            FfiConverterOptionalTypeMillis.allocationSize(value.`maxAge`) +
             FfiConverterOptionalTypeOverflowPolicy.allocationSize(value.`overflow`)
     )
 
@@ -5330,7 +5532,7 @@ public object FfiConverterTypeQueueOptions: FfiConverterRustBuffer<QueueOptions>
             FfiConverterOptionalBoolean.write(value.`enabled`, buf)
             FfiConverterOptionalLong.write(value.`messages`, buf)
             FfiConverterOptionalLong.write(value.`bytes`, buf)
-            FfiConverterOptionalLong.write(value.`maxAgeMs`, buf)
+            FfiConverterOptionalTypeMillis.write(value.`maxAge`, buf)
             FfiConverterOptionalTypeOverflowPolicy.write(value.`overflow`, buf)
     }
 }
@@ -5338,46 +5540,47 @@ public object FfiConverterTypeQueueOptions: FfiConverterRustBuffer<QueueOptions>
 
 
 /**
- * When to come back after a connection ended. What is not said comes from the preset.
+ * When a lost connection is dialled again. An option that is left out comes from the preset.
  */
 data class ReconnectOptions (
     /**
-     * False: one connection, and the task is over when it is.
+     * False: the task has one connection and ends with it. Default: true.
      */
-    val `enabled`: kotlin.Boolean? = null 
+    var `enabled`: kotlin.Boolean? = null 
     , 
     /**
-     * How long to wait before each attempt.
+     * The wait before each attempt.
      */
-    val `delay`: ReconnectDelay? = null 
+    var `delay`: ReconnectDelay? = null 
     , 
     /**
-     * How many attempts in a row before giving up.
+     * The number of failed attempts in a row after which the task ends.
      */
-    val `maxAttempts`: AttemptLimit? = null 
+    var `maxAttempts`: AttemptLimit? = null 
     , 
     /**
-     * A connection that was open this long sets the counter back to zero. Default: 5000.
+     * A connection that was open for this long sets the counter of attempts to zero. Default: 5 s.
      */
-    val `stableAfterMs`: kotlin.Long? = null 
+    var `stableAfter`: Millis? = null 
     , 
     /**
-     * Close codes (1000 to 4999) of the server's after which there is no point in coming back.
+     * The task ends when the server closes with one of these codes (1000 to 4999).
      */
-    val `stopCodes`: List<kotlin.Int>? = null 
+    var `stopCodes`: List<kotlin.Int>? = null 
     , 
     /**
-     * HTTP statuses (100 to 599) after which there is no point in coming back. With a
-     * `before_connect`, 401 and 403 lead to one more dial first, as it may have a new token.
+     * The task ends when the server refuses the upgrade with one of these HTTP statuses (100 to
+     * 599). With a `beforeConnect`, 401 and 403 lead to one more dial first, because it may have
+     * a new token.
      */
-    val `stopStatuses`: List<kotlin.Int>? = null 
+    var `stopStatuses`: List<kotlin.Int>? = null 
     , 
     /**
-     * Wait at least as long as the server's `Retry-After` asks, up to an hour (a minute when
-     * the answer did not come over TLS), and a random part longer: a quarter of it, but at
-     * least 5 s and at most 60 s. Default: yes.
+     * True: the task waits at least as long as the server's `Retry-After` asks, up to an hour (a
+     * minute when the answer did not come over TLS), and a random part longer: a quarter of that
+     * time, at least 5 s and at most 60 s. Default: true.
      */
-    val `honourRetryAfter`: kotlin.Boolean? = null 
+    var `honourRetryAfter`: kotlin.Boolean? = null 
     
 ){
     
@@ -5397,7 +5600,7 @@ public object FfiConverterTypeReconnectOptions: FfiConverterRustBuffer<Reconnect
             FfiConverterOptionalBoolean.read(buf),
             FfiConverterOptionalTypeReconnectDelay.read(buf),
             FfiConverterOptionalTypeAttemptLimit.read(buf),
-            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalTypeMillis.read(buf),
             FfiConverterOptionalSequenceInt.read(buf),
             FfiConverterOptionalSequenceInt.read(buf),
             FfiConverterOptionalBoolean.read(buf),
@@ -5408,7 +5611,7 @@ public object FfiConverterTypeReconnectOptions: FfiConverterRustBuffer<Reconnect
             FfiConverterOptionalBoolean.allocationSize(value.`enabled`) +
             FfiConverterOptionalTypeReconnectDelay.allocationSize(value.`delay`) +
             FfiConverterOptionalTypeAttemptLimit.allocationSize(value.`maxAttempts`) +
-            FfiConverterOptionalLong.allocationSize(value.`stableAfterMs`) +
+            FfiConverterOptionalTypeMillis.allocationSize(value.`stableAfter`) +
             FfiConverterOptionalSequenceInt.allocationSize(value.`stopCodes`) +
             FfiConverterOptionalSequenceInt.allocationSize(value.`stopStatuses`) +
             FfiConverterOptionalBoolean.allocationSize(value.`honourRetryAfter`)
@@ -5418,7 +5621,7 @@ public object FfiConverterTypeReconnectOptions: FfiConverterRustBuffer<Reconnect
             FfiConverterOptionalBoolean.write(value.`enabled`, buf)
             FfiConverterOptionalTypeReconnectDelay.write(value.`delay`, buf)
             FfiConverterOptionalTypeAttemptLimit.write(value.`maxAttempts`, buf)
-            FfiConverterOptionalLong.write(value.`stableAfterMs`, buf)
+            FfiConverterOptionalTypeMillis.write(value.`stableAfter`, buf)
             FfiConverterOptionalSequenceInt.write(value.`stopCodes`, buf)
             FfiConverterOptionalSequenceInt.write(value.`stopStatuses`, buf)
             FfiConverterOptionalBoolean.write(value.`honourRetryAfter`, buf)
@@ -5442,10 +5645,10 @@ data class RetryInfo (
     val `max`: kotlin.Int?
     , 
     /**
-     * Milliseconds until then; absent while the task is suspended (offline, paused, in the
+     * The wait until then; absent while the task is suspended (offline, paused, in the
      * background).
      */
-    val `delayMs`: kotlin.Long?
+    val `delay`: Millis?
     
 ){
     
@@ -5464,20 +5667,20 @@ public object FfiConverterTypeRetryInfo: FfiConverterRustBuffer<RetryInfo> {
         return RetryInfo(
             FfiConverterInt.read(buf),
             FfiConverterOptionalInt.read(buf),
-            FfiConverterOptionalLong.read(buf),
+            FfiConverterOptionalTypeMillis.read(buf),
         )
     }
 
     override fun allocationSize(value: RetryInfo) = (
             FfiConverterInt.allocationSize(value.`attempt`) +
             FfiConverterOptionalInt.allocationSize(value.`max`) +
-            FfiConverterOptionalLong.allocationSize(value.`delayMs`)
+            FfiConverterOptionalTypeMillis.allocationSize(value.`delay`)
     )
 
     override fun write(value: RetryInfo, buf: ByteBuffer) {
             FfiConverterInt.write(value.`attempt`, buf)
             FfiConverterOptionalInt.write(value.`max`, buf)
-            FfiConverterOptionalLong.write(value.`delayMs`, buf)
+            FfiConverterOptionalTypeMillis.write(value.`delay`, buf)
     }
 }
 
@@ -5515,17 +5718,17 @@ data class SocketProfile (
     val `connectEnd`: kotlin.Double
     , 
     /**
-     * `connect_end` − `connect_start`.
+     * `connectEnd` − `connectStart`.
      */
     val `rtt`: kotlin.Double
     , 
     /**
-     * The upgrade: from `connect_end` to the server's answer.
+     * The upgrade: from `connectEnd` to the server's answer.
      */
     val `handshakeCost`: kotlin.Double
     , 
     /**
-     * Everything: from `fetch_start` to the open connection.
+     * Everything: from `fetchStart` to the open connection.
      */
     val `cost`: kotlin.Double
     
@@ -5765,14 +5968,14 @@ public object FfiConverterTypeTaskNews: FfiConverterRustBuffer<TaskNews> {
 
 
 /**
- * Whom to trust on `wss://`. The operating system's authorities always count; on Android they
- * are those that come with the system.
+ * Which certificates are trusted on `wss://`. The operating system's authorities always are; on
+ * Android they are those that come with the system.
  */
 data class TlsOptions (
     /**
      * More authorities to trust: one or more certificates in PEM.
      */
-    val `caPem`: kotlin.String? = null 
+    var `caPem`: kotlin.String? = null 
     
 ){
     
@@ -5809,7 +6012,7 @@ public object FfiConverterTypeTlsOptions: FfiConverterRustBuffer<TlsOptions> {
  */
 data class Turn (
     /**
-     * The task's number, as `join_turns` gave it; 0: there was nothing in time.
+     * The task's number, as `joinTurns` gave it; 0: there was nothing in time.
      */
     val `task`: kotlin.Long
     , 
@@ -5878,24 +6081,24 @@ public object FfiConverterTypeTurn: FfiConverterRustBuffer<Turn> {
 
 
 /**
- * How many attempts in a row.
+ * The number of failed attempts in a row after which a task ends.
  */
 sealed class AttemptLimit {
     
     /**
-     * Never give up.
+     * The task never ends by itself.
      */
     object Unlimited : AttemptLimit()
     
     
     /**
-     * Give up after so many.
+     * The task ends after this many.
      */
     data class Attempts(
         /**
-         * At least 1.
+         * At least 1, at most 2 147 483 647.
          */
-        val `count`: kotlin.Int) : AttemptLimit()
+        val `count`: kotlin.Long) : AttemptLimit()
         
     {
         
@@ -5921,7 +6124,7 @@ public object FfiConverterTypeAttemptLimit : FfiConverterRustBuffer<AttemptLimit
         return when(buf.getInt()) {
             1 -> AttemptLimit.Unlimited
             2 -> AttemptLimit.Attempts(
-                FfiConverterInt.read(buf),
+                FfiConverterLong.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
@@ -5938,7 +6141,7 @@ public object FfiConverterTypeAttemptLimit : FfiConverterRustBuffer<AttemptLimit
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterInt.allocationSize(value.`count`)
+                + FfiConverterLong.allocationSize(value.`count`)
             )
         }
     }
@@ -5951,7 +6154,7 @@ public object FfiConverterTypeAttemptLimit : FfiConverterRustBuffer<AttemptLimit
             }
             is AttemptLimit.Attempts -> {
                 buf.putInt(2)
-                FfiConverterInt.write(value.`count`, buf)
+                FfiConverterLong.write(value.`count`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -5963,24 +6166,24 @@ public object FfiConverterTypeAttemptLimit : FfiConverterRustBuffer<AttemptLimit
 
 
 /**
- * What to do when the app leaves the foreground.
+ * What happens to a connection when the app leaves the foreground.
  */
 sealed class BackgroundPolicy {
     
     /**
-     * Nothing: the connection lives as long as the operating system lets it.
+     * Nothing: the connection lives for as long as the operating system allows.
      */
     object Keep : BackgroundPolicy()
     
     
     /**
-     * Close it after a while (1006 "interrupted"), and come back in the foreground.
+     * It is closed (1006 "interrupted") after some time, and dialled again in the foreground.
      */
     data class Interrupt(
         /**
-         * The while.
+         * The time.
          */
-        val `graceMs`: kotlin.Long) : BackgroundPolicy()
+        val `grace`: dev.wxsocket.ffi.Millis) : BackgroundPolicy()
         
     {
         
@@ -6006,7 +6209,7 @@ public object FfiConverterTypeBackgroundPolicy : FfiConverterRustBuffer<Backgrou
         return when(buf.getInt()) {
             1 -> BackgroundPolicy.Keep
             2 -> BackgroundPolicy.Interrupt(
-                FfiConverterLong.read(buf),
+                FfiConverterTypeMillis.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
@@ -6023,7 +6226,7 @@ public object FfiConverterTypeBackgroundPolicy : FfiConverterRustBuffer<Backgrou
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterLong.allocationSize(value.`graceMs`)
+                + FfiConverterTypeMillis.allocationSize(value.`grace`)
             )
         }
     }
@@ -6036,7 +6239,7 @@ public object FfiConverterTypeBackgroundPolicy : FfiConverterRustBuffer<Backgrou
             }
             is BackgroundPolicy.Interrupt -> {
                 buf.putInt(2)
-                FfiConverterLong.write(value.`graceMs`, buf)
+                FfiConverterTypeMillis.write(value.`grace`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -6065,15 +6268,15 @@ sealed class ConnectDecision {
         /**
          * Another URL.
          */
-        val `url`: kotlin.String?, 
+        val `url`: kotlin.String? = null , 
         /**
          * Other headers: all of them.
          */
-        val `header`: List<dev.wxsocket.ffi.Header>?, 
+        val `header`: List<dev.wxsocket.ffi.Header>? = null , 
         /**
          * Other sub-protocols: all of them.
          */
-        val `protocols`: List<kotlin.String>?) : ConnectDecision()
+        val `protocols`: List<kotlin.String>? = null ) : ConnectDecision()
         
     {
         
@@ -6088,7 +6291,7 @@ sealed class ConnectDecision {
         /**
          * Why; it becomes the error's detail.
          */
-        val `reason`: kotlin.String) : ConnectDecision()
+        val `reason`: kotlin.String = "" ) : ConnectDecision()
         
     {
         
@@ -6342,7 +6545,8 @@ sealed class HeartbeatPayload {
     }
     
     /**
-     * A protocol Ping, invisible to the server's application.
+     * A protocol Ping (RFC 6455, 5.5.2). Its Pong is the answer; the server's application sees
+     * neither.
      */
     object Ping : HeartbeatPayload()
     
@@ -6652,6 +6856,63 @@ public object FfiConverterTypeMessage : FfiConverterRustBuffer<Message>{
 
 
 /**
+ * A kind of network.
+ */
+
+enum class NetworkKind {
+    
+    /**
+     * Wi-Fi.
+     */
+    WIFI,
+    /**
+     * A mobile network.
+     */
+    CELLULAR,
+    /**
+     * A cable.
+     */
+    ETHERNET,
+    /**
+     * A virtual private network, over whatever carries it.
+     */
+    VPN,
+    /**
+     * Anything else.
+     */
+    OTHER;
+
+    
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeNetworkKind: FfiConverterRustBuffer<NetworkKind> {
+    override fun read(buf: ByteBuffer) = try {
+        
+        NetworkKind.entries[buf.getInt() - 1]
+        
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: NetworkKind) = 4UL
+
+    override fun write(value: NetworkKind, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
  * What gives way when the queue is full. Nothing is dropped silently.
  */
 
@@ -6832,18 +7093,18 @@ public object FfiConverterTypeReadyState: FfiConverterRustBuffer<ReadyState> {
 
 
 /**
- * How long to wait before an attempt.
+ * The wait before an attempt.
  */
 sealed class ReconnectDelay {
     
     /**
-     * Always the same.
+     * The same time before every attempt.
      */
     data class Fixed(
         /**
-         * 0 is "at once".
+         * The time; 0 dials at once.
          */
-        val `delayMs`: kotlin.Long) : ReconnectDelay()
+        val `delay`: dev.wxsocket.ffi.Millis) : ReconnectDelay()
         
     {
         
@@ -6852,33 +7113,35 @@ sealed class ReconnectDelay {
     }
     
     /**
-     * Random between bounds that grow, so that a thousand clients of a restarting server do
-     * not come back in step. The first attempt waits 0 to `first_ms`; attempt n waits
-     * `min_ms` to min(`max_ms`, `min_ms` × 2ⁿ⁻¹); after `slow_after_ms` of failing each
-     * waits `slow_ms` ± 20 %. Before that, after close codes 1012 and 1013 and HTTP 503, 5 to
+     * A random time between bounds that grow, so that the many clients of a server that restarts
+     * do not come back at the same moment.
+     *
+     * The first attempt waits 0 to `first`; attempt n waits `min` to the smaller of `max` and
+     * `min` × 2ⁿ⁻¹. When the task has failed for `slowAfter`, each attempt waits `slow` ± 20 %.
+     * Before that, after close codes 1012 and 1013 and HTTP status 503, an attempt waits 5 to
      * 20 s.
      */
     data class FullJitter(
         /**
-         * Upper bound of the first delay; 0 is "at once".
+         * The upper bound of the first wait; 0 dials at once.
          */
-        val `firstMs`: kotlin.Long, 
+        val `first`: dev.wxsocket.ffi.Millis, 
         /**
-         * Lower bound of the later ones.
+         * The lower bound of the later waits.
          */
-        val `minMs`: kotlin.Long, 
+        val `min`: dev.wxsocket.ffi.Millis, 
         /**
-         * Upper bound.
+         * The upper bound of the later waits.
          */
-        val `maxMs`: kotlin.Long, 
+        val `max`: dev.wxsocket.ffi.Millis, 
         /**
-         * Slow down after failing this long.
+         * How long the task must have failed before it slows down.
          */
-        val `slowAfterMs`: kotlin.Long, 
+        val `slowAfter`: dev.wxsocket.ffi.Millis, 
         /**
-         * The slow pace.
+         * The wait of a task that has slowed down.
          */
-        val `slowMs`: kotlin.Long) : ReconnectDelay()
+        val `slow`: dev.wxsocket.ffi.Millis) : ReconnectDelay()
         
     {
         
@@ -6903,14 +7166,14 @@ public object FfiConverterTypeReconnectDelay : FfiConverterRustBuffer<ReconnectD
     override fun read(buf: ByteBuffer): ReconnectDelay {
         return when(buf.getInt()) {
             1 -> ReconnectDelay.Fixed(
-                FfiConverterLong.read(buf),
+                FfiConverterTypeMillis.read(buf),
                 )
             2 -> ReconnectDelay.FullJitter(
-                FfiConverterLong.read(buf),
-                FfiConverterLong.read(buf),
-                FfiConverterLong.read(buf),
-                FfiConverterLong.read(buf),
-                FfiConverterLong.read(buf),
+                FfiConverterTypeMillis.read(buf),
+                FfiConverterTypeMillis.read(buf),
+                FfiConverterTypeMillis.read(buf),
+                FfiConverterTypeMillis.read(buf),
+                FfiConverterTypeMillis.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
@@ -6921,18 +7184,18 @@ public object FfiConverterTypeReconnectDelay : FfiConverterRustBuffer<ReconnectD
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterLong.allocationSize(value.`delayMs`)
+                + FfiConverterTypeMillis.allocationSize(value.`delay`)
             )
         }
         is ReconnectDelay.FullJitter -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterLong.allocationSize(value.`firstMs`)
-                + FfiConverterLong.allocationSize(value.`minMs`)
-                + FfiConverterLong.allocationSize(value.`maxMs`)
-                + FfiConverterLong.allocationSize(value.`slowAfterMs`)
-                + FfiConverterLong.allocationSize(value.`slowMs`)
+                + FfiConverterTypeMillis.allocationSize(value.`first`)
+                + FfiConverterTypeMillis.allocationSize(value.`min`)
+                + FfiConverterTypeMillis.allocationSize(value.`max`)
+                + FfiConverterTypeMillis.allocationSize(value.`slowAfter`)
+                + FfiConverterTypeMillis.allocationSize(value.`slow`)
             )
         }
     }
@@ -6941,16 +7204,16 @@ public object FfiConverterTypeReconnectDelay : FfiConverterRustBuffer<ReconnectD
         when(value) {
             is ReconnectDelay.Fixed -> {
                 buf.putInt(1)
-                FfiConverterLong.write(value.`delayMs`, buf)
+                FfiConverterTypeMillis.write(value.`delay`, buf)
                 Unit
             }
             is ReconnectDelay.FullJitter -> {
                 buf.putInt(2)
-                FfiConverterLong.write(value.`firstMs`, buf)
-                FfiConverterLong.write(value.`minMs`, buf)
-                FfiConverterLong.write(value.`maxMs`, buf)
-                FfiConverterLong.write(value.`slowAfterMs`, buf)
-                FfiConverterLong.write(value.`slowMs`, buf)
+                FfiConverterTypeMillis.write(value.`first`, buf)
+                FfiConverterTypeMillis.write(value.`min`, buf)
+                FfiConverterTypeMillis.write(value.`max`, buf)
+                FfiConverterTypeMillis.write(value.`slowAfter`, buf)
+                FfiConverterTypeMillis.write(value.`slow`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -7021,9 +7284,9 @@ sealed class ReplyMatch {
         val `name`: kotlin.String, 
         /**
          * What it must be: a string's content or any other value's JSON text;
-         * `None`: anything.
+         * absent: any value.
          */
-        val `value`: kotlin.String?) : ReplyMatch()
+        val `value`: kotlin.String? = null ) : ReplyMatch()
         
     {
         
@@ -7416,9 +7679,9 @@ sealed class SocketState {
          */
         val `attempt`: kotlin.Int, 
         /**
-         * Milliseconds until it is due.
+         * The wait until then.
          */
-        val `delayMs`: kotlin.Long) : SocketState()
+        val `delay`: dev.wxsocket.ffi.Millis) : SocketState()
         
     {
         
@@ -7472,7 +7735,7 @@ public object FfiConverterTypeSocketState : FfiConverterRustBuffer<SocketState>{
                 )
             2 -> SocketState.Waiting(
                 FfiConverterInt.read(buf),
-                FfiConverterLong.read(buf),
+                FfiConverterTypeMillis.read(buf),
                 )
             3 -> SocketState.Suspended
             4 -> SocketState.Open
@@ -7495,7 +7758,7 @@ public object FfiConverterTypeSocketState : FfiConverterRustBuffer<SocketState>{
             (
                 4UL
                 + FfiConverterInt.allocationSize(value.`attempt`)
-                + FfiConverterLong.allocationSize(value.`delayMs`)
+                + FfiConverterTypeMillis.allocationSize(value.`delay`)
             )
         }
         is SocketState.Suspended -> {
@@ -7534,7 +7797,7 @@ public object FfiConverterTypeSocketState : FfiConverterRustBuffer<SocketState>{
             is SocketState.Waiting -> {
                 buf.putInt(2)
                 FfiConverterInt.write(value.`attempt`, buf)
-                FfiConverterLong.write(value.`delayMs`, buf)
+                FfiConverterTypeMillis.write(value.`delay`, buf)
                 Unit
             }
             is SocketState.Suspended -> {
@@ -7671,7 +7934,7 @@ public object FfiConverterTypeTurnEvent : FfiConverterRustBuffer<TurnEvent>{
 /**
  * A call was refused; nothing was sent, nothing was lost, nothing changed.
  *
- * Every variant carries `err_code`, a stable number, and `err_msg`, a fixed text in wx form.
+ * Every variant carries `errCode`, a stable number, and `errMsg`, a fixed text in wx form.
  */
 sealed class WxException: kotlin.Exception() {
     
@@ -8393,6 +8656,38 @@ public object FfiConverterOptionalTypeMessage: FfiConverterRustBuffer<Message?> 
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeNetworkKind: FfiConverterRustBuffer<NetworkKind?> {
+    override fun read(buf: ByteBuffer): NetworkKind? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeNetworkKind.read(buf)
+    }
+
+    override fun allocationSize(value: NetworkKind?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeNetworkKind.allocationSize(value)
+        }
+    }
+
+    override fun write(value: NetworkKind?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeNetworkKind.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeOverflowPolicy: FfiConverterRustBuffer<OverflowPolicy?> {
     override fun read(buf: ByteBuffer): OverflowPolicy? {
         if (buf.get().toInt() == 0) {
@@ -8617,6 +8912,38 @@ public object FfiConverterOptionalSequenceTypeHeader: FfiConverterRustBuffer<Lis
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeMillis: FfiConverterRustBuffer<Millis?> {
+    override fun read(buf: ByteBuffer): Millis? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeMillis.read(buf)
+    }
+
+    override fun allocationSize(value: Millis?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeMillis.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Millis?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeMillis.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceInt: FfiConverterRustBuffer<List<kotlin.Int>> {
     override fun read(buf: ByteBuffer): List<kotlin.Int> {
         val len = buf.getInt()
@@ -8778,6 +9105,42 @@ public object FfiConverterSequenceTypeTurnEvent: FfiConverterRustBuffer<List<Tur
         }
     }
 }
+
+
+
+
+
+public typealias Millis = kotlin.time.Duration
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeMillis: FfiConverter<Millis, Long> {
+    override fun lift(value: Long): Millis {
+        val builtinValue = FfiConverterLong.lift(value)
+        return builtinValue.toDuration()
+    }
+
+    override fun lower(value: Millis): Long {
+        val builtinValue = value.toMillis()
+        return FfiConverterLong.lower(builtinValue)
+    }
+
+    override fun read(buf: ByteBuffer): Millis {
+        val builtinValue = FfiConverterLong.read(buf)
+        return builtinValue.toDuration()
+    }
+
+    override fun allocationSize(value: Millis): ULong {
+        val builtinValue = value.toMillis()
+        return FfiConverterLong.allocationSize(builtinValue)
+    }
+
+    override fun write(value: Millis, buf: ByteBuffer) {
+        val builtinValue = value.toMillis()
+        FfiConverterLong.write(builtinValue, buf)
+    }
+}
         /**
          * Sends the library's log lines of `level` and worse to `sink`; a later call replaces both.
          *
@@ -8801,6 +9164,18 @@ public object FfiConverterSequenceTypeTurnEvent: FfiConverterRustBuffer<List<Tur
          *
          * `listener` hears everything from the first event on. Without one, events wait (and in the
          * end the server does) until one is set or [`SocketTask::events`] takes them.
+         *
+         * ```
+         * use wxsocket::{ConnectOptions, HeartbeatOptions, Millis, Preset, connect_socket};
+         *
+         * let options = ConnectOptions {
+         * preset: Some(Preset::Resilient),
+         * heartbeat: HeartbeatOptions { interval: Some(Millis::from_secs(20)), ..Default::default() },
+         * ..ConnectOptions::new("wss://example.com/live")
+         * };
+         * let task = connect_socket(options, None, None)?;
+         * # Ok::<(), wxsocket::WxError>(())
+         * ```
          *
          * Fails with [`WxError::InvalidArgument`] when an option is not valid, and with
          * [`WxError::Unavailable`] when the operating system refuses the thread or the event queue that
@@ -8826,8 +9201,8 @@ public object FfiConverterSequenceTypeTurnEvent: FfiConverterRustBuffer<List<Tur
 
         /**
          * Ends connection `epoch` of the task with this number in the turns, because a message has
-         * arrived that the app's language has no memory for: `on_error` with 690032 and this `detail`,
-         * then `on_close` with 1009, and a retry as after any other failure. Messages that were read
+         * arrived that the app's language has no memory for: `onError` with 690032 and this `detail`,
+         * then `onClose` with 1009, and a retry as after any other failure. Messages that were read
          * before are still told. Does nothing when that connection is over already.
          */ fun `refuseMessage`(`task`: kotlin.Long, `epoch`: kotlin.Long, `detail`: kotlin.String)
         = 
@@ -8858,8 +9233,12 @@ public object FfiConverterSequenceTypeTurnEvent: FfiConverterRustBuffer<List<Tur
     
 
         /**
-         * Ends the turn of task `done` (0: of none), then waits at most `wait_ms` for the next turn of
-         * any task that joined, with at most `max_events` events.
+         * Ends the turn of task `done` (0: of none), then waits at most `waitMs` for the next turn of
+         * any task that joined, with at most `maxEvents` events.
+         *
+         * With a `maxEvents` of 0 it waits for the news of any task and takes no turn. A thread that
+         * calls it so is never blocked by a listener, so it tells whoever waits for an open or a close
+         * although all other threads are busy. Threads that take turns take news too.
          *
          * A task whose turn has not ended gets no other: its events stay serial, and its socket is
          * not read for much longer. Call it from as many threads as tasks may be busy at once.

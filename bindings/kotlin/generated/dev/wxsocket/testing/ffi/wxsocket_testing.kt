@@ -30,7 +30,10 @@ import java.nio.CharBuffer
 import java.nio.charset.CodingErrorAction
 import java.util.concurrent.atomic.AtomicLong
 import java.util.concurrent.ConcurrentHashMap
+import dev.wxsocket.ffi.ConnectOptions
+import dev.wxsocket.ffi.FfiConverterTypeConnectOptions
 import java.util.concurrent.atomic.AtomicBoolean
+import dev.wxsocket.ffi.RustBuffer as RustBufferConnectOptions
 
 // This is a helper for safely working with byte buffers returned from the Rust code.
 // A rust-owned buffer is represented by its capacity, its current length, and a
@@ -737,6 +740,7 @@ internal object UniffiLib {
 
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "wxsocket_testing"))
+        dev.wxsocket.ffi.uniffiEnsureInitialized()
         
     }
 
@@ -788,10 +792,10 @@ internal object UniffiLib {
     external fun uniffi_wxsocket_testing_fn_method_scenario_listen(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_wxsocket_testing_fn_method_scenario_options(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
-    ): RustBuffer.ByValue
+    ): RustBufferConnectOptions.ByValue
     external fun uniffi_wxsocket_testing_fn_method_scenario_server(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
-    external fun uniffi_wxsocket_testing_fn_method_scenario_server_step(`ptr`: Long,`index`: Int,uniffi_out_err: UniffiRustCallStatus, 
+    external fun uniffi_wxsocket_testing_fn_method_scenario_server_step(`ptr`: Long,`step`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Byte
     external fun uniffi_wxsocket_testing_fn_method_scenario_steps(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
@@ -956,7 +960,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_testing_checksum_method_scriptedserver_wait_messages() and 0xFFFF) != 16670) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_about() and 0xFFFF) != 57708) {
+    if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_about() and 0xFFFF) != 14369) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_expect() and 0xFFFF) != 55) {
@@ -965,13 +969,13 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_listen() and 0xFFFF) != 50440) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_options() and 0xFFFF) != 63767) {
+    if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_options() and 0xFFFF) != 21335) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_server() and 0xFFFF) != 9661) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_server_step() and 0xFFFF) != 7434) {
+    if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_server_step() and 0xFFFF) != 48728) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_wxsocket_testing_checksum_method_scenario_steps() and 0xFFFF) != 51719) {
@@ -980,7 +984,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_wxsocket_testing_checksum_constructor_scriptedserver_new() and 0xFFFF) != 33535) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_wxsocket_testing_checksum_constructor_scenario_new() and 0xFFFF) != 46362) {
+    if ((lib.uniffi_wxsocket_testing_checksum_constructor_scenario_new() and 0xFFFF) != 17141) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -1216,6 +1220,29 @@ public object FfiConverterInt: FfiConverter<Int, Int> {
 /**
  * @suppress
  */
+public object FfiConverterULong: FfiConverter<ULong, Long> {
+    override fun lift(value: Long): ULong {
+        return value.toULong()
+    }
+
+    override fun read(buf: ByteBuffer): ULong {
+        return lift(buf.getLong())
+    }
+
+    override fun lower(value: ULong): Long {
+        return value.toLong()
+    }
+
+    override fun allocationSize(value: ULong) = 8UL
+
+    override fun write(value: ULong, buf: ByteBuffer) {
+        buf.putLong(value.toLong())
+    }
+}
+
+/**
+ * @suppress
+ */
 public object FfiConverterLong: FfiConverter<Long, Long> {
     override fun lift(value: Long): Long {
         return value
@@ -1437,7 +1464,7 @@ public object FfiConverterByteArray: FfiConverterRustBuffer<ByteArray> {
 public interface ScenarioInterface {
     
     /**
-     * The rule that it shows.
+     * The rule that it shows, in a sentence.
      */
     fun `about`(): kotlin.String
     
@@ -1452,9 +1479,10 @@ public interface ScenarioInterface {
     fun `listen`(): List<EventKind>
     
     /**
-     * The client's options; the URL is the server's.
+     * The client's options. The URL is the server's; without a delay in the file an attempt waits
+     * 50 ms.
      */
-    fun `options`(): ScenarioOptions
+    fun `options`(): ConnectOptions
     
     /**
      * The server, for whoever wants to look.
@@ -1462,9 +1490,10 @@ public interface ScenarioInterface {
     fun `server`(): ScriptedServer
     
     /**
-     * Does a step of the server. False: what it waits for did not come.
+     * Does a step of the server. False: it is a step of the client, or what it waits for did not
+     * come.
      */
-    fun `serverStep`(`index`: kotlin.UInt): kotlin.Boolean
+    fun `serverStep`(`step`: ScenarioStep): kotlin.Boolean
     
     /**
      * What to do, in order.
@@ -1502,7 +1531,7 @@ open class Scenario: Disposable, AutoCloseable, ScenarioInterface
         this.cleanable = null
     }
     /**
-     * Reads a scenario and starts its server.
+     * Reads a scenario and starts its server. The error says what is wrong, with line and column.
      */
     constructor(`json`: kotlin.String) :
         this(UniffiWithHandle, 
@@ -1592,7 +1621,7 @@ open class Scenario: Disposable, AutoCloseable, ScenarioInterface
 
     
     /**
-     * The rule that it shows.
+     * The rule that it shows, in a sentence.
      */override fun `about`(): kotlin.String {
             return FfiConverterString.lift(
     callWithHandle {
@@ -1640,9 +1669,10 @@ open class Scenario: Disposable, AutoCloseable, ScenarioInterface
 
     
     /**
-     * The client's options; the URL is the server's.
-     */override fun `options`(): ScenarioOptions {
-            return FfiConverterTypeScenarioOptions.lift(
+     * The client's options. The URL is the server's; without a delay in the file an attempt waits
+     * 50 ms.
+     */override fun `options`(): ConnectOptions {
+            return FfiConverterTypeConnectOptions.lift(
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_wxsocket_testing_fn_method_scenario_options(
@@ -1672,16 +1702,17 @@ open class Scenario: Disposable, AutoCloseable, ScenarioInterface
 
     
     /**
-     * Does a step of the server. False: what it waits for did not come.
+     * Does a step of the server. False: it is a step of the client, or what it waits for did not
+     * come.
      */
-    @Throws(ScriptedServerException::class)override fun `serverStep`(`index`: kotlin.UInt): kotlin.Boolean {
+    @Throws(ScriptedServerException::class)override fun `serverStep`(`step`: ScenarioStep): kotlin.Boolean {
             return FfiConverterBoolean.lift(
     callWithHandle {
     uniffiRustCallWithError(ScriptedServerException) { _status ->
     UniffiLib.uniffi_wxsocket_testing_fn_method_scenario_server_step(
         it,
         
-        FfiConverterUInt.lower(`index`),_status)
+        FfiConverterTypeScenarioStep.lower(`step`),_status)
 }
     }
     )
@@ -2308,246 +2339,6 @@ public object FfiConverterTypeScriptedServer: FfiConverter<ScriptedServer, Long>
 
 
 /**
- * The options of a scenario, each under the name of the option that it sets. What is absent
- * is not set.
- */
-data class ScenarioOptions (
-    /**
-     * `wx`, `browser`, `heartCheck`, `vue`, `useWs` or `resilient`.
-     */
-    val `preset`: kotlin.String?
-    , 
-    /**
-     * `protocols`.
-     */
-    val `protocols`: List<kotlin.String>
-    , 
-    /**
-     * `header`.
-     */
-    val `header`: List<SeenHeader>
-    , 
-    /**
-     * `timeout_ms`.
-     */
-    val `timeoutMs`: kotlin.Long?
-    , 
-    /**
-     * `close_timeout_ms`.
-     */
-    val `closeTimeoutMs`: kotlin.Long?
-    , 
-    /**
-     * `max_message_bytes`.
-     */
-    val `maxMessageBytes`: kotlin.Long?
-    , 
-    /**
-     * `background`: interrupt after so long.
-     */
-    val `backgroundGraceMs`: kotlin.Long?
-    , 
-    /**
-     * `greeting`, a text.
-     */
-    val `greeting`: kotlin.String?
-    , 
-    /**
-     * `reconnect.delay`, fixed; 50 unless said.
-     */
-    val `delayMs`: kotlin.Long?
-    , 
-    /**
-     * `reconnect.max_attempts`.
-     */
-    val `maxAttempts`: kotlin.Int?
-    , 
-    /**
-     * `reconnect.stable_after_ms`.
-     */
-    val `stableAfterMs`: kotlin.Long?
-    , 
-    /**
-     * `reconnect.stop_codes`.
-     */
-    val `stopCodes`: List<kotlin.Int>?
-    , 
-    /**
-     * `reconnect.stop_statuses`.
-     */
-    val `stopStatuses`: List<kotlin.Int>?
-    , 
-    /**
-     * `reconnect.enabled`.
-     */
-    val `reconnect`: kotlin.Boolean?
-    , 
-    /**
-     * `heartbeat.enabled`.
-     */
-    val `heartbeat`: kotlin.Boolean?
-    , 
-    /**
-     * `heartbeat.payload`, a text.
-     */
-    val `heartbeatPayload`: kotlin.String?
-    , 
-    /**
-     * `heartbeat.payload` is a protocol Ping.
-     */
-    val `heartbeatPing`: kotlin.Boolean
-    , 
-    /**
-     * `heartbeat.reply`, exactly this text.
-     */
-    val `heartbeatReply`: kotlin.String?
-    , 
-    /**
-     * `heartbeat.interval_ms`.
-     */
-    val `heartbeatIntervalMs`: kotlin.Long?
-    , 
-    /**
-     * `heartbeat.timeout_ms`.
-     */
-    val `heartbeatTimeoutMs`: kotlin.Long?
-    , 
-    /**
-     * `heartbeat.strict`.
-     */
-    val `strict`: kotlin.Boolean?
-    , 
-    /**
-     * `heartbeat.deliver_reply`.
-     */
-    val `deliverReply`: kotlin.Boolean?
-    , 
-    /**
-     * `queue.enabled`.
-     */
-    val `queue`: kotlin.Boolean?
-    , 
-    /**
-     * `queue.messages`.
-     */
-    val `queueMessages`: kotlin.Long?
-    , 
-    /**
-     * `queue.bytes`.
-     */
-    val `queueBytes`: kotlin.Long?
-    , 
-    /**
-     * `queue.overflow`: `reject`, `dropOldest` or `dropNewest`.
-     */
-    val `overflow`: kotlin.String?
-    
-){
-    
-
-    
-
-    
-    companion object
-}
-
-/**
- * @suppress
- */
-public object FfiConverterTypeScenarioOptions: FfiConverterRustBuffer<ScenarioOptions> {
-    override fun read(buf: ByteBuffer): ScenarioOptions {
-        return ScenarioOptions(
-            FfiConverterOptionalString.read(buf),
-            FfiConverterSequenceString.read(buf),
-            FfiConverterSequenceTypeSeenHeader.read(buf),
-            FfiConverterOptionalLong.read(buf),
-            FfiConverterOptionalLong.read(buf),
-            FfiConverterOptionalLong.read(buf),
-            FfiConverterOptionalLong.read(buf),
-            FfiConverterOptionalString.read(buf),
-            FfiConverterOptionalLong.read(buf),
-            FfiConverterOptionalInt.read(buf),
-            FfiConverterOptionalLong.read(buf),
-            FfiConverterOptionalSequenceInt.read(buf),
-            FfiConverterOptionalSequenceInt.read(buf),
-            FfiConverterOptionalBoolean.read(buf),
-            FfiConverterOptionalBoolean.read(buf),
-            FfiConverterOptionalString.read(buf),
-            FfiConverterBoolean.read(buf),
-            FfiConverterOptionalString.read(buf),
-            FfiConverterOptionalLong.read(buf),
-            FfiConverterOptionalLong.read(buf),
-            FfiConverterOptionalBoolean.read(buf),
-            FfiConverterOptionalBoolean.read(buf),
-            FfiConverterOptionalBoolean.read(buf),
-            FfiConverterOptionalLong.read(buf),
-            FfiConverterOptionalLong.read(buf),
-            FfiConverterOptionalString.read(buf),
-        )
-    }
-
-    override fun allocationSize(value: ScenarioOptions) = (
-            FfiConverterOptionalString.allocationSize(value.`preset`) +
-            FfiConverterSequenceString.allocationSize(value.`protocols`) +
-            FfiConverterSequenceTypeSeenHeader.allocationSize(value.`header`) +
-            FfiConverterOptionalLong.allocationSize(value.`timeoutMs`) +
-            FfiConverterOptionalLong.allocationSize(value.`closeTimeoutMs`) +
-            FfiConverterOptionalLong.allocationSize(value.`maxMessageBytes`) +
-            FfiConverterOptionalLong.allocationSize(value.`backgroundGraceMs`) +
-            FfiConverterOptionalString.allocationSize(value.`greeting`) +
-            FfiConverterOptionalLong.allocationSize(value.`delayMs`) +
-            FfiConverterOptionalInt.allocationSize(value.`maxAttempts`) +
-            FfiConverterOptionalLong.allocationSize(value.`stableAfterMs`) +
-            FfiConverterOptionalSequenceInt.allocationSize(value.`stopCodes`) +
-            FfiConverterOptionalSequenceInt.allocationSize(value.`stopStatuses`) +
-            FfiConverterOptionalBoolean.allocationSize(value.`reconnect`) +
-            FfiConverterOptionalBoolean.allocationSize(value.`heartbeat`) +
-            FfiConverterOptionalString.allocationSize(value.`heartbeatPayload`) +
-            FfiConverterBoolean.allocationSize(value.`heartbeatPing`) +
-            FfiConverterOptionalString.allocationSize(value.`heartbeatReply`) +
-            FfiConverterOptionalLong.allocationSize(value.`heartbeatIntervalMs`) +
-            FfiConverterOptionalLong.allocationSize(value.`heartbeatTimeoutMs`) +
-            FfiConverterOptionalBoolean.allocationSize(value.`strict`) +
-            FfiConverterOptionalBoolean.allocationSize(value.`deliverReply`) +
-            FfiConverterOptionalBoolean.allocationSize(value.`queue`) +
-            FfiConverterOptionalLong.allocationSize(value.`queueMessages`) +
-            FfiConverterOptionalLong.allocationSize(value.`queueBytes`) +
-            FfiConverterOptionalString.allocationSize(value.`overflow`)
-    )
-
-    override fun write(value: ScenarioOptions, buf: ByteBuffer) {
-            FfiConverterOptionalString.write(value.`preset`, buf)
-            FfiConverterSequenceString.write(value.`protocols`, buf)
-            FfiConverterSequenceTypeSeenHeader.write(value.`header`, buf)
-            FfiConverterOptionalLong.write(value.`timeoutMs`, buf)
-            FfiConverterOptionalLong.write(value.`closeTimeoutMs`, buf)
-            FfiConverterOptionalLong.write(value.`maxMessageBytes`, buf)
-            FfiConverterOptionalLong.write(value.`backgroundGraceMs`, buf)
-            FfiConverterOptionalString.write(value.`greeting`, buf)
-            FfiConverterOptionalLong.write(value.`delayMs`, buf)
-            FfiConverterOptionalInt.write(value.`maxAttempts`, buf)
-            FfiConverterOptionalLong.write(value.`stableAfterMs`, buf)
-            FfiConverterOptionalSequenceInt.write(value.`stopCodes`, buf)
-            FfiConverterOptionalSequenceInt.write(value.`stopStatuses`, buf)
-            FfiConverterOptionalBoolean.write(value.`reconnect`, buf)
-            FfiConverterOptionalBoolean.write(value.`heartbeat`, buf)
-            FfiConverterOptionalString.write(value.`heartbeatPayload`, buf)
-            FfiConverterBoolean.write(value.`heartbeatPing`, buf)
-            FfiConverterOptionalString.write(value.`heartbeatReply`, buf)
-            FfiConverterOptionalLong.write(value.`heartbeatIntervalMs`, buf)
-            FfiConverterOptionalLong.write(value.`heartbeatTimeoutMs`, buf)
-            FfiConverterOptionalBoolean.write(value.`strict`, buf)
-            FfiConverterOptionalBoolean.write(value.`deliverReply`, buf)
-            FfiConverterOptionalBoolean.write(value.`queue`, buf)
-            FfiConverterOptionalLong.write(value.`queueMessages`, buf)
-            FfiConverterOptionalLong.write(value.`queueBytes`, buf)
-            FfiConverterOptionalString.write(value.`overflow`, buf)
-    }
-}
-
-
-
-/**
  * One connection, as the server saw it.
  */
 data class SeenByServer (
@@ -2775,7 +2566,7 @@ public object FfiConverterTypeEventKind: FfiConverterRustBuffer<EventKind> {
 
 
 /**
- * What a runner has to do; everything else [`Scenario::server_step`] does.
+ * One thing that the client or the server does.
  */
 sealed class ScenarioStep {
     
@@ -2783,10 +2574,7 @@ sealed class ScenarioStep {
      * Wait for the next line that begins with this word, after those already waited for.
      */
     data class Wait(
-        /**
-         * The word.
-         */
-        val `word`: kotlin.String) : ScenarioStep()
+        val v1: kotlin.String) : ScenarioStep()
         
     {
         
@@ -2795,13 +2583,10 @@ sealed class ScenarioStep {
     }
     
     /**
-     * Send a text message and note the answer.
+     * Send a text message; the answer is a line.
      */
     data class Send(
-        /**
-         * The text.
-         */
-        val `text`: kotlin.String) : ScenarioStep()
+        val v1: kotlin.String) : ScenarioStep()
         
     {
         
@@ -2810,13 +2595,10 @@ sealed class ScenarioStep {
     }
     
     /**
-     * Send a binary message and note the answer.
+     * Send a binary message, in hex in the file; the answer is a line.
      */
-    data class SendBytes(
-        /**
-         * The bytes.
-         */
-        val `bytes`: kotlin.ByteArray) : ScenarioStep()
+    data class SendHex(
+        val v1: kotlin.ByteArray) : ScenarioStep()
         
     {
         
@@ -2825,7 +2607,7 @@ sealed class ScenarioStep {
     }
     
     /**
-     * Close; note a refusal.
+     * Close; an error is a line.
      */
     data class Close(
         /**
@@ -2856,19 +2638,16 @@ sealed class ScenarioStep {
     
     
     /**
-     * Call `reconnectNow`.
+     * Call `reconnect_now`.
      */
     object ReconnectNow : ScenarioStep()
     
     
     /**
-     * Call `setNetwork`.
+     * Call `set_network`.
      */
     data class Network(
-        /**
-         * The argument.
-         */
-        val `available`: kotlin.Boolean) : ScenarioStep()
+        val v1: kotlin.Boolean) : ScenarioStep()
         
     {
         
@@ -2877,13 +2656,10 @@ sealed class ScenarioStep {
     }
     
     /**
-     * Call `setForeground`.
+     * Call `set_foreground`.
      */
     data class Foreground(
-        /**
-         * The argument.
-         */
-        val `foreground`: kotlin.Boolean) : ScenarioStep()
+        val v1: kotlin.Boolean) : ScenarioStep()
         
     {
         
@@ -2895,10 +2671,7 @@ sealed class ScenarioStep {
      * Add a listener for this kind of events.
      */
     data class Listen(
-        /**
-         * The kind.
-         */
-        val `kind`: dev.wxsocket.testing.ffi.EventKind) : ScenarioStep()
+        val v1: dev.wxsocket.testing.ffi.EventKind) : ScenarioStep()
         
     {
         
@@ -2910,10 +2683,7 @@ sealed class ScenarioStep {
      * Remove the listeners for this kind of events.
      */
     data class Off(
-        /**
-         * The kind.
-         */
-        val `kind`: dev.wxsocket.testing.ffi.EventKind) : ScenarioStep()
+        val v1: dev.wxsocket.testing.ffi.EventKind) : ScenarioStep()
         
     {
         
@@ -2922,13 +2692,11 @@ sealed class ScenarioStep {
     }
     
     /**
-     * Wait until the task is in this state.
+     * Wait until the task is in this state: `connecting`, `waiting`, `suspended`, `open`,
+     * `closing` or `closed`.
      */
     data class State(
-        /**
-         * `connecting`, `waiting`, `suspended`, `open`, `closing` or `closed`.
-         */
-        val `word`: kotlin.String) : ScenarioStep()
+        val v1: kotlin.String) : ScenarioStep()
         
     {
         
@@ -2937,13 +2705,10 @@ sealed class ScenarioStep {
     }
     
     /**
-     * Wait until `stats` say that so many messages have arrived, heard or not.
+     * Wait until `stats` count this many messages from the server, whether heard or not.
      */
     data class Received(
-        /**
-         * How many.
-         */
-        val `count`: kotlin.Long) : ScenarioStep()
+        val v1: kotlin.Long) : ScenarioStep()
         
     {
         
@@ -2952,13 +2717,58 @@ sealed class ScenarioStep {
     }
     
     /**
-     * Call [`Scenario::server_step`] with this number.
+     * The server resets every connection.
      */
-    data class Server(
-        /**
-         * The number of the step.
-         */
-        val `index`: kotlin.UInt) : ScenarioStep()
+    object ServerDrop : ScenarioStep()
+    
+    
+    /**
+     * The server closes every connection; 0 stands for a close frame without a code.
+     */
+    data class ServerClose(
+        val v1: kotlin.UShort) : ScenarioStep()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * The server sends a text message.
+     */
+    data class ServerSend(
+        val v1: kotlin.String) : ScenarioStep()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * The server reads and sends nothing any more, and keeps its connections.
+     */
+    object ServerSilence : ScenarioStep()
+    
+    
+    /**
+     * The server refuses connections.
+     */
+    object ServerStop : ScenarioStep()
+    
+    
+    /**
+     * The server accepts connections again.
+     */
+    object ServerResume : ScenarioStep()
+    
+    
+    /**
+     * Wait until the server has received this many messages.
+     */
+    data class ServerGot(
+        val v1: kotlin.ULong) : ScenarioStep()
         
     {
         
@@ -2988,7 +2798,7 @@ public object FfiConverterTypeScenarioStep : FfiConverterRustBuffer<ScenarioStep
             2 -> ScenarioStep.Send(
                 FfiConverterString.read(buf),
                 )
-            3 -> ScenarioStep.SendBytes(
+            3 -> ScenarioStep.SendHex(
                 FfiConverterByteArray.read(buf),
                 )
             4 -> ScenarioStep.Close(
@@ -3016,8 +2826,18 @@ public object FfiConverterTypeScenarioStep : FfiConverterRustBuffer<ScenarioStep
             13 -> ScenarioStep.Received(
                 FfiConverterLong.read(buf),
                 )
-            14 -> ScenarioStep.Server(
-                FfiConverterUInt.read(buf),
+            14 -> ScenarioStep.ServerDrop
+            15 -> ScenarioStep.ServerClose(
+                FfiConverterUShort.read(buf),
+                )
+            16 -> ScenarioStep.ServerSend(
+                FfiConverterString.read(buf),
+                )
+            17 -> ScenarioStep.ServerSilence
+            18 -> ScenarioStep.ServerStop
+            19 -> ScenarioStep.ServerResume
+            20 -> ScenarioStep.ServerGot(
+                FfiConverterULong.read(buf),
                 )
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
@@ -3028,21 +2848,21 @@ public object FfiConverterTypeScenarioStep : FfiConverterRustBuffer<ScenarioStep
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterString.allocationSize(value.`word`)
+                + FfiConverterString.allocationSize(value.v1)
             )
         }
         is ScenarioStep.Send -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterString.allocationSize(value.`text`)
+                + FfiConverterString.allocationSize(value.v1)
             )
         }
-        is ScenarioStep.SendBytes -> {
+        is ScenarioStep.SendHex -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterByteArray.allocationSize(value.`bytes`)
+                + FfiConverterByteArray.allocationSize(value.v1)
             )
         }
         is ScenarioStep.Close -> {
@@ -3075,49 +2895,87 @@ public object FfiConverterTypeScenarioStep : FfiConverterRustBuffer<ScenarioStep
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterBoolean.allocationSize(value.`available`)
+                + FfiConverterBoolean.allocationSize(value.v1)
             )
         }
         is ScenarioStep.Foreground -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterBoolean.allocationSize(value.`foreground`)
+                + FfiConverterBoolean.allocationSize(value.v1)
             )
         }
         is ScenarioStep.Listen -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterTypeEventKind.allocationSize(value.`kind`)
+                + FfiConverterTypeEventKind.allocationSize(value.v1)
             )
         }
         is ScenarioStep.Off -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterTypeEventKind.allocationSize(value.`kind`)
+                + FfiConverterTypeEventKind.allocationSize(value.v1)
             )
         }
         is ScenarioStep.State -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterString.allocationSize(value.`word`)
+                + FfiConverterString.allocationSize(value.v1)
             )
         }
         is ScenarioStep.Received -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterLong.allocationSize(value.`count`)
+                + FfiConverterLong.allocationSize(value.v1)
             )
         }
-        is ScenarioStep.Server -> {
+        is ScenarioStep.ServerDrop -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
                 4UL
-                + FfiConverterUInt.allocationSize(value.`index`)
+            )
+        }
+        is ScenarioStep.ServerClose -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterUShort.allocationSize(value.v1)
+            )
+        }
+        is ScenarioStep.ServerSend -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.v1)
+            )
+        }
+        is ScenarioStep.ServerSilence -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is ScenarioStep.ServerStop -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is ScenarioStep.ServerResume -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+            )
+        }
+        is ScenarioStep.ServerGot -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterULong.allocationSize(value.v1)
             )
         }
     }
@@ -3126,17 +2984,17 @@ public object FfiConverterTypeScenarioStep : FfiConverterRustBuffer<ScenarioStep
         when(value) {
             is ScenarioStep.Wait -> {
                 buf.putInt(1)
-                FfiConverterString.write(value.`word`, buf)
+                FfiConverterString.write(value.v1, buf)
                 Unit
             }
             is ScenarioStep.Send -> {
                 buf.putInt(2)
-                FfiConverterString.write(value.`text`, buf)
+                FfiConverterString.write(value.v1, buf)
                 Unit
             }
-            is ScenarioStep.SendBytes -> {
+            is ScenarioStep.SendHex -> {
                 buf.putInt(3)
-                FfiConverterByteArray.write(value.`bytes`, buf)
+                FfiConverterByteArray.write(value.v1, buf)
                 Unit
             }
             is ScenarioStep.Close -> {
@@ -3159,37 +3017,63 @@ public object FfiConverterTypeScenarioStep : FfiConverterRustBuffer<ScenarioStep
             }
             is ScenarioStep.Network -> {
                 buf.putInt(8)
-                FfiConverterBoolean.write(value.`available`, buf)
+                FfiConverterBoolean.write(value.v1, buf)
                 Unit
             }
             is ScenarioStep.Foreground -> {
                 buf.putInt(9)
-                FfiConverterBoolean.write(value.`foreground`, buf)
+                FfiConverterBoolean.write(value.v1, buf)
                 Unit
             }
             is ScenarioStep.Listen -> {
                 buf.putInt(10)
-                FfiConverterTypeEventKind.write(value.`kind`, buf)
+                FfiConverterTypeEventKind.write(value.v1, buf)
                 Unit
             }
             is ScenarioStep.Off -> {
                 buf.putInt(11)
-                FfiConverterTypeEventKind.write(value.`kind`, buf)
+                FfiConverterTypeEventKind.write(value.v1, buf)
                 Unit
             }
             is ScenarioStep.State -> {
                 buf.putInt(12)
-                FfiConverterString.write(value.`word`, buf)
+                FfiConverterString.write(value.v1, buf)
                 Unit
             }
             is ScenarioStep.Received -> {
                 buf.putInt(13)
-                FfiConverterLong.write(value.`count`, buf)
+                FfiConverterLong.write(value.v1, buf)
                 Unit
             }
-            is ScenarioStep.Server -> {
+            is ScenarioStep.ServerDrop -> {
                 buf.putInt(14)
-                FfiConverterUInt.write(value.`index`, buf)
+                Unit
+            }
+            is ScenarioStep.ServerClose -> {
+                buf.putInt(15)
+                FfiConverterUShort.write(value.v1, buf)
+                Unit
+            }
+            is ScenarioStep.ServerSend -> {
+                buf.putInt(16)
+                FfiConverterString.write(value.v1, buf)
+                Unit
+            }
+            is ScenarioStep.ServerSilence -> {
+                buf.putInt(17)
+                Unit
+            }
+            is ScenarioStep.ServerStop -> {
+                buf.putInt(18)
+                Unit
+            }
+            is ScenarioStep.ServerResume -> {
+                buf.putInt(19)
+                Unit
+            }
+            is ScenarioStep.ServerGot -> {
+                buf.putInt(20)
+                FfiConverterULong.write(value.v1, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -3366,70 +3250,6 @@ public object FfiConverterOptionalInt: FfiConverterRustBuffer<kotlin.Int?> {
 /**
  * @suppress
  */
-public object FfiConverterOptionalLong: FfiConverterRustBuffer<kotlin.Long?> {
-    override fun read(buf: ByteBuffer): kotlin.Long? {
-        if (buf.get().toInt() == 0) {
-            return null
-        }
-        return FfiConverterLong.read(buf)
-    }
-
-    override fun allocationSize(value: kotlin.Long?): ULong {
-        if (value == null) {
-            return 1UL
-        } else {
-            return 1UL + FfiConverterLong.allocationSize(value)
-        }
-    }
-
-    override fun write(value: kotlin.Long?, buf: ByteBuffer) {
-        if (value == null) {
-            buf.put(0)
-        } else {
-            buf.put(1)
-            FfiConverterLong.write(value, buf)
-        }
-    }
-}
-
-
-
-
-/**
- * @suppress
- */
-public object FfiConverterOptionalBoolean: FfiConverterRustBuffer<kotlin.Boolean?> {
-    override fun read(buf: ByteBuffer): kotlin.Boolean? {
-        if (buf.get().toInt() == 0) {
-            return null
-        }
-        return FfiConverterBoolean.read(buf)
-    }
-
-    override fun allocationSize(value: kotlin.Boolean?): ULong {
-        if (value == null) {
-            return 1UL
-        } else {
-            return 1UL + FfiConverterBoolean.allocationSize(value)
-        }
-    }
-
-    override fun write(value: kotlin.Boolean?, buf: ByteBuffer) {
-        if (value == null) {
-            buf.put(0)
-        } else {
-            buf.put(1)
-            FfiConverterBoolean.write(value, buf)
-        }
-    }
-}
-
-
-
-
-/**
- * @suppress
- */
 public object FfiConverterOptionalString: FfiConverterRustBuffer<kotlin.String?> {
     override fun read(buf: ByteBuffer): kotlin.String? {
         if (buf.get().toInt() == 0) {
@@ -3452,66 +3272,6 @@ public object FfiConverterOptionalString: FfiConverterRustBuffer<kotlin.String?>
         } else {
             buf.put(1)
             FfiConverterString.write(value, buf)
-        }
-    }
-}
-
-
-
-
-/**
- * @suppress
- */
-public object FfiConverterOptionalSequenceInt: FfiConverterRustBuffer<List<kotlin.Int>?> {
-    override fun read(buf: ByteBuffer): List<kotlin.Int>? {
-        if (buf.get().toInt() == 0) {
-            return null
-        }
-        return FfiConverterSequenceInt.read(buf)
-    }
-
-    override fun allocationSize(value: List<kotlin.Int>?): ULong {
-        if (value == null) {
-            return 1UL
-        } else {
-            return 1UL + FfiConverterSequenceInt.allocationSize(value)
-        }
-    }
-
-    override fun write(value: List<kotlin.Int>?, buf: ByteBuffer) {
-        if (value == null) {
-            buf.put(0)
-        } else {
-            buf.put(1)
-            FfiConverterSequenceInt.write(value, buf)
-        }
-    }
-}
-
-
-
-
-/**
- * @suppress
- */
-public object FfiConverterSequenceInt: FfiConverterRustBuffer<List<kotlin.Int>> {
-    override fun read(buf: ByteBuffer): List<kotlin.Int> {
-        val len = buf.getInt()
-        return List<kotlin.Int>(len) {
-            FfiConverterInt.read(buf)
-        }
-    }
-
-    override fun allocationSize(value: List<kotlin.Int>): ULong {
-        val sizeForLength = 4UL
-        val sizeForItems = value.map { FfiConverterInt.allocationSize(it) }.sum()
-        return sizeForLength + sizeForItems
-    }
-
-    override fun write(value: List<kotlin.Int>, buf: ByteBuffer) {
-        buf.putInt(value.size)
-        value.iterator().forEach {
-            FfiConverterInt.write(it, buf)
         }
     }
 }
@@ -3655,4 +3415,6 @@ public object FfiConverterSequenceTypeScenarioStep: FfiConverterRustBuffer<List<
         }
     }
 }
+
+
 

@@ -1,6 +1,6 @@
 package dev.wxsocket
 
-import kotlin.time.Duration
+
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
 import kotlin.time.TimeSource
@@ -23,7 +23,7 @@ internal fun FfiMessage.lift(): Message =
 
 internal fun Message.lower(): FfiMessage =
     when (this) {
-        is Message.Text -> FfiMessage.Text(text.scalar())
+        is Message.Text -> FfiMessage.Text(text)
         is Message.Binary -> FfiMessage.Binary(bytes)
     }
 
@@ -39,13 +39,13 @@ internal fun FfiEvent.lift(): SocketEvent =
             event.run { CloseEvent(epoch, code, reason, wasClean, retry?.lift(), unsent.map { it.lift() }) }
     }
 
-internal fun FfiRetry.lift(): Retry = Retry(attempt, max, delayMs?.milliseconds)
+internal fun FfiRetry.lift(): Retry = Retry(attempt, max, delay)
 
 internal fun FfiState.lift(): SocketState =
     when (this) {
         is FfiState.Connecting -> SocketState.Connecting(attempt)
         is FfiState.Waiting ->
-            SocketState.Waiting(attempt, TimeSource.Monotonic.markNow() + delayMs.milliseconds)
+            SocketState.Waiting(attempt, TimeSource.Monotonic.markNow() + delay)
         FfiState.Suspended -> SocketState.Suspended
         FfiState.Open -> SocketState.Open
         FfiState.Closing -> SocketState.Closing
@@ -79,37 +79,7 @@ internal fun FfiStats.lift(failures: Long): SocketStats =
 internal fun ConnectDecision.lower(): FfiDecision =
     when (this) {
         ConnectDecision.Proceed -> FfiDecision.Proceed
-        is ConnectDecision.Stop -> FfiDecision.Stop(reason.scalar())
+        is ConnectDecision.Stop -> FfiDecision.Stop(reason)
         is ConnectDecision.Change ->
-            FfiDecision.Change(url?.scalar(), header?.map { it.scalar() }, protocols?.map { it.scalar() })
+            FfiDecision.Change(url, header, protocols)
     }
-
-/**
- * Rounded away from zero: a time that is too short for the engine must not become "none", nor one
- * below zero become zero. What is infinite is more than it accepts.
- */
-internal val Duration.wholeMs: Long
-    get() {
-        val ms = inWholeMilliseconds
-        if (isInfinite()) return ms
-        val rest = this - ms.milliseconds
-        return if (rest == Duration.ZERO) ms else ms + if (isNegative()) -1 else 1
-    }
-
-internal fun Header.scalar(): Header = Header(name.scalar(), value.scalar())
-
-/**
- * Half a surrogate pair cannot be written in UTF-8. The WebSocket API replaces it with U+FFFD
- * (its strings are `USVString`s), and so does this.
- */
-internal fun String.scalar(): String {
-    if (none { it.isSurrogate() }) return this
-    val text = StringBuilder(this)
-    var at = 0
-    while (at < length) {
-        val isPair = this[at].isHighSurrogate() && at + 1 < length && this[at + 1].isLowSurrogate()
-        if (this[at].isSurrogate() && !isPair) text[at] = '\uFFFD'
-        at += if (isPair) 2 else 1
-    }
-    return text.toString()
-}

@@ -2,6 +2,7 @@ package dev.wxsocket
 
 import dev.wxsocket.ffi.endTurn
 import dev.wxsocket.ffi.wakeTask
+import java.lang.ref.WeakReference
 import java.util.concurrent.ConcurrentLinkedQueue
 import java.util.concurrent.Executor
 import java.util.concurrent.atomic.AtomicBoolean
@@ -9,13 +10,26 @@ import java.util.concurrent.atomic.AtomicLong
 import java.util.logging.Level
 import dev.wxsocket.ffi.SocketTask as FfiTask
 
-/** Somebody who is not in its place yet, and the task that says what it is told first. */
-private class Newcomer(val subscriber: Subscriber, val task: FfiTask) {
-    /** The open if the connection is open, else the last close and its error. */
-    fun present(): List<SocketEvent> = task.presentState().map { it.lift() }.filter { subscriber.kinds and it.kind != 0 }
+/** Somebody who is not in its place yet. */
+private class Newcomer(val subscriber: Subscriber, task: FfiTask) {
+    /** A task that nobody refers to is freed although somebody waits for its turn to go on. */
+    private val held = WeakReference(task)
 
-    /** It is in its place and was told the present: what comes is for it, too. */
-    fun listen(): Unit = task.listen(subscriber.kinds and MESSAGE != 0)
+    /** Until a turn begins, which is at once, nobody else may refer to it. */
+    private var task: FfiTask? = task
+
+    /** What it is told first: the open if the connection is open, else the last close and its error. */
+    var present: List<SocketEvent> = emptyList()
+        private set
+
+    /** Called within a turn. The present state is as of that turn, in which it gets its place. */
+    fun meetTurn() {
+        task = null
+        val task = held.get() ?: return
+        present = task.presentState().map { it.lift() }.filter { subscriber.kinds and it.kind != 0 }
+        // What is not taken yet comes in later turns, and then it is in its place.
+        task.listen(subscriber.kinds and MESSAGE != 0)
+    }
 }
 
 /**
@@ -28,7 +42,7 @@ private class Newcomer(val subscriber: Subscriber, val task: FfiTask) {
  *
  * Whoever comes late is admitted within a turn, after the turn's step (an open, an error or a
  * close; it comes first): the engine's `presentState` is that of then, and holds for the rest of the
- * turn, which the newcomer hears too.
+ * turn. What the newcomer hears of that rest, [Progress] says.
  *
  * It must not know the task: a task that nobody refers to is to be freed, and this is known to
  * the threads of [Turns] for as long as the task lives.
@@ -39,11 +53,8 @@ internal class Delivery(
     state: SocketState,
     /** Those who are there from the first event on. */
     first: List<Subscriber>,
-    /** Called when the task is over, perhaps more than once. */
-    onEnd: () -> Unit = {},
 ) {
     val news = News(state) {
-        onEnd()
         synchronized(lock) { forgetIfOver() }
     }
     val failures = AtomicLong()
@@ -51,15 +62,15 @@ internal class Delivery(
     /** The connection that was ended for a message that did not fit; no more of its are read. */
     @Volatile var refused = 0L
 
-    /** How many times in a row the app's executor did not begin a turn that it was given. */
-    @Volatile var notBegun = 0
+    /** How much time the app's executor has to begin a turn, as [Errands] counts it. */
+    @Volatile var patience = 0
 
     /** Guards who is where and what the turn is at; none of the app's code is called under it. */
     private val lock = Any()
 
     @Volatile private var listeners: List<Listener>
 
-    @Volatile private var collectors: List<Collector>
+    @Volatile private var inboxes: List<Inbox>
 
     /** Those who are to be admitted. */
     private val joining = ConcurrentLinkedQueue<Newcomer>()
@@ -67,60 +78,52 @@ internal class Delivery(
     /** A turn is under way. */
     private var isTurn = false
 
-    /** Its events, and with them what listeners were not told of the one before. */
-    @Volatile private var events: List<SocketEvent> = emptyList()
-
-    /** How many of them listeners have been told, or are being told. */
-    @Volatile private var told = 0
-
-    /** `presentState` is as of that many of them. */
-    @Volatile private var settled = 0
+    private val progress = Progress()
 
     /** Somebody tells listeners, or will. */
     private var isTelling = false
 
-    /** Listeners have heard it all; some collector has no room. */
+    /** Listeners have heard it all, and nobody tells them anything; some inbox has no room. */
     @Volatile private var isStalled = false
 
     /** The last event of the task was in a turn. */
     private var isOver = false
 
     init {
-        for (subscriber in first) if (subscriber is Collector) subscriber.delivery = this
+        for (subscriber in first) if (subscriber is Collector) {
+            subscriber.inbox.delivery = this
+            subscriber.leaveWhenUnreachable()
+        }
         listeners = first.filterIsInstance<Listener>()
-        collectors = first.filterIsInstance<Collector>().filterNot { it.gone }
+        inboxes = first.filterIsInstance<Collector>().map { it.inbox }.filterNot { it.gone }
     }
 
     /** Has [subscriber] hear what happens to [task] from now on, beginning with how things are. */
     fun add(subscriber: Subscriber, task: FfiTask) {
-        val newcomer = Newcomer(subscriber, task)
+        val inbox = (subscriber as? Collector)?.inbox
+        inbox?.delivery = this
+        val newcomer = Newcomer(inbox ?: subscriber, task)
         synchronized(lock) {
-            if (subscriber is Collector) {
-                subscriber.delivery = this
-                // Not in a moment: whoever collects may be a listener that waits for it.
-                if (isTurn) return admit(subscriber, newcomer)
-            }
+            if (isTurn) newcomer.meetTurn()
+            // Not in a moment: whoever collects may be a listener that waits for it. Nobody takes from
+            // it yet, so this calls nobody.
+            if (isTurn && inbox != null) return admit(inbox, newcomer.present) { give(inbox, it) }
             joining += newcomer
-            if (isTelling) return
+            if (isTelling || isStalled && tellAside()) return
             Turns.add(this)
         }
         // Should the turn have begun meanwhile, there is one without events.
         wakeTask(number)
     }
 
-    /** Within a turn, of which it hears what listeners have not heard. */
-    private fun admit(collector: Collector, newcomer: Newcomer) {
-        val present = newcomer.present()
-        val rest = rest()
-        collectors = collectors + collector
-        // Nobody takes from it yet, so this calls nobody.
-        give(collector, present)
-        give(collector, rest)
-        newcomer.listen()
+    /** Puts an inbox in its place, within a turn; [give] gives it what it hears of the turn. */
+    private inline fun admit(inbox: Inbox, present: List<SocketEvent>, give: (List<SocketEvent>) -> Unit) {
+        val heard = present + progress.enter(inbox, present.size, inboxes)
+        val all = inboxes + inbox
+        give(heard)
+        // Last, and without any memory: what fails before may be done again.
+        inboxes = all
     }
-
-    /** What a newcomer hears of this turn. */
-    private fun rest(): List<SocketEvent> = events.subList(maxOf(told, settled), events.size)
 
     fun remove(subscriber: Subscriber): Unit = remove { it === subscriber }
 
@@ -132,12 +135,13 @@ internal class Delivery(
     private fun remove(which: (Subscriber) -> Boolean) {
         synchronized(lock) {
             val (going, staying) = listeners.partition(which)
-            val (left, collecting) = collectors.partition(which)
+            val (left, collecting) = inboxes.partition(which)
             // A turn may be about to tell them, out of a list that it has already.
             for (subscriber in going + left + joining.map { it.subscriber }.filter(which)) subscriber.gone = true
             joining.removeAll { which(it.subscriber) }
             listeners = staying
-            collectors = collecting
+            inboxes = collecting
+            left.forEach(progress::leave)
         }
         resume()
     }
@@ -162,58 +166,48 @@ internal class Delivery(
      * come. True: there is something for listeners, which [carryOut] tells them.
      */
     fun begin(turn: Turn): Boolean {
-        // Before the events, so that who is told of an open sees the state open.
+        // Before the events, so that whoever is told of an open sees the state open.
         patiently { news.stand(turn.version, turn.state) }
-        val audience = synchronized(lock) { patiently { accept(turn.events) } }
+        val audience: List<Inbox>
+        val admitted: List<Pair<Inbox, List<SocketEvent>>>
+        synchronized(lock) {
+            audience = inboxes
+            admitted = accept(turn.events)
+        }
+        // Not under the lock: on some dispatchers this goes on with whoever collects.
         val fresh = turn.events
         for (i in audience.indices) give(audience[i], fresh)
-        patiently { admitCollectors() }
+        for (i in admitted.indices) give(admitted[i].first, admitted[i].second)
         return synchronized(lock) {
             // Of a task that is over there may be two at once.
             if (isTelling) return false
-            isTelling = !joining.isEmpty() || isWanted()
-            if (!isTelling) told = events.size
+            isTelling = !joining.isEmpty() || patiently { isWanted() }
+            if (!isTelling) progress.told = progress.events.size
             isTelling
         }
     }
 
-    /** Takes events in, behind those that were not told. Those who collect already. */
-    private fun accept(fresh: List<SocketEvent>): List<Collector> {
-        if (fresh.isNotEmpty()) {
-            val all = if (told < events.size) events.subList(told, events.size) + fresh else fresh.toList()
-            val step = all.indexOfLast { it !is MessageEvent }
-            told = 0
-            settled = step + 1
-            events = all
-            isOver = isOver || step >= 0 && all[step].isFinal
-        }
+    /** Takes events in, and admits the collectors that came between two turns. What each of those hears. */
+    private fun accept(fresh: List<SocketEvent>): List<Pair<Inbox, List<SocketEvent>>> {
+        patiently { progress.begin(fresh, inboxes) }
+        // A step is the first of a turn.
+        isOver = isOver || fresh.firstOrNull()?.isFinal == true
         isTurn = true
-        return collectors
-    }
-
-    /** Admits collectors that came between two turns. */
-    private fun admitCollectors() {
-        while (true) {
-            val present: List<SocketEvent>
-            val rest: List<SocketEvent>
-            val newcomer: Newcomer
-            synchronized(lock) {
-                newcomer = joining.firstOrNull { it.subscriber is Collector } ?: return
-                present = newcomer.present()
-                rest = rest()
-                collectors = collectors + newcomer.subscriber as Collector
-                joining -= newcomer
-            }
-            // Not under the lock: on some dispatchers this goes on with whoever collects.
-            give(newcomer.subscriber, present)
-            give(newcomer.subscriber, rest)
-            newcomer.listen()
+        if (joining.isEmpty()) return emptyList()
+        val admitted = patiently { ArrayList<Pair<Inbox, List<SocketEvent>>>() }
+        for (newcomer in joining) {
+            patiently { newcomer.meetTurn() }
+            val inbox = newcomer.subscriber as? Inbox ?: continue
+            // Before anybody takes one of these events, for which it has waited as the others have.
+            patiently { admit(inbox, newcomer.present) { admitted += inbox to it } }
+            joining -= newcomer
         }
+        return admitted
     }
 
     private fun isWanted(): Boolean {
         val kinds = listeners.fold(0) { kinds, listener -> kinds or listener.kinds }
-        return (told until events.size).any { events[it].kind and kinds != 0 }
+        return (progress.told until progress.events.size).any { progress.events[it].kind and kinds != 0 }
     }
 
     /** Tells listeners; then true: the turn is over. False: it goes on until collectors have room. */
@@ -232,12 +226,12 @@ internal class Delivery(
 
     private fun tellAll() {
         while (true) {
-            if (told >= settled && admitListener()) continue
-            if (told >= events.size) return
-            val event = events[told]
+            if (progress.told >= progress.settled && admitListener()) continue
+            if (progress.isTold) return
+            val event = progress.events[progress.told]
             val audience = listeners
             // Before it is told: who begins to listen meanwhile hears the next one first.
-            told++
+            progress.told++
             for (i in audience.indices) tell(audience[i], event)
         }
     }
@@ -246,56 +240,72 @@ internal class Delivery(
     private fun admitListener(): Boolean {
         if (joining.isEmpty()) return false
         val newcomer: Newcomer
-        val present: List<SocketEvent>
         synchronized(lock) {
             newcomer = joining.firstOrNull { it.subscriber is Listener } ?: return false
-            present = newcomer.present()
             listeners = listeners + newcomer.subscriber as Listener
             joining -= newcomer
         }
-        for (i in present.indices) tell(newcomer.subscriber, present[i])
-        newcomer.listen()
+        give(newcomer.subscriber, newcomer.present)
         return true
     }
 
     /** True: nobody tells listeners any more. */
     private fun isTold(): Boolean = synchronized(lock) {
-        isTelling = told < events.size || joining.any { it.subscriber is Listener }
+        isTelling = !progress.isTold || hasNewListener()
         !isTelling
     }
 
+    private fun hasNewListener() = joining.any { it.subscriber is Listener }
+
     /** Takes a turn back that was not carried out; the next one brings its events again. */
-    fun putBack(): Unit = synchronized(lock) { isTelling = false }
+    fun putBack(): Unit = synchronized(lock) {
+        isTelling = false
+        // Whoever comes now waits for that one.
+        isTurn = false
+    }
 
     /** Ends the turn if it is over; it is the caller who tells the engine. */
     fun end(): Boolean = synchronized(lock) {
         if (isTelling) return false
-        events = emptyList()
-        told = 0
-        settled = 0
+        progress.end()
         isStalled = true
-        // Whoever makes room after this line sees it.
-        if (!collectors.all { it.hasRoom }) return false
+        // Whoever makes room after this line sees it. After the last event there is no need for room.
+        if (!isOver && !inboxes.all { it.hasRoom }) {
+            if (hasNewListener()) tellAside()
+            return false
+        }
         isStalled = false
         isTurn = false
         forgetIfOver()
         true
     }
 
+    /**
+     * Has new listeners told how things are while some collector keeps the turn from its end.
+     * False: there is no thread for that, and they are told when the turn ends.
+     */
+    private fun tellAside(): Boolean {
+        if (!Turns.carryOut(this)) return false
+        isStalled = false
+        isTelling = true
+        return true
+    }
+
     /** Somebody who had no room may have some now. */
     fun resume() {
-        if (isStalled && collectors.all { it.hasRoom } && synchronized(lock) { isStalled && end() }) {
+        if (isStalled && inboxes.all { it.hasRoom } && synchronized(lock) { isStalled && end() }) {
             endTurn(number, false)
         }
     }
 
     /** Everything is told; whoever comes now asks for a turn anew. */
     private fun forgetIfOver() {
-        if (isOver && !isTurn && news.known.end != null && joining.isEmpty()) Turns.remove(this)
+        val isHeard = isOver && progress.isTold && !isTurn && joining.isEmpty()
+        if (isHeard && news.known.end != null) Turns.remove(this)
     }
 
-    private fun give(collector: Subscriber, events: List<SocketEvent>) {
-        for (i in events.indices) tell(collector, events[i])
+    private fun give(subscriber: Subscriber, events: List<SocketEvent>) {
+        for (i in events.indices) tell(subscriber, events[i])
     }
 
     /** Whatever a listener does to itself, even an `Error`, its task goes on. */

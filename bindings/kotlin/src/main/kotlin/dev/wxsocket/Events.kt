@@ -171,8 +171,16 @@ public data class SocketStats(
     /** What listeners have thrown. */
     val listenerFailures: Long,
     /**
-     * Messages that were received and that nobody will hear: there was no room for them while the task
-     * was closing, or nobody listened to messages.
+     * Messages that were received and that the engine discarded. There are two cases:
+     *
+     * - The app listens to opens, errors or closes and not to messages. The newest 256 messages of the
+     *   present connection (at most 1 MiB) are kept for the first listener of messages; older ones are
+     *   discarded, and all of them when the connection ends.
+     * - The task is closing, 1,024 events or 1 MiB wait to be told, and the app has made no room for
+     *   250 ms. What arrives then is discarded.
+     *
+     * Not counted: a message that did not fit the heap, with those behind it on its connection, and what a
+     * collector was given and left without taking.
      */
     val messagesDiscarded: Long,
     /** What ended the last connection that failed. */

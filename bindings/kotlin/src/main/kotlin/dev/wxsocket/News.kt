@@ -2,6 +2,8 @@ package dev.wxsocket
 
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.flow.MutableStateFlow
+import kotlinx.coroutines.flow.StateFlow
+import kotlinx.coroutines.flow.asStateFlow
 import java.util.logging.Level
 
 /** The state of a task and its newest steps; listeners may not have heard of them yet. */
@@ -23,6 +25,11 @@ internal class Bulletin(
  * Where one task is in its life, for its StateFlow and for whoever waits for an open or the end.
  * It is told by the threads of [Turns], as things happen: neither listeners nor collectors nor the
  * app's executor hold it up.
+ *
+ * A coroutine that waits or collects may go on within the call that tells it (on
+ * `Dispatchers.Unconfined`, for example) and take its time. So what is known is set first, under a
+ * lock, then the state, and then waiters are told, both without a lock. A coroutine that blocks there
+ * delays the others that the same thread was about to wake, all of this task.
  */
 internal class News(state: SocketState, private val onEnd: () -> Unit) {
     /** Somebody who waits. [keep] is alive until then. */
@@ -31,11 +38,12 @@ internal class News(state: SocketState, private val onEnd: () -> Unit) {
         fun tell(bulletin: Bulletin): Boolean = hear(bulletin)
     }
 
-    val state = MutableStateFlow(state)
+    /** Guards everything below; no coroutine is woken under it. */
+    private val lock = Any()
 
-    /** The newest version of [state]. Its lock is not that of the waiters: a StateFlow may call its collectors. */
+    /** The newest state and its version. */
+    private var newest = state
     private var version = 0L
-    private val standing = Any()
 
     /** The newest bulletin and its version. */
     @Volatile var known = Bulletin(state)
@@ -43,42 +51,89 @@ internal class News(state: SocketState, private val onEnd: () -> Unit) {
     private var knownVersion = -1L
     private val waiters = LinkedHashSet<Waiter>()
 
+    private val states = MutableStateFlow(state)
+
+    /** What [states] was set to last, or is about to be. */
+    private var target = state
+
+    /** The newest state. */
+    val state: StateFlow<SocketState> = states.asStateFlow()
+
     /** Sets the state, unless a newer one is known. */
-    fun stand(version: Long, state: SocketState): Unit = synchronized(standing) {
+    fun stand(version: Long, state: SocketState) {
+        synchronized(lock) { note(version, state) }
+        publish()
+    }
+
+    private fun note(version: Long, state: SocketState) {
         if (version < this.version) return
-        if (!state.isStill(this.state.value)) this.state.value = state
         this.version = version
+        if (!state.isStill(newest)) newest = state
+    }
+
+    /**
+     * Has [states] show the newest state, or one that is newer still. To set it wakes its collectors, so it is not
+     * done under the lock. Whoever comes while a thread is about to set it waits until it is set (not until
+     * the collectors have gone on), so that an older state never follows a newer one.
+     */
+    private fun publish() {
+        while (true) {
+            val next = synchronized(lock) {
+                val shown = states.value
+                when {
+                    shown != target -> null
+                    shown == newest -> return
+                    else -> newest.also { target = it }
+                }
+            }
+            if (next != null) set(next) else Thread.yield()
+        }
+    }
+
+    private fun set(next: SocketState) {
+        try {
+            states.value = next
+        } catch (e: Throwable) {
+            // No memory or no stack: nobody is to wait for what was not set.
+            synchronized(lock) { target = states.value }
+            throw e
+        }
     }
 
     /** Tells those who wait, unless something newer is known. */
     fun tell(version: Long, bulletin: Bulletin) {
-        stand(version, bulletin.state)
-        val waiting = synchronized(waiters) {
-            if (version < knownVersion) return
-            val waiting = waiters.toTypedArray()
-            known = bulletin
-            knownVersion = version
-            waiting
+        val waiting = synchronized(lock) {
+            note(version, bulletin.state)
+            if (version < knownVersion) {
+                emptyArray()
+            } else {
+                known = bulletin
+                knownVersion = version
+                waiters.toTypedArray()
+            }
         }
-        for (waiter in waiting) tell(waiter, bulletin)
         if (bulletin.end != null) onEnd()
+        publish()
+        for (waiter in waiting) tell(waiter, bulletin)
     }
 
     /** Whether telling this may call code of the app's: on some dispatchers a coroutine goes on at once. */
     fun isFollowed(bulletin: Bulletin): Boolean =
-        bulletin.end != null || state.subscriptionCount.value > 0 || synchronized(waiters) { waiters.isNotEmpty() }
+        bulletin.end != null || states.subscriptionCount.value > 0 || synchronized(lock) { waiters.isNotEmpty() }
 
     /** Has [waiter] told what is known, and then what comes until it waits no more. */
     fun add(waiter: Waiter) {
-        val known = synchronized(waiters) {
+        val known = synchronized(lock) {
             waiters += waiter
             known
         }
+        // Whoever is told of an open sees the state open.
+        publish()
         tell(waiter, known)
     }
 
     fun remove(waiter: Waiter) {
-        synchronized(waiters) { waiters -= waiter }
+        synchronized(lock) { waiters -= waiter }
     }
 
     private fun tell(waiter: Waiter, bulletin: Bulletin) {

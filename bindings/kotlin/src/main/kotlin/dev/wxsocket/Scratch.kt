@@ -40,6 +40,27 @@ internal class Scratch private constructor(val buffer: ByteBuffer, val address: 
         /** Enough for nearly every message. */
         const val ROOM = 64 * 1024
 
+        /** So long nobody asks for memory that is kept once there was none. */
+        private const val PAUSE_NS = 10_000_000_000L
+
+        /** When there was none, by [System.nanoTime]; 0: there always was. */
+        @Volatile private var failed = 0L
+
+        /**
+         * As [kept]; `null` when there is no such memory. A JVM that has none collects all garbage several
+         * times and waits half a second before it says so; for [PAUSE_NS] it is not asked again.
+         */
+        fun keptIfThere(room: Int): Scratch? {
+            val failed = failed
+            if (failed != 0L && System.nanoTime() - failed < PAUSE_NS) return null
+            return try {
+                kept(room)
+            } catch (_: OutOfMemoryError) {
+                this.failed = System.nanoTime() or 1
+                null
+            }
+        }
+
         /** Memory that is freed when the garbage collector finds this. */
         fun kept(room: Int): Scratch {
             val buffer = ByteBuffer.allocateDirect(room)
@@ -100,11 +121,8 @@ internal object Scratches {
         }
         if (made.get() >= MOST) return null
         if (made.incrementAndGet() <= MOST) {
-            try {
-                return Scratch.kept(Scratch.ROOM)
-            } catch (_: OutOfMemoryError) {
-                // What one message needs may still be there.
-            }
+            // If there is none, what one message needs may still be there.
+            Scratch.keptIfThere(Scratch.ROOM)?.let { return it }
         }
         made.decrementAndGet()
         return null

@@ -1,26 +1,15 @@
 package dev.wxsocket
 
-import com.sun.jna.CallbackThreadInitializer
-import com.sun.jna.Native
-import dev.wxsocket.ffi.ListenerException
 import dev.wxsocket.ffi.takeDropped
-import dev.wxsocket.ffi.uniffiCallbackInterfaceBeforeConnect
-import kotlinx.coroutines.Job
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.StateFlow
-import kotlinx.coroutines.flow.asStateFlow
 import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.flow.transform
-import kotlinx.coroutines.runBlocking
 import java.nio.Buffer
 import java.nio.ByteBuffer
-import java.util.concurrent.atomic.AtomicReference
 import kotlin.contracts.ExperimentalContracts
 import kotlin.contracts.InvocationKind
 import kotlin.contracts.contract
-import dev.wxsocket.ffi.BeforeConnect as FfiBeforeConnect
-import dev.wxsocket.ffi.ConnectDecision as FfiDecision
-import dev.wxsocket.ffi.ErrorEvent as FfiError
 import dev.wxsocket.ffi.SocketTask as FfiTask
 
 /**
@@ -34,22 +23,40 @@ import dev.wxsocket.ffi.SocketTask as FfiTask
  * @throws WxException.InvalidArgument when an option is not valid; then nothing is made.
  */
 @OptIn(ExperimentalContracts::class)
-public fun connectSocket(url: String, block: ConnectOptions.() -> Unit = {}): SocketTask {
+public fun connectSocket(url: String, block: SocketSetup.() -> Unit = {}): SocketTask {
     // So that the block can set a `val`, a flow for instance.
     contract { callsInPlace(block, InvocationKind.EXACTLY_ONCE) }
-    Hook.prepare()
-    val options = ConnectOptions().apply(block)
-    val hook = options.beforeConnect?.let(::Hook)
-    val subscribers = options.subscribers.toList()
+    return connect(SocketSetup(ConnectOptions(url)), block)
+}
+
+/** As the other `connectSocket`, with these options to begin with; they are copied. */
+@OptIn(ExperimentalContracts::class)
+public fun connectSocket(options: ConnectOptions, block: SocketSetup.() -> Unit = {}): SocketTask {
+    contract { callsInPlace(block, InvocationKind.EXACTLY_ONCE) }
+    val copy = options.copy(
+        reconnect = options.reconnect.copy(),
+        heartbeat = options.heartbeat.copy(),
+        queue = options.queue.copy(),
+        tls = options.tls.copy(),
+    )
+    return connect(SocketSetup(copy), block)
+}
+
+@OptIn(ExperimentalContracts::class)
+private inline fun connect(setup: SocketSetup, block: SocketSetup.() -> Unit): SocketTask {
+    contract { callsInPlace(block, InvocationKind.EXACTLY_ONCE) }
     val task = try {
-        engine { dev.wxsocket.ffi.connectSocket(options.lower(url), null, hook) }
+        setup.block()
+        val hook = setup.beforeConnect?.let(::Hook)
+        engine { dev.wxsocket.ffi.connectSocket(setup.options, null, hook) }
     } catch (e: Throwable) {
-        // Somebody may collect already.
-        for (subscriber in subscribers) if (subscriber is Collector) subscriber.fail(e)
+        // Somebody may collect already, even if it is the block that failed.
+        for (subscriber in setup.subscribers) if (subscriber is Collector) subscriber.fail(e)
         throw e
     }
-    val executor = options.executor ?: defaultExecutor()
-    val delivery = Turns.join { Delivery(task.joinTurns(), executor, task.state().lift(), subscribers) { hook?.withdraw() } }
+    val subscribers = setup.subscribers.toList()
+    val executor = setup.executor ?: defaultExecutor()
+    val delivery = Turns.join { Delivery(task.joinTurns(), executor, task.state().lift(), subscribers) }
     val socket = SocketTask(task, delivery)
     for (subscriber in subscribers) if (subscriber is Collector) subscriber.bind(socket)
     if (subscribers.isNotEmpty()) task.listen(subscribers.any { it.kinds and MESSAGE != 0 })
@@ -87,7 +94,7 @@ public class SocketTask internal constructor(
      * Where the task is in its life. It is set before the events that go with it are told, and never
      * waits for listeners, collectors or the executor.
      */
-    public val state: StateFlow<SocketState> = delivery.news.state.asStateFlow()
+    public val state: StateFlow<SocketState> = delivery.news.state
 
     /** Bytes of payload accepted and not yet written to the socket. */
     public val bufferedAmount: Long get() = engine { task.bufferedAmount() }
@@ -99,7 +106,13 @@ public class SocketTask internal constructor(
      * The events from now on, beginning with what a late listener would get; it completes after
      * the last one. It does not need the executor of the options. A collector that is slow makes the
      * server wait: nothing is dropped, and of the events, which come at most 256 or 1 MiB at a time,
-     * no more are fetched while more than 128 KiB wait here. Each collector gets every event.
+     * no more are fetched while more than 128 KiB wait here. Each event counts 1 KiB and what it
+     * carries: a message's payload (the characters of a text, the bytes of a binary message), the
+     * headers of an open, the headers and the body of an error, the unsent messages. Each collector
+     * gets every event.
+     *
+     * A collection that begins while events are being told hears those of them that are new to
+     * everybody: no listener was told of them yet, and no collector has taken them.
      *
      * Each collection begins anew: what comes between one and the next is lost to both. Collect
      * once, and take from that what there is to take.
@@ -109,8 +122,8 @@ public class SocketTask internal constructor(
     /**
      * The messages of [events] by themselves.
      *
-     * As there, `messages.first()` twice may lose what comes in between; collect once instead, into
-     * a channel (`produceIn`) if they are to be taken one by one.
+     * As there, `messages.first()` twice may lose what comes in between (it never gives the same message
+     * twice); collect once instead, into a channel (`produceIn`) if they are to be taken one by one.
      */
     public val messages: Flow<Message> = events(MESSAGE or CLOSE).messages()
 
@@ -150,7 +163,7 @@ public class SocketTask internal constructor(
      */
     public fun send(text: String): SendOutcome {
         val code = Engine.send(delivery.number, text)
-        return outcome(code) ?: engine { task.sendText(text.scalar()) }.lift()
+        return outcome(code) ?: engine { task.sendText(text) }.lift()
     }
 
     /** Sends a binary message; otherwise as text. The bytes are copied before it returns. */
@@ -182,7 +195,7 @@ public class SocketTask internal constructor(
      * @throws WxException.InvalidArgument when the code is neither 1000 nor 3000 to 4999, or the
      * reason longer than 123 bytes of UTF-8; then nothing happens.
      */
-    public fun close(code: Int = NORMAL, reason: String = ""): Unit = engine { task.close(code, reason.scalar()) }
+    public fun close(code: Int = NORMAL, reason: String = ""): Unit = engine { task.close(code, reason) }
 
     /** `close(1000)`. */
     override fun close(): Unit = close(NORMAL)
@@ -201,9 +214,13 @@ public class SocketTask internal constructor(
      *
      * Without one nothing is dialled, no attempt is used up, and a dial that is under way ends. An
      * open connection stays open: what the system says may be wrong, and its heartbeat decides. With
-     * one (or a new one) the task dials at once, or asks an open connection for a sign of life.
+     * a new one the task dials at once, or asks an open connection for a sign of life. The same
+     * network again (the same `id`) changes nothing.
      */
-    public fun setNetwork(available: Boolean): Unit = engine { task.setNetwork(available) }
+    public fun setNetwork(network: NetworkStatus): Unit = engine { task.setNetwork(network) }
+
+    /** Tells whether there is a network of which nothing else is known. Every call counts as a change. */
+    public fun setNetwork(available: Boolean): Unit = setNetwork(NetworkStatus(available))
 
     /** Tells whether the app is in the foreground; on Android `AndroidLifecycle` does. */
     public fun setForeground(foreground: Boolean): Unit = engine { task.setForeground(foreground) }
@@ -253,44 +270,3 @@ private fun outcome(code: Int): SendOutcome? =
 
 /** The messages of these events. */
 internal fun Flow<SocketEvent>.messages(): Flow<Message> = transform { if (it is MessageEvent) emit(it.data) }
-
-/** The app's hook as the engine calls it, on a thread of the engine's that may block. */
-private class Hook(private val hook: BeforeConnect) : FfiBeforeConnect {
-    private val asking = AtomicReference<Job?>()
-
-    @Volatile private var over = false
-
-    override fun beforeConnect(attempt: Int, lastError: FfiError?): FfiDecision {
-        val job = Job()
-        // Whoever is asked again has not answered in time.
-        asking.getAndSet(job)?.cancel()
-        // A call may get here after the end of its task; one of the two sees the other.
-        if (over) job.cancel()
-        return try {
-            runBlocking(job) { hook(attempt, lastError?.lift()) }.lower()
-        } catch (e: Throwable) {
-            // UniFFI catches exceptions only; an `Error` would be lost, and the dial with it.
-            throw ListenerException.Failed(e.toString().scalar())
-        }
-    }
-
-    /** The task is over: nobody waits for an answer any more. */
-    fun withdraw() {
-        over = true
-        asking.get()?.cancel()
-    }
-
-    companion object {
-        init {
-            // A thread that is attached for a call keeps the JVM from ending unless it is a
-            // daemon. JNA takes note of this only if it comes before the callback goes down to
-            // the engine, which happens when the generated code is first used.
-            val daemon = CallbackThreadInitializer(true, true, "wxsocket-before-connect")
-            Native.setCallbackThreadInitializer(uniffiCallbackInterfaceBeforeConnect.beforeConnect, daemon)
-            Native.setCallbackThreadInitializer(uniffiCallbackInterfaceBeforeConnect.uniffiFree, daemon)
-        }
-
-        /** Does the above, the first time. */
-        fun prepare() = Unit
-    }
-}

@@ -47,21 +47,18 @@ internal open class Turn {
     /** Reads it, unless [find] knows nobody that it is for. */
     fun read(find: (Long) -> Delivery?): Delivery? {
         if (len in scratch.room + 1..MOST_KEPT) grow()
-        if (len <= scratch.room) return read(scratch.buffer, find)
+        // If memory runs out on the way, it is read from its beginning again: nobody else has this turn.
+        if (len <= scratch.room) return patiently { read(scratch.buffer, find) }
         // It stays in the engine until there is memory.
         return patiently { Large(len) }.use {
             Engine.wxsocket_take_turn(it.address, len)
-            read(it.scratch.buffer, find)
+            patiently { read(it.scratch.buffer, find) }
         }
     }
 
     /** Takes it into memory that is kept, for the next turns as large as this. */
     private fun grow() {
-        try {
-            scratch = Scratch.kept(len.takeHighestOneBit() * 2)
-        } catch (_: OutOfMemoryError) {
-            return
-        }
+        scratch = Scratch.keptIfThere(len.takeHighestOneBit() * 2) ?: return
         Engine.wxsocket_take_turn(scratch.address, scratch.room)
     }
 

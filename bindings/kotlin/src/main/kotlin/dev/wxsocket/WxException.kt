@@ -13,7 +13,7 @@ public sealed class WxException(
 ) : Exception(errMsg, cause) {
     /**
      * An argument or option is not valid: [field] says which, by its name in Kotlin
-     * (`heartbeat.interval`), [reason] what would be right; times are in milliseconds there.
+     * (`heartbeat.interval`), [reason] what would be right.
      */
     public class InvalidArgument internal constructor(
         public val field: String,
@@ -66,8 +66,8 @@ internal inline fun <T> engine(call: () -> T): T =
         throw WxException.Internal(e)
     }
 
-/** With the names that people write here; the engine's say their unit, which here the type does. */
+/** With the option's name as it is written in Kotlin. */
 internal fun dev.wxsocket.ffi.WxException.InvalidArgument.lift(): WxException.InvalidArgument {
-    val property = field.removeSuffix("_ms").replace(Regex("_([a-z])")) { it.groupValues[1].uppercase() }
+    val property = field.replace(Regex("_([a-z])")) { it.groupValues[1].uppercase() }
     return WxException.InvalidArgument(property, reason, errCode, errMsg.replace("$field: $reason", "$property: $reason"))
 }

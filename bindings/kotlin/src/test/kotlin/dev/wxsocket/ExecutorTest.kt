@@ -1,18 +1,22 @@
 package dev.wxsocket
 
+import dev.wxsocket.testing.ffi.ScriptedServer
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withTimeout
 import org.junit.jupiter.api.AfterEach
 import org.junit.jupiter.api.BeforeEach
 import org.junit.jupiter.api.Test
+import java.lang.management.ManagementFactory
 import java.nio.BufferUnderflowException
 import java.util.concurrent.BlockingQueue
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.Executor
+import java.util.concurrent.Executors
 import java.util.concurrent.LinkedBlockingQueue
 import java.util.concurrent.SynchronousQueue
 import java.util.concurrent.ThreadPoolExecutor
 import java.util.concurrent.TimeUnit
+import java.util.concurrent.atomic.AtomicInteger
 import java.util.logging.Level
 import kotlin.test.assertEquals
 import kotlin.test.assertTrue
@@ -126,6 +130,37 @@ class ExecutorTest {
     }
 
     @Test
+    fun `an executor that is always late is given each turn once`() = withServer { server ->
+        val late = Executors.newScheduledThreadPool(1)
+        val given = AtomicInteger()
+        val it = record(server.url()) {
+            heartbeat { enabled = false }
+            executor = Executor { turn ->
+                given.incrementAndGet()
+                late.schedule(turn, 3, TimeUnit.SECONDS)
+            }
+        }
+        it.expect<OpenEvent>()
+        val before = given.get()
+        repeat(3) { n ->
+            it.task.send("$n")
+            assertEquals("$n", it.expect<MessageEvent>().text)
+        }
+        // Each message in a turn of its own, and perhaps one turn without events.
+        assertTrue(given.get() - before <= 4, "3 turns were given ${given.get() - before} times")
+        it.task.close()
+        it.expect<CloseEvent>()
+        late.shutdown()
+    }
+
+    @Test
+    fun `an executor that drops everything is looked at more and more rarely`() {
+        val heard = fork("-Xmx64m", Dropped::class.java.name)
+        val looks = heard.lines().single { it.startsWith("HEARD ") }.removePrefix("HEARD ").toInt()
+        assertTrue(looks <= 8, "$looks looks in 14 s\n$heard")
+    }
+
+    @Test
     fun `a thread that cannot take a turn lives on`() {
         val failures = CountDownLatch(3)
         val next = CountDownLatch(1)
@@ -140,5 +175,30 @@ class ExecutorTest {
             }
         })
         assertTrue(next.await(PATIENCE_MS, TimeUnit.MILLISECONDS), "it waits for the next one")
+    }
+}
+
+/** An executor that never begins anything; how often that is looked at between the third second and the 17th. */
+object Dropped {
+    @JvmStatic
+    fun main(arguments: Array<String>) {
+        val server = ScriptedServer("[]")
+        val task = connectSocket(server.url()) {
+            heartbeat { enabled = false }
+            executor = Executor { }
+            onOpen { }
+        }
+        runBlocking { task.awaitOpen() }
+        Thread.sleep(3_000)
+        val before = looks()
+        Thread.sleep(14_000)
+        println("HEARD ${looks() - before}")
+        task.close()
+        Runtime.getRuntime().halt(0)
+    }
+
+    private fun looks(): Long {
+        val watch = Thread.getAllStackTraces().keys.single { it.name == "wxsocket-executors" }
+        return ManagementFactory.getThreadMXBean().getThreadInfo(watch.id).waitedCount
     }
 }

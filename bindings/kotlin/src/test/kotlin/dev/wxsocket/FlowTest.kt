@@ -20,6 +20,7 @@ import java.util.concurrent.Executor
 import java.util.concurrent.Semaphore
 import java.util.concurrent.TimeUnit
 import kotlin.test.assertEquals
+import kotlin.test.assertFalse
 import kotlin.test.assertIs
 import kotlin.test.assertNotNull
 import kotlin.test.assertTrue
@@ -131,6 +132,29 @@ class FlowTest {
             collecting.join()
             assertEquals(4000, got)
             task.close()
+        }
+    }
+
+    @Test
+    fun `headers, bodies and messages that come back count as what waits for a collector`() {
+        val text = Message.Text("x".repeat(16 * 1024))
+        val header = List(16) { Header("n".repeat(512), "v".repeat(512)) }
+        val profile = SocketProfile(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        val body = Message.Binary(ByteArray(16 * 1024))
+        val large = listOf(
+            MessageEvent(1, text),
+            OpenEvent(1, 0, header, null, profile, emptyList()),
+            OpenEvent(1, 0, emptyList(), null, profile, listOf(text)),
+            ErrorEvent(1, ErrorKind.TIMEOUT, 0, "", "", null, header, Message.Binary(ByteArray(0))),
+            ErrorEvent(1, ErrorKind.TIMEOUT, 0, "", "", null, emptyList(), body),
+            CloseEvent(1, 1006, "", false, null, listOf(text)),
+        )
+        for (event in large) {
+            val inbox = Inbox(ALL)
+            repeat(7) { inbox.tell(event) }
+            assertTrue(inbox.hasRoom, event::class.simpleName)
+            inbox.tell(event)
+            assertFalse(inbox.hasRoom, event::class.simpleName)
         }
     }
 

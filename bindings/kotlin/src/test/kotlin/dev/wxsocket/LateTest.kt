@@ -200,6 +200,19 @@ class LateTest {
     }
 
     @Test
+    fun `a flow in options that throw fails as they do`() {
+        val collected = AtomicReference<Deferred<List<Message>>>()
+        assertThrows<NumberFormatException> {
+            connectSocket("ws://127.0.0.1:1") {
+                val inbox = messages()
+                collected.set(CoroutineScope(Dispatchers.Unconfined).async { inbox.toList() })
+                header("x", "${"no number".toInt()}")
+            }
+        }
+        assertThrows<NumberFormatException> { result(collected.get()) }
+    }
+
+    @Test
     fun `a flow in the options that nobody collects makes the server wait, and no longer once it is`() = withServer(
         """[{"rules": [{"on": "open", "do": {"flood": {"count": 4000, "bytes": 16384}}}]}]""",
     ) { server ->

@@ -103,7 +103,7 @@ object LeavesThingsOpen {
     fun main(args: Array<String>) {
         val asked = CountDownLatch(1)
         kept += connectSocket(args[0]) {
-            beforeConnect { _, _ ->
+            beforeConnect { _, _, _ ->
                 asked.countDown()
                 CountDownLatch(1).await()
                 ConnectDecision.Proceed

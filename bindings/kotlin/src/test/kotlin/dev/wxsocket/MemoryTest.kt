@@ -7,6 +7,7 @@ import org.junit.jupiter.api.Test
 import java.io.File
 import java.lang.management.BufferPoolMXBean
 import java.lang.management.ManagementFactory
+import java.nio.ByteBuffer
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.TimeUnit
 import java.util.concurrent.atomic.AtomicInteger
@@ -80,7 +81,7 @@ class MemoryTest {
             for (size in listOf(0, 1, 21_845, 21_846, 65_536, 65_537, 100_000)) {
                 val text = piece.repeat(size / piece.length)
                 it.task.send(text)
-                assertEquals(text.scalar(), it.expect<MessageEvent>().text, "$piece $size")
+                assertEquals(text.withoutHalves(), it.expect<MessageEvent>().text, "$piece $size")
             }
         }
         it.task.close()
@@ -105,6 +106,13 @@ class MemoryTest {
         val last = heard.lines().last { it.startsWith("HEARD ") }
         assertEquals("HEARD closed 4000", last, heard)
         assertTrue("HEARD 15000000" in heard || "HEARD error 1 690032" in heard, heard)
+    }
+
+    @Test
+    fun `without memory outside the heap messages are sent all the same, and soon`() {
+        val heard = fork("-XX:MaxDirectMemorySize=4m", NothingOutside::class.java.name)
+        val collections = heard.lines().single { it.startsWith("HEARD ") }.removePrefix("HEARD ").toInt()
+        assertTrue(collections <= 20, "$collections collections of garbage for 60 messages\n$heard")
     }
 
     @Test
@@ -137,6 +145,33 @@ object NoRoom {
         task.onMessage { if (it.text == "echo" || it.text == "after") task.close(4000) }
         closed.await(60, TimeUnit.SECONDS)
         runBlocking { withTimeout(20_000) { say("closed ${task.awaitClosed().code}") } }
+        Runtime.getRuntime().halt(0)
+    }
+}
+
+/** The app takes all memory outside the heap before the first message is sent. */
+object NothingOutside {
+    @JvmStatic
+    fun main(arguments: Array<String>) {
+        val server = ScriptedServer("[]")
+        val echoes = CountDownLatch(60)
+        val task = connectSocket(server.url()) { onMessage { echoes.countDown() } }
+        runBlocking { task.awaitOpen() }
+        val all = ArrayList<ByteBuffer>()
+        for (size in listOf(1 shl 20, 1 shl 16, 1 shl 10)) {
+            try {
+                while (true) all += ByteBuffer.allocateDirect(size)
+            } catch (_: OutOfMemoryError) {
+                // As it is meant to be.
+            }
+        }
+        fun collections() = ManagementFactory.getGarbageCollectorMXBeans().sumOf { it.collectionCount }
+        val before = collections()
+        repeat(60) { task.send("x") }
+        val after = collections()
+        check(echoes.await(60, TimeUnit.SECONDS)) { "not sent" }
+        println("HEARD ${after - before}")
+        check(all.isNotEmpty())
         Runtime.getRuntime().halt(0)
     }
 }
@@ -198,4 +233,10 @@ object FullForAWhile {
         over.await(60, TimeUnit.SECONDS)
         println("HEARD $messages messages and the end $code")
     }
+}
+
+/** With U+FFFD in place of each half of a surrogate pair. */
+private fun String.withoutHalves(): String {
+    val scalars = codePoints().map { if (it in 0xD800..0xDFFF) 0xFFFD else it }.toArray()
+    return String(scalars, 0, scalars.size)
 }

@@ -106,7 +106,7 @@ class ReconnectTest {
         val it = record(server.url()) {
             heartbeat {
                 text("""{"hb":1}""")
-                reply = ReplyMatch.JsonField("ok")
+                replyField("ok")
                 interval = 10.milliseconds
                 deliverReply = true
             }
@@ -183,7 +183,7 @@ class ReconnectTest {
         val it = record(server.url()) {
             timeout = 50.milliseconds
             reconnect { fixedDelay(Duration.ZERO) }
-            beforeConnect { attempt, _ ->
+            beforeConnect { _, attempt, _ ->
                 running.incrementAndGet()
                 try {
                     awaitCancellation()
@@ -210,7 +210,7 @@ class ReconnectTest {
         val threads = LinkedBlockingQueue<Thread>()
         val it = record(server.url()) {
             comeBackFast()
-            beforeConnect { attempt, lastError ->
+            beforeConnect { _, attempt, lastError ->
                 threads += Thread.currentThread()
                 asked += attempt to lastError?.errCode
                 when (attempt) {

@@ -2,7 +2,6 @@ package dev.wxsocket
 
 import dev.wxsocket.testing.ffi.EventKind
 import dev.wxsocket.testing.ffi.Scenario
-import dev.wxsocket.testing.ffi.ScenarioOptions
 import dev.wxsocket.testing.ffi.ScenarioStep
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.runBlocking
@@ -29,9 +28,7 @@ class ScenarioTest {
     private fun play(json: String) = Scenario(json).use { scenario ->
         val server = scenario.server()
         val lines = Lines()
-        val options = options(scenario.options())
-        val task = connectSocket(server.url()) {
-            options()
+        val task = connectSocket(scenario.options()) {
             for (kind in scenario.listen()) {
                 when (kind) {
                     EventKind.OPEN -> onOpen { lines += line(it) }
@@ -44,9 +41,9 @@ class ScenarioTest {
         try {
             for (step in scenario.steps()) {
                 when (step) {
-                    is ScenarioStep.Wait -> lines.await(step.word)
-                    is ScenarioStep.Send -> lines.add { answer { task.send(step.text) } }
-                    is ScenarioStep.SendBytes -> lines.add { answer { task.send(step.bytes) } }
+                    is ScenarioStep.Wait -> lines.await(step.v1)
+                    is ScenarioStep.Send -> lines.add { answer { task.send(step.v1) } }
+                    is ScenarioStep.SendHex -> lines.add { answer { task.send(step.v1) } }
                     is ScenarioStep.Close ->
                         try {
                             task.close(step.code, step.reason)
@@ -56,26 +53,26 @@ class ScenarioTest {
                     ScenarioStep.Pause -> task.pause()
                     ScenarioStep.Resume -> task.resume()
                     ScenarioStep.ReconnectNow -> task.reconnectNow()
-                    is ScenarioStep.Network -> task.setNetwork(step.available)
-                    is ScenarioStep.Foreground -> task.setForeground(step.foreground)
+                    is ScenarioStep.Network -> task.setNetwork(step.v1)
+                    is ScenarioStep.Foreground -> task.setForeground(step.v1)
                     is ScenarioStep.Listen ->
-                        when (step.kind) {
+                        when (step.v1) {
                             EventKind.OPEN -> task.onOpen { lines += line(it) }
                             EventKind.MESSAGE -> task.onMessage { lines += line(it) }
                             EventKind.ERROR -> task.onError { lines += line(it) }
                             EventKind.CLOSE -> task.onClose { lines += line(it) }
                         }
                     is ScenarioStep.Off ->
-                        when (step.kind) {
+                        when (step.v1) {
                             EventKind.OPEN -> task.offOpen()
                             EventKind.MESSAGE -> task.offMessage()
                             EventKind.ERROR -> task.offError()
                             EventKind.CLOSE -> task.offClose()
                         }
                     is ScenarioStep.State ->
-                        runBlocking { withTimeout(PATIENCE_MS) { task.state.first { word(it) == step.word } } }
-                    is ScenarioStep.Received -> until("${step.count} messages") { task.stats.messagesIn >= step.count }
-                    is ScenarioStep.Server -> assertTrue(scenario.serverStep(step.index), "$step in time; so far $lines")
+                        runBlocking { withTimeout(PATIENCE_MS) { task.state.first { word(it) == step.v1 } } }
+                    is ScenarioStep.Received -> until("${step.v1} messages") { task.stats.messagesIn >= step.v1 }
+                    else -> assertTrue(scenario.serverStep(step), "$step in time; so far $lines")
                 }
             }
             assertEquals(scenario.expect().joinToString("\n"), lines.toString(), scenario.about())
@@ -115,41 +112,6 @@ class ScenarioTest {
         } catch (e: WxException) {
             "refused ${e.errCode}"
         }
-
-    private fun options(from: ScenarioOptions): ConnectOptions.() -> Unit = {
-        preset = from.preset?.let { name -> Preset.entries.single { it.name.replace("_", "").equals(name, true) } }
-        if (from.protocols.isNotEmpty()) protocols(*from.protocols.toTypedArray())
-        from.header.forEach { header(it.name, it.value) }
-        timeout = from.timeoutMs?.milliseconds
-        closeTimeout = from.closeTimeoutMs?.milliseconds
-        maxMessageBytes = from.maxMessageBytes
-        from.backgroundGraceMs?.let { interruptInBackground(it.milliseconds) }
-        greeting = from.greeting?.let { Message.Text(it) }
-        reconnect {
-            enabled = from.reconnect
-            from.delayMs?.let { fixedDelay(it.milliseconds) }
-            from.maxAttempts?.let { maxAttempts(it) }
-            stableAfter = from.stableAfterMs?.milliseconds
-            stopCodes = from.stopCodes
-            stopStatuses = from.stopStatuses
-        }
-        heartbeat {
-            enabled = from.heartbeat
-            from.heartbeatPayload?.let { text(it) }
-            if (from.heartbeatPing) ping()
-            reply = from.heartbeatReply?.let { ReplyMatch.Text(it) }
-            interval = from.heartbeatIntervalMs?.milliseconds
-            timeout = from.heartbeatTimeoutMs?.milliseconds
-            strict = from.strict
-            deliverReply = from.deliverReply
-        }
-        queue {
-            enabled = from.queue
-            messages = from.queueMessages
-            bytes = from.queueBytes
-            overflow = from.overflow?.let { name -> OverflowPolicy.entries.single { it.name.replace("_", "").equals(name, true) } }
-        }
-    }
 
     /** The transcript so far, and how far waits have got in it. */
     private class Lines {

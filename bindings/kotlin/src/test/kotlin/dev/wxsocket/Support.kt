@@ -24,7 +24,7 @@ fun withServer(script: String = "[]", test: (ScriptedServer) -> Unit) {
 }
 
 /** Everything that a task tells, in order, as a test takes it. */
-class Recorder(url: String, block: ConnectOptions.() -> Unit) {
+class Recorder(url: String, block: SocketSetup.() -> Unit) {
     private val events = LinkedBlockingQueue<SocketEvent>()
     val task = connectSocket(url) {
         block()
@@ -51,10 +51,10 @@ class Recorder(url: String, block: ConnectOptions.() -> Unit) {
     val isEmpty: Boolean get() = events.isEmpty()
 }
 
-fun record(url: String, block: ConnectOptions.() -> Unit = {}): Recorder = Recorder(url, block)
+fun record(url: String, block: SocketSetup.() -> Unit = {}): Recorder = Recorder(url, block)
 
 /** Comes back at once, so that a test need not wait. */
-fun ConnectOptions.comeBackFast(attempts: Int? = null) {
+fun SocketSetup.comeBackFast(attempts: Int? = null) {
     reconnect {
         fixedDelay(1.milliseconds)
         if (attempts != null) maxAttempts(attempts)
@@ -69,6 +69,13 @@ fun until(what: String, isSo: () -> Boolean) {
         Thread.sleep(1)
     }
 }
+
+/** Waits until the library has given back the threads that blocked listeners and coroutines made it add. */
+fun untilFewThreads(): Unit =
+    until("end of the threads") {
+        val names = Thread.getAllStackTraces().keys.groupingBy { it.name }.eachCount()
+        names.getOrDefault("wxsocket-events", 0) <= 2 && names.getOrDefault("wxsocket-news", 0) <= 1
+    }
 
 fun <T> LinkedBlockingQueue<T>.take1(): T = assertNotNull(poll(PATIENCE_MS, TimeUnit.MILLISECONDS), "nothing in time")
 

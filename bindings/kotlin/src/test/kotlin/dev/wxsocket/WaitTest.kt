@@ -17,7 +17,10 @@ import java.util.concurrent.Executor
 import java.util.concurrent.Executors
 import java.util.concurrent.TimeUnit
 import java.util.concurrent.atomic.AtomicInteger
+import java.util.concurrent.atomic.AtomicReference
+import kotlin.concurrent.thread
 import kotlin.test.assertEquals
+import kotlin.test.assertFalse
 import kotlin.test.assertTrue
 
 /** Waiters, the state and collectors depend neither on each other nor on the app's executor. */
@@ -148,7 +151,7 @@ class WaitTest {
         val waits = CountDownLatch(1)
         val task = connectSocket(server.url()) {
             comeBackFast(2)
-            beforeConnect { _, _ ->
+            beforeConnect { _, _, _ ->
                 waits.await()
                 ConnectDecision.Proceed
             }
@@ -170,7 +173,7 @@ class WaitTest {
         val task = connectSocket(server.url()) {
             executor = busy
             onClose {}
-            beforeConnect { _, _ ->
+            beforeConnect { _, _, _ ->
                 asked.countDown()
                 try {
                     awaitCancellation()
@@ -185,6 +188,76 @@ class WaitTest {
         assertTrue(cancelled.await(PATIENCE_MS, TimeUnit.MILLISECONDS))
         assertEquals(1000, soon { waiting.await() }.code)
         busy.free()
+    }
+
+    @Test
+    fun `the state does not wait for a collector of it that is told at once`() {
+        val news = News(SocketState.Connecting(0)) {}
+        val stuck = CountDownLatch(1)
+        val free = CountDownLatch(1)
+        val known = AtomicReference<SocketState>()
+        val collecting = CoroutineScope(Dispatchers.Unconfined).launch {
+            news.state.collect {
+                if (it != SocketState.Open) return@collect
+                known.set(news.known.state)
+                stuck.countDown()
+                free.await()
+            }
+        }
+        val first = thread { news.tell(2, Bulletin(SocketState.Open)) }
+        assertTrue(stuck.await(PATIENCE_MS, TimeUnit.MILLISECONDS))
+        val second = thread {
+            news.stand(3, SocketState.Closing)
+            news.tell(4, Bulletin(SocketState.Closed))
+        }
+        second.join(PATIENCE_MS)
+        val isWaiting = second.isAlive
+        free.countDown()
+        assertEquals(SocketState.Open, known.get(), "what is known goes with the state")
+        assertFalse(isWaiting, "it waits for the collector")
+        assertEquals(SocketState.Closed, news.state.value)
+        assertEquals(SocketState.Closed, news.known.state)
+        first.join()
+        collecting.cancel()
+    }
+
+    @Test
+    fun `whoever blocks where it is told at once keeps no other task waiting`() = withServer { server ->
+        val free = CountDownLatch(1)
+        val blocked = CountDownLatch(20)
+        val begin = CountDownLatch(1)
+        try {
+            val tasks = List(20) { n ->
+                // Nobody is open before somebody waits: it would be this thread that blocks.
+                val task = connectSocket(server.url()) {
+                    beforeConnect { _, _, _ ->
+                        begin.await()
+                        ConnectDecision.Proceed
+                    }
+                }
+                CoroutineScope(Dispatchers.Unconfined).launch {
+                    if (n % 2 == 0) task.awaitOpen() else task.state.first { it == SocketState.Open }
+                    blocked.countDown()
+                    free.await()
+                }
+                task
+            }
+            begin.countDown()
+            assertTrue(blocked.await(PATIENCE_MS, TimeUnit.MILLISECONDS))
+            val other = connectSocket(server.url())
+            soon {
+                other.awaitOpen()
+                for (task in tasks) {
+                    task.close()
+                    task.awaitClosed()
+                    assertEquals(SocketState.Closed, task.state.value)
+                }
+            }
+            other.close()
+        } finally {
+            free.countDown()
+        }
+        untilFewThreads()
     }
 
     @Test

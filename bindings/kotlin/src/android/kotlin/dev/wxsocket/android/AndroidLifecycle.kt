@@ -40,7 +40,7 @@ public class AndroidLifecycle internal constructor(private val following: AutoCl
         private fun watch(application: Application): ForegroundWatch =
             watch ?: ForegroundWatch(
                 ::isProcessInFront,
-                { Handler(Looper.getMainLooper()).postDelayed(it, ForegroundWatch.LOOK_AGAIN_MS) },
+                { look, delayMs -> Handler(Looper.getMainLooper()).postDelayed(look, delayMs) },
                 application::registerActivityLifecycleCallbacks,
             ).also { watch = it }
 

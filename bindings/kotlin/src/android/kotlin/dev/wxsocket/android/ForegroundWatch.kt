@@ -17,8 +17,8 @@ import java.util.WeakHashMap
 internal class ForegroundWatch(
     /** Whether the system has the process in front. It may be late by a moment. */
     private val isProcessInFront: () -> Boolean,
-    /** Calls what it is given on the main thread, [LOOK_AGAIN_MS] later. */
-    private val later: (Runnable) -> Unit,
+    /** Calls what it is given on the main thread, so many milliseconds later. */
+    private val later: (Runnable, Long) -> Unit,
     private val register: (Application.ActivityLifecycleCallbacks) -> Unit,
 ) : Watch() {
     private val started: MutableSet<Activity> = Collections.newSetFromMap(WeakHashMap())
@@ -27,6 +27,9 @@ internal class ForegroundWatch(
 
     /** Activities may be started that were never seen. */
     private var hasUnseen = false
+
+    /** The look that is due; those before it look no more. */
+    private var nextLook: Runnable? = null
 
     override val current: Boolean get() = inFront
 
@@ -54,16 +57,31 @@ internal class ForegroundWatch(
         when {
             // It is made anew (rotation), and leaves the screen only for a moment. But it may end
             // before it is started again.
-            activity.isChangingConfigurations -> later(::lookAgain)
+            activity.isChangingConfigurations -> lookIn(LOOK_AGAIN_MS)
             // Perhaps the system has not noticed yet, perhaps another one is there.
-            hasUnseen && isProcessInFront() -> later(::lookAgain)
+            hasUnseen && isProcessInFront() -> lookIn(LOOK_AGAIN_MS)
             else -> leave()
         }
     }
 
+    private fun lookIn(pauseMs: Long) {
+        val look = object : Runnable {
+            override fun run() = lookAgain(this, pauseMs)
+        }
+        nextLook = look
+        later(look, pauseMs)
+    }
+
+    /** Looks until an activity is seen or the system says that there is none, more and more rarely. */
     @Synchronized
-    private fun lookAgain() {
-        if (started.isEmpty() && !(hasUnseen && isProcessInFront())) leave()
+    private fun lookAgain(look: Runnable, pauseMs: Long) {
+        when {
+            // Another activity was stopped meanwhile, and a look of its own is due.
+            look !== nextLook -> Unit
+            started.isNotEmpty() -> Unit
+            hasUnseen && isProcessInFront() -> lookIn(minOf(2 * pauseMs, LONGEST_PAUSE_MS))
+            else -> leave()
+        }
     }
 
     private fun leave() {
@@ -96,5 +114,8 @@ internal class ForegroundWatch(
     internal companion object {
         /** Longer than an activity takes to be made anew, and than the system takes to notice. */
         const val LOOK_AGAIN_MS = 1_000L
+
+        /** An activity that was never seen may stay for hours, and looking costs a wakeup. */
+        const val LONGEST_PAUSE_MS = 300_000L
     }
 }

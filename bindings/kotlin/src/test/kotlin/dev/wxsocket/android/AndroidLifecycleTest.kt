@@ -11,7 +11,7 @@ class AndroidLifecycleTest {
     private class Process(var inFront: Boolean = true) {
         private var callbacks: ActivityLifecycleCallbacks? = null
         private val later = ArrayDeque<Runnable>()
-        private val watch = ForegroundWatch({ inFront }, later::add) { callbacks = it }
+        private val watch = ForegroundWatch({ inFront }, { look, _ -> later += look }) { callbacks = it }
         private val told = mutableListOf<Boolean>()
 
         fun follow() = watch.add { told += it }
@@ -182,6 +182,23 @@ class AndroidLifecycleTest {
         told()
         timePasses()
         told(false)
+    }
+
+    @Test
+    fun `a system that notices very late`() = with(Process()) {
+        val login = start(activity())
+        follow()
+        home(login, isNoticed = false)
+        inFront = true
+        repeat(5) { timePasses() }
+        told()
+        inFront = false
+        timePasses()
+        told(false)
+        repeat(5) { timePasses() }
+        told()
+        start(login)
+        told(true)
     }
 
     @Test

@@ -4,11 +4,11 @@
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
 use std::time::{Duration, Instant};
-use wxsocket::testing::ScriptedServer;
-use wxsocket::testing::scenario::{Kind, Scenario, Step, line, send_line, state_word};
 use wxsocket::{
-    BatchListener, ListenerError, Message, MessageEvent, SocketEvent, SocketTask, connect_socket,
+    BatchListener, ListenerError, Message, MessageEvent, SendOutcome, SocketEvent, SocketState,
+    SocketTask, WxError, connect_socket,
 };
+use wxsocket_testing::{EventKind as Kind, Scenario, ScenarioStep as Step};
 
 /// Far longer than any step takes, even on a machine that does three other things.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,7 +30,7 @@ struct Listeners {
 impl Hub {
     fn tell(&self, event: SocketEvent) {
         let hub = self.lines.lock().unwrap();
-        if hub.kinds.contains(&Kind::of(&event)) {
+        if hub.kinds.contains(&kind(&event)) {
             // The test may be over.
             let _ = hub.heard.send(line(&event));
         }
@@ -51,7 +51,7 @@ impl Hub {
             return;
         }
         for event in task.present_state() {
-            if coming.contains(&Kind::of(&event)) {
+            if coming.contains(&kind(&event)) {
                 let _ = hub.heard.send(line(&event));
             }
         }
@@ -92,7 +92,7 @@ impl BatchListener for Hub {
 }
 
 struct Run {
-    server: Arc<ScriptedServer>,
+    scenario: Arc<Scenario>,
     hub: Arc<Hub>,
     task: Arc<SocketTask>,
     arriving: mpsc::Receiver<String>,
@@ -109,9 +109,9 @@ impl Run {
                 self.catch_up();
                 self.lines.push(send_line(&self.task.send(text.as_str())));
             }
-            Step::SendHex(hex) => {
+            Step::SendHex(bytes) => {
                 self.catch_up();
-                self.lines.push(send_line(&self.task.send(bytes(hex))));
+                self.lines.push(send_line(&self.task.send(bytes.clone())));
             }
             Step::Close { code, reason } => {
                 self.catch_up();
@@ -122,7 +122,7 @@ impl Run {
             Step::Pause => self.task.pause(),
             Step::Resume => self.task.resume(),
             Step::ReconnectNow => self.task.reconnect_now(),
-            Step::Network(available) => self.task.set_network(*available),
+            Step::Network(available) => self.task.set_network((*available).into()),
             Step::Foreground(foreground) => self.task.set_foreground(*foreground),
             Step::Listen(kind) => self.hub.add(*kind),
             Step::Off(kind) => self.hub.lines.lock().unwrap().kinds.retain(|other| other != kind),
@@ -130,20 +130,7 @@ impl Run {
             Step::Received(count) => {
                 self.until("messages", |task| task.stats().messages_in >= *count);
             }
-            server => self.server_step(server),
-        }
-    }
-
-    fn server_step(&self, step: &Step) {
-        match step {
-            Step::ServerDrop => self.server.drop_all(),
-            Step::ServerClose(code) => self.server.close_all((*code != 0).then_some(*code), ""),
-            Step::ServerSend(text) => self.server.send_text_all(text),
-            Step::ServerSilence => self.server.silence_all(),
-            Step::ServerStop => self.server.stop_listening().unwrap(),
-            Step::ServerResume => self.server.resume_listening().unwrap(),
-            Step::ServerGot(count) => assert!(self.server.wait_messages(*count, PATIENCE)),
-            _ => unreachable!("a step of the client"),
+            server => assert!(self.scenario.server_step(server.clone()).unwrap(), "{server:?}"),
         }
     }
 
@@ -177,26 +164,85 @@ impl Run {
     }
 }
 
-fn bytes(hex: &str) -> Vec<u8> {
-    let digits = (0..hex.len()).step_by(2);
-    digits.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+/// The kind of an event.
+fn kind(event: &SocketEvent) -> Kind {
+    match event {
+        SocketEvent::Open { .. } => Kind::Open,
+        SocketEvent::Message { .. } => Kind::Message,
+        SocketEvent::Error { .. } => Kind::Error,
+        SocketEvent::Close { .. } => Kind::Close,
+    }
 }
 
-fn play(scenario: &Scenario) -> Vec<String> {
-    let server = ScriptedServer::start(scenario.server.clone()).unwrap();
+/// The word for a state in [`Step::State`].
+fn state_word(state: SocketState) -> &'static str {
+    match state {
+        SocketState::Connecting { .. } => "connecting",
+        SocketState::Waiting { .. } => "waiting",
+        SocketState::Suspended => "suspended",
+        SocketState::Open => "open",
+        SocketState::Closing => "closing",
+        SocketState::Closed => "closed",
+    }
+}
+
+/// The line for an event.
+fn line(event: &SocketEvent) -> String {
+    match event {
+        SocketEvent::Open { event } => {
+            let protocol = event.protocol.as_deref().unwrap_or("-");
+            format!("open {} attempt={} protocol={protocol}", event.epoch, event.attempt)
+        }
+        SocketEvent::Message { event } => match &event.data {
+            Message::Text { text } => format!("message {} text {text}", event.epoch),
+            Message::Binary { bytes } => {
+                let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                format!("message {} binary {hex}", event.epoch)
+            }
+        },
+        SocketEvent::Error { event } => {
+            let status = event.http_status.map_or("-".to_owned(), |status| status.to_string());
+            format!("error {} {} http={status}", event.epoch, event.err_code)
+        }
+        SocketEvent::Close { event } => {
+            let clean = if event.was_clean { "clean" } else { "unclean" };
+            let next = match event.retry {
+                None => "final".to_owned(),
+                Some(retry) => {
+                    let max = retry.max.map_or(String::new(), |max| format!("/{max}"));
+                    let delay = retry.delay.map_or("-".to_owned(), |delay| delay.0.to_string());
+                    format!("retry={}{max} in {delay}", retry.attempt)
+                }
+            };
+            format!("close {} {} '{}' {clean} {next}", event.epoch, event.code, event.reason)
+        }
+    }
+}
+
+/// The line for the answer of `send`.
+fn send_line(answer: &Result<SendOutcome, WxError>) -> String {
+    match answer {
+        Ok(SendOutcome::Sent) => "sent".to_owned(),
+        Ok(SendOutcome::Queued { .. }) => "queued".to_owned(),
+        Ok(SendOutcome::Dropped) => "dropped".to_owned(),
+        Err(error) => format!("refused {}", error.err_code()),
+    }
+}
+
+fn play(scenario: &Arc<Scenario>) -> Vec<String> {
     let (heard, arriving) = mpsc::channel();
-    let options = scenario.options(&server.url());
-    let task = connect_socket(options, None, None).unwrap();
+    let task = connect_socket(scenario.options(), None, None).unwrap();
     let listeners = Listeners { heard, kinds: Vec::new(), coming: Vec::new() };
     let hub = Arc::new(Hub { lines: Mutex::new(listeners), task: OnceLock::new() });
     hub.task.set(Arc::downgrade(&task)).unwrap();
     task.set_batch_listener(hub.clone());
-    for kind in &scenario.listen {
-        hub.add(*kind);
+    for kind in scenario.listen() {
+        hub.add(kind);
     }
-    let mut run = Run { server, hub, task, arriving, lines: Vec::new(), seen: 0 };
-    for step in &scenario.steps {
-        run.step(step);
+    let scenario = Arc::clone(scenario);
+    let mut run = Run { scenario, hub, task, arriving, lines: Vec::new(), seen: 0 };
+    for step in run.scenario.steps() {
+        run.step(&step);
     }
     // What still arrives is too much; the listener is let go after the final close, which
     // ends the channel.
@@ -208,21 +254,23 @@ fn play(scenario: &Scenario) -> Vec<String> {
 
 #[test]
 fn every_scenario_goes_as_written() {
-    let mut files: Vec<_> =
-        std::fs::read_dir("tests/scenarios").unwrap().map(|file| file.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir("../../tests/scenarios")
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
     files.sort();
     assert!(!files.is_empty());
     let mut wrong = Vec::new();
     for file in &files {
-        let scenario = Scenario::parse(&std::fs::read_to_string(file).unwrap())
+        let scenario = Scenario::new(std::fs::read_to_string(file).unwrap())
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let lines = play(&scenario);
-        if lines != scenario.expect {
+        if lines != scenario.expect() {
             wrong.push(format!(
                 "{}: {}\n--- expected\n{}\n--- got\n{}",
                 file.display(),
-                scenario.about,
-                scenario.expect.join("\n"),
+                scenario.about(),
+                scenario.expect().join("\n"),
                 lines.join("\n")
             ));
         }

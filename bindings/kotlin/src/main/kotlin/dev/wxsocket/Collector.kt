@@ -1,0 +1,124 @@
+package dev.wxsocket
+
+import dev.wxsocket.ffi.UniffiLib
+import kotlinx.coroutines.channels.Channel
+import kotlinx.coroutines.flow.FlowCollector
+import java.lang.ref.WeakReference
+import java.util.concurrent.atomic.AtomicLong
+
+/**
+ * The events that wait for one collection of a Flow. It takes a turn's events at once; the next
+ * turn waits until the collecting coroutine has taken most of them, which bounds what waits here.
+ */
+internal class Inbox(kinds: Int) : Subscriber(kinds) {
+    private val channel = Channel<SocketEvent>(Channel.UNLIMITED)
+    private val load = AtomicLong()
+
+    /** Where it listens; it is set before the first event. */
+    @Volatile var delivery: Delivery? = null
+
+    /** How many events it was given; only the thread that gives them writes it. */
+    @Volatile var given = 0L
+        private set
+
+    /** How many of them the collecting coroutine has taken; only that coroutine writes it. */
+    @Volatile var taken = 0L
+        private set
+
+    /** The place of its events in the present turn, which [Progress] keeps here. */
+    val place = Progress.Place()
+
+    private var task: WeakReference<SocketTask>? = null
+    private var isCollecting = false
+
+    /** The task is alive for as long as somebody collects from it. */
+    @Suppress("unused")
+    private var keep: SocketTask? = null
+
+    /** Says whose events these are. */
+    @Synchronized
+    fun bind(task: SocketTask) {
+        this.task = WeakReference(task)
+        if (isCollecting) keep = task
+    }
+
+    /** Somebody collects from it. */
+    @Synchronized
+    fun begin() {
+        check(!isCollecting && !gone) { "a flow of the options can be collected once" }
+        isCollecting = true
+        keep = task?.get()
+    }
+
+    /** Nobody collects from it any more. */
+    fun leave() {
+        synchronized(this) {
+            gone = true
+            keep = null
+            isCollecting = false
+        }
+        delivery?.remove(this)
+    }
+
+    override fun tell(event: SocketEvent) {
+        load.addAndGet(OVERHEAD + event.size)
+        given++
+        channel.trySend(event)
+    }
+
+    /** There will be no task; whoever collects gets [cause]. */
+    fun fail(cause: Throwable) {
+        channel.close(cause)
+    }
+
+    /** The next turn may come. */
+    val hasRoom: Boolean get() = gone || load.get() <= ROOM
+
+    /** Emits the events until the last one, or until the collecting coroutine stops. */
+    suspend fun emitAll(to: FlowCollector<SocketEvent>) {
+        for (event in channel) {
+            taken++
+            load.addAndGet(-OVERHEAD - event.size)
+            delivery?.resume()
+            to.emit(event)
+            if (event.isFinal) break
+        }
+    }
+
+    private companion object {
+        /** 128 small messages: enough to be busy with while the next turn comes. */
+        const val ROOM = 128 * 1024L
+        const val OVERHEAD = 1024L
+    }
+}
+
+/**
+ * One collection of a Flow, as the Flow knows it. The [Delivery] of its task knows the [inbox]
+ * only: a flow of the options that nobody can collect any more is to be noticed.
+ */
+internal class Collector(kinds: Int) : Subscriber(kinds) {
+    val inbox = Inbox(kinds)
+
+    override fun tell(event: SocketEvent): Unit = inbox.tell(event)
+
+    fun bind(task: SocketTask): Unit = inbox.bind(task)
+
+    fun fail(cause: Throwable): Unit = inbox.fail(cause)
+
+    /** Emits the events until the last one, or until the collecting coroutine stops. */
+    suspend fun emitAll(to: FlowCollector<SocketEvent>) {
+        inbox.begin()
+        try {
+            inbox.emitAll(to)
+        } finally {
+            // Until here the coroutine refers to this object.
+            this.inbox.leave()
+        }
+    }
+
+    /** Has its inbox leave when nobody refers to the flow any more. */
+    fun leaveWhenUnreachable() {
+        val inbox = inbox
+        UniffiLib.CLEANER.register(this) { inbox.leave() }
+    }
+}
