@@ -284,7 +284,7 @@ fn what_an_open_connection_did_not_write_goes_out_on_the_next_one() {
     let mut client = Client::connect(options);
     client.open();
     client.text();
-    let numbered = |number: usize| format!("{number:032768}");
+    let numbered = |number: usize| format!("{number:032000}");
     let (mut sent, mut refused) = (0, 0);
     // The buffers of the kernel take some megabytes first. It is full for good when there is no
     // room for half a second.
@@ -305,7 +305,7 @@ fn what_an_open_connection_did_not_write_goes_out_on_the_next_one() {
     }
     client.task().pause();
     client.close();
-    let waiting = client.task().buffered_amount() / 32_768;
+    let waiting = client.task().buffered_amount() / 32_000;
     assert!(waiting > 4, "{waiting} messages wait");
     let full = client.task().send("one more").unwrap_err();
     assert!(matches!(full, WxError::QueueFull { err_code: 10_001, .. }), "{full:?}");

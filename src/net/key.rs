@@ -16,6 +16,14 @@ pub(super) fn new_key() -> Option<String> {
     Some(base64(&nonce))
 }
 
+/// What the masking keys of one connection are made from; `None` when the system has no randomness
+/// to give.
+pub(super) fn new_seed() -> Option<[u8; 32]> {
+    let mut seed = [0; 32];
+    SystemRandom::new().fill(&mut seed).ok()?;
+    Some(seed)
+}
+
 /// The `Sec-WebSocket-Accept` that answers `key`.
 pub(super) fn accept_key(key: &str) -> String {
     // SHA-1 is what the RFC asks for; nothing here depends on its strength.

@@ -34,7 +34,7 @@ const KEPT_MESSAGES: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// The app's: it counts as buffered until it is written, and it comes back from
-    /// [`Encoder::unsent`].
+    /// [`Encoder::withdraw`].
     App,
     /// The engine's own, as a heartbeat or a greeting: it is of no use on another connection.
     Engine,
@@ -244,6 +244,13 @@ impl Encoder {
         self.waiting() > 0 || (has_more && !self.closed)
     }
 
+    /// True: everything that was taken is written, but perhaps a message of the app that goes in
+    /// fragments. A Ping is written then.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        let newest = self.messages.back().map(|outgoing| outgoing.origin);
+        self.waiting() == 0 && (self.fragments.is_none() || newest == Some(Origin::App))
+    }
+
     /// The first `bytes` of what is pending are written.
     pub(crate) fn advance(&mut self, bytes: usize) -> Written {
         debug_assert!(bytes <= self.waiting(), "more than was pending");
@@ -280,14 +287,29 @@ impl Encoder {
         self.buffered
     }
 
-    /// The app's messages of which no byte is written, in order: they can be sent on another
-    /// connection. Of one that is partly written nobody knows what the server made of it.
-    pub(crate) fn unsent(self) -> Vec<Message> {
+    /// Takes back the app's messages of which no byte is written, in order: they can be sent on
+    /// another connection. Of one that is partly written nobody knows what the server made of it.
+    ///
+    /// Their frames are dropped, and all that follow them; if the close frame is one of those, it
+    /// has to be pushed again.
+    pub(crate) fn withdraw(&mut self) -> Vec<Message> {
         let total = self.total;
-        let is_unsent = |outgoing: &Outgoing| {
-            outgoing.origin == Origin::App && outgoing.begin.is_none_or(|begin| begin >= total)
-        };
-        self.messages.into_iter().filter(is_unsent).map(|outgoing| outgoing.message).collect()
+        let is_unsent = |outgoing: &Outgoing| outgoing.begin.is_none_or(|begin| begin >= total);
+        let Some(first) = self.messages.iter().position(is_unsent) else { return Vec::new() };
+        let unsent = self.messages.split_off(first);
+        if let Some(begin) = unsent[0].begin {
+            // It is in the buffer, so the difference is no more than its length.
+            let kept = self.written + (begin - total) as usize;
+            self.closed &= kept == self.out.len();
+            self.out.truncate(kept);
+        }
+        if unsent.iter().any(|outgoing| outgoing.end.is_none()) {
+            self.fragments = None;
+        }
+        let unsent = unsent.into_iter().filter(|outgoing| outgoing.origin == Origin::App);
+        let unsent: Vec<_> = unsent.map(|outgoing| outgoing.message).collect();
+        self.buffered -= unsent.iter().map(Message::len).sum::<usize>();
+        unsent
     }
 
     /// Gives back the memory that an idle connection does not need. To be called when nothing is

@@ -41,7 +41,7 @@
 //!
 //! While a large message is on its way, `has_room` is false, and Pings, Pongs and the close frame
 //! can be pushed: they are written after the fragment that is under way. When the connection is
-//! lost, `encoder.unsent()` has the messages that were never begun.
+//! lost, `encoder.withdraw()` has the messages that were never begun.
 //!
 //! `tests::turn` does all this in memory.
 //!
@@ -64,13 +64,15 @@ mod violation;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+use {decoder::READ_BUFFER, encoder::FRAGMENT};
 
-// The driver will use all of these. Until it does, only the tests do.
-#[allow(unused_imports)]
 pub(crate) use {
-    close::CloseFrame,
-    decoder::{Decoder, Event, MAX_SMALL, READ_BUFFER},
-    deflate::{Agreement, ExtensionRefused, Offer},
-    encoder::{Encoder, FRAGMENT, Origin, Written},
+    decoder::{Decoder, Event, MAX_SMALL},
+    encoder::{Encoder, Origin, Written},
     violation::Violation,
 };
+
+// The option that turns compression on will use these. Until it is there, only the tests do.
+#[allow(unused_imports)]
+pub(crate) use deflate::{Agreement, ExtensionRefused, Offer};

@@ -106,7 +106,7 @@ fn a_control_frame_waits_for_one_fragment() {
     encoder.push_close(Some(1000), "late");
     assert!(!encoder.is_pending(), "nothing follows the close frame");
     assert_eq!(encoder.buffered(), FRAGMENT, "the rest of the message is never written");
-    assert_eq!(encoder.unsent(), [], "a part of it was");
+    assert_eq!(encoder.withdraw(), [], "a part of it was");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn what_was_never_begun_comes_back() {
         let mut encoder = fill(&messages);
         encoder.pending();
         encoder.advance(written);
-        assert_eq!(encoder.unsent(), messages[3 - unsent..], "{written}");
+        assert_eq!(encoder.withdraw(), messages[3 - unsent..], "{written}");
     }
     let mut encoder = fill(&messages);
     encoder.pending();
@@ -180,13 +180,13 @@ fn what_was_never_begun_comes_back() {
     encoder.advance(6);
     encoder.pending();
     encoder.advance(1);
-    assert_eq!(encoder.unsent(), []);
+    assert_eq!(encoder.withdraw(), []);
 
     // The close frame came before the first fragment.
     let mut encoder = fill(&messages);
     encoder.push_close(None, "");
     drain(&mut encoder);
-    assert_eq!(encoder.unsent(), messages[2..]);
+    assert_eq!(encoder.withdraw(), messages[2..]);
 }
 
 #[test]

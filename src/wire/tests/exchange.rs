@@ -154,7 +154,7 @@ fn every_message_is_accounted_for_when_a_connection_is_lost() {
             written.extend_from_slice(&pending[..taken]);
             whole += encoder.advance(taken).messages;
         }
-        let unsent = encoder.unsent();
+        let unsent = encoder.withdraw();
         let partly = messages.len() - whole - unsent.len();
         assert!(partly <= 1, "seed {seed}: {partly}");
         assert!(messages[messages.len() - unsent.len()..] == unsent, "seed {seed}");
