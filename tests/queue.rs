@@ -7,6 +7,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 use support::*;
+use tokio_tungstenite::tungstenite;
 use wxsocket::testing::ScriptedServer;
 use wxsocket::*;
 
@@ -317,6 +318,57 @@ fn what_an_open_connection_did_not_write_goes_out_on_the_next_one() {
     assert_eq!(heads.collect::<Vec<usize>>(), (sent - waiting..sent).collect::<Vec<_>>());
     assert_eq!(client.send("later"), SendOutcome::Sent);
     client.finish();
+}
+
+/// The server says goodbye while thousands of messages wait: some for a connection, some in it.
+/// The server reads on until its goodbye is answered, and so hears each of them once.
+#[test]
+fn a_goodbye_in_the_middle_of_a_burst_loses_nothing() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // A small window, so that most of it waits at the client.
+    socket2::SockRef::from(&listener).set_recv_buffer_size(16 << 10).unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let (speak, spoken) = std::sync::mpsc::channel::<()>();
+    let server = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        for round in 0..2 {
+            let mut socket = tungstenite::accept(listener.accept().unwrap().0).unwrap();
+            if round == 0 {
+                spoken.recv().unwrap();
+                socket.close(None).unwrap();
+            }
+            while let Ok(frame) = socket.read() {
+                if let tungstenite::Message::Text(text) = frame {
+                    all.push((round, text[..8].parse::<usize>().unwrap()));
+                }
+            }
+        }
+        all
+    });
+    let mut options = fast(url);
+    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay: Millis(1) });
+    let mut client = Client::connect(options);
+    client.open();
+    let count = 6_000;
+    for number in 0..count {
+        assert_eq!(client.send(format!("{number:08}{:992}", "")), SendOutcome::Sent);
+    }
+    // Until the kernels are full, whatever they hold.
+    let mut before = client.task().buffered_amount();
+    eventually("no more is written", || {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = client.task().buffered_amount();
+        std::mem::replace(&mut before, now) == now
+    });
+    assert!(before > 1_000_000, "{before} bytes wait");
+    speak.send(()).unwrap();
+    client.close();
+    client.open();
+    eventually("everything is written", || client.task().buffered_amount() == 0);
+    client.task().close(1000, String::new()).unwrap();
+    let all = server.join().unwrap();
+    assert!(all.iter().map(|(_, number)| *number).eq(0..count), "{} of them", all.len());
+    assert!(all.iter().filter(|(round, _)| *round == 0).count() < count, "all in one connection");
 }
 
 /// It could never be sent otherwise: the bound is smaller.

@@ -190,6 +190,44 @@ fn what_was_never_begun_comes_back() {
 }
 
 #[test]
+fn a_close_frame_behind_what_comes_back_is_pushed_again() {
+    for (written, frames) in [(0, &[0x88][..]), (1, &[0x81, 0x88]), (9, &[0x88])] {
+        let mut encoder = encoder();
+        push(&mut encoder, "one");
+        push(&mut encoder, "two");
+        encoder.push_close(Some(1000), "");
+        let begun = encoder.pending()[..written].to_vec();
+        encoder.advance(written);
+        assert_eq!(encoder.withdraw().len(), if written == 0 { 2 } else { 1 });
+        assert_eq!(encoder.buffered(), if written == 1 { 3 } else { 0 });
+        encoder.push_close(Some(4000), "");
+        encoder.push_close(Some(4001), "");
+        let all = [begun, drain(&mut encoder)].concat();
+        let all = read_client(&all);
+        let firsts: Vec<_> = all.iter().skip(usize::from(written == 9)).map(|f| f.first).collect();
+        assert_eq!(firsts, frames, "{written}");
+        assert_eq!(all.last().map(|frame| &*frame.payload), Some(&b"\x0f\xa0"[..]));
+    }
+}
+
+#[test]
+fn a_ping_is_known_to_be_written_between_two_fragments() {
+    for (origin, caught_up) in [(Origin::App, true), (Origin::Engine, false)] {
+        let mut encoder = encoder();
+        assert_eq!(encoder.push(vec![0; 3 * FRAGMENT].into(), origin), Ok(()));
+        encoder.pending();
+        encoder.push_ping(b"?");
+        let pending = encoder.pending().len();
+        encoder.advance(pending - 1);
+        assert!(!encoder.is_caught_up());
+        encoder.advance(1);
+        assert_eq!((encoder.is_caught_up(), encoder.is_pending()), (caught_up, true));
+        drain(&mut encoder);
+        assert!(encoder.is_caught_up());
+    }
+}
+
+#[test]
 fn what_waits_is_bounded() {
     let mut encoder = encoder();
     let mut count = 0;
