@@ -244,7 +244,10 @@ fn a_ping_goes_between_the_fragments_of_a_huge_message() {
 #[test]
 fn a_close_is_answered_between_the_fragments_of_a_huge_message() {
     let (port, heard) = serve_amid(200_000);
-    let mut client = Client::connect(once(format!("ws://127.0.0.1:{port}")));
+    let mut options = once(format!("ws://127.0.0.1:{port}"));
+    // Room for two messages.
+    options.max_buffered_bytes = Some(32 << 20);
+    let mut client = Client::connect(options);
     client.open();
     client.send(vec![7; HUGE]);
     client.send("behind it");
