@@ -59,8 +59,6 @@ mod net;
 pub mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
-// Not used outside its tests until the driver speaks through it; then the attribute goes.
-#[allow(dead_code)]
 mod wire;
 
 pub use api::*;

@@ -237,6 +237,8 @@ fn a_ping_goes_between_the_fragments_of_a_huge_message() {
         let due = (RATE * 0.3) as usize;
         assert!(taken <= round * (due + IN_FRONT), "{taken} bytes, Ping {round}");
     }
+    // The round trip is that of the Ping alone.
+    eventually("it is measured", || client.task().stats().last_rtt_ms.is_some());
     let buffered = client.task().buffered_amount();
     assert!((HUGE as i64 / 2..HUGE as i64).contains(&buffered), "{buffered}");
 }

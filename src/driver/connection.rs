@@ -39,6 +39,8 @@ pub(super) struct Connection {
     encoder: Encoder,
     /// Bytes of what the encoder has pending that TLS has taken and the kernel perhaps not.
     handed: usize,
+    /// A heartbeat or a greeting was taken and is not written.
+    asked: bool,
     /// What was read and is not told yet.
     ahead: Ahead,
     /// The peer's last word was read: its close frame, a violation, or the end of the stream.
@@ -56,6 +58,8 @@ pub(super) struct Connection {
 pub(super) struct Wrote {
     app: Written,
     bytes: usize,
+    /// A heartbeat is written.
+    heartbeat: bool,
     /// True: something was written, or it turned out that nothing can be. There may be more.
     pub(super) moved: bool,
 }
@@ -78,6 +82,7 @@ impl Connection {
             decoder,
             encoder,
             handed: 0,
+            asked: false,
             ahead: Ahead::default(),
             over: false,
             written_through: false,
@@ -236,7 +241,15 @@ impl Connection {
         while self.broken.is_none() && wrote.bytes < WRITE_LOOK {
             self.take(&mut next);
             match self.poll_some(cx, &mut wrote) {
-                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(true)) => {
+                    // The session is told before anything follows: what is in the kernel by then
+                    // is what lies ahead of the heartbeat.
+                    if self.asked && self.encoder.is_caught_up() {
+                        self.asked = false;
+                        wrote.heartbeat = true;
+                        break;
+                    }
+                }
                 Poll::Ready(Err(error)) => {
                     let failure = Failure::new(ErrorKind::ConnectionLost, detail(&error));
                     self.broken = Some(failure);
@@ -258,8 +271,12 @@ impl Connection {
             let Some(transmit) = next(room) else { return };
             let refused = match transmit {
                 Transmit::Message(message) => self.encoder.push(message, Origin::App),
-                Transmit::Own(message) => self.encoder.push(message, Origin::Engine),
+                Transmit::Own(message) => {
+                    self.asked = true;
+                    self.encoder.push(message, Origin::Engine)
+                }
                 Transmit::Ping(payload) => {
+                    self.asked = true;
                     self.encoder.push_ping(&payload);
                     Ok(())
                 }
@@ -310,8 +327,8 @@ impl Connection {
             return Some(Input::Flushed);
         }
         let Written { messages, payload } = wrote.app;
-        let heartbeat = self.handed == 0 && self.encoder.is_caught_up();
-        Some(Input::Written { epoch: self.epoch, messages, payload, heartbeat })
+        let (epoch, heartbeat) = (self.epoch, wrote.heartbeat);
+        Some(Input::Written { epoch, messages, payload, heartbeat })
     }
 
     // ---- the end ----------------------------------------------------------------------------

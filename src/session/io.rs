@@ -181,8 +181,7 @@ pub enum Input {
         /// Bytes of payload of the app's messages, those of a message that is written in part
         /// included.
         payload: usize,
-        /// True: of everything handed out, only a part of one message of the app is not written.
-        /// A heartbeat, if one was handed out, is.
+        /// True: the heartbeat that was handed out is written, and nothing behind it is.
         heartbeat: bool,
     },
     /// How far our bytes have come. Of use while an answer is awaited

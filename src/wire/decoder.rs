@@ -89,6 +89,8 @@ impl Decoder {
     }
 
     /// From now on messages may be compressed. The limit holds for what comes out of them.
+    // Not used outside the tests until there is an option that turns compression on.
+    #[allow(dead_code)]
     pub(crate) fn decompress(&mut self, agreement: &Agreement) {
         self.decompressor = Some(Decompressor::new(agreement));
     }

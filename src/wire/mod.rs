@@ -55,6 +55,8 @@
 mod assembly;
 mod close;
 mod decoder;
+// Not used outside the tests until there is an option that turns compression on.
+#[allow(dead_code)]
 mod deflate;
 mod encoder;
 mod header;
@@ -73,6 +75,6 @@ pub(crate) use {
     violation::Violation,
 };
 
-// The option that turns compression on will use these. Until it is there, only the tests do.
+// Not used outside the tests until there is an option that turns compression on.
 #[allow(unused_imports)]
 pub(crate) use deflate::{Agreement, ExtensionRefused, Offer};
