@@ -22,7 +22,7 @@ pub(super) enum Heard {
 pub(super) struct Ahead {
     queue: VecDeque<Heard>,
     messages: usize,
-    /// Of payload.
+    /// What that takes.
     bytes: usize,
 }
 
@@ -59,7 +59,7 @@ impl Ahead {
                 match &mut heard {
                     Heard::Packed(packed) if room > 0 => {
                         let first = packed.split_to(room);
-                        (messages, bytes) = (room, first.len());
+                        (messages, bytes) = (room, first.size());
                         taken.push_back(Heard::Packed(first));
                     }
                     _ => (messages, bytes) = (0, 0),
@@ -80,10 +80,10 @@ impl Ahead {
     }
 }
 
-/// Messages, and bytes of payload.
+/// Messages, and the bytes that they take.
 fn size(heard: &Heard) -> (usize, usize) {
     match heard {
-        Heard::Packed(packed) => (packed.count(), packed.len()),
+        Heard::Packed(packed) => (packed.count(), packed.size()),
         Heard::Message(message) => (1, message.len()),
         Heard::Input(_) => (0, 0),
     }
@@ -130,7 +130,7 @@ mod tests {
         let mut ahead = ahead();
         assert_eq!(words(ahead.take(0)), "");
         assert_eq!(words(ahead.take(4)), "abclarge!");
-        assert_eq!((ahead.messages, ahead.bytes), (1, 1));
+        assert_eq!((ahead.messages, ahead.bytes), (1, 6));
         ahead.push(Heard::Input(Input::Alive { epoch: 7 }));
         assert_eq!(words(ahead.take(0)), "");
         assert_eq!(words(ahead.take(1)), "d!");
@@ -143,5 +143,16 @@ mod tests {
         assert!(ahead.is_enough(0, MAX_AHEAD));
         ahead.push(Heard::Message(vec![0; MAX_AHEAD].into()));
         assert!(ahead.is_enough(0, 0) && ahead.is_enough(1, 0) && !ahead.is_enough(2, 0));
+    }
+
+    #[test]
+    fn empty_messages_have_a_bound_too() {
+        let mut ahead = Ahead::default();
+        let empty: Vec<Message> = vec!["".into(); 1_000];
+        let count = (1..).find(|_| {
+            ahead.extend(Some(packed(&empty)));
+            ahead.is_enough(0, 0)
+        });
+        assert!(count.is_some_and(|count| count < 20), "{count:?}");
     }
 }

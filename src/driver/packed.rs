@@ -40,6 +40,11 @@ impl Packed {
         self.bytes.len() - self.count * HEAD
     }
 
+    /// The memory that they take, in bytes. Empty messages take some too.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The run itself.
     pub(crate) fn into_bytes(self) -> Bytes {
         self.bytes
