@@ -47,6 +47,7 @@ mod net;
 pub mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod wire;
 
 pub use api::{
     AttemptLimit, BackgroundPolicy, BeforeConnect, CloseEvent, ConnectDecision, ConnectOptions,

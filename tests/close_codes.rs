@@ -54,6 +54,10 @@ fn told_as_it_is(code: u16, reason: &str) {
     let close = client.end();
     assert_eq!((close.code, &*close.reason), (i32::from(code), reason));
     assert!(close.was_clean, "{code} {reason}");
+    // It is said back as it came.
+    let seen = ended(&server, 1);
+    let said = seen.frames.iter().find(|frame| frame.kind == SeenFrameKind::Close).unwrap();
+    assert_eq!((said.close_code, &*said.close_reason), (Some(code), reason));
 }
 
 #[test]

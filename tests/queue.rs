@@ -7,6 +7,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 use support::*;
+use tokio_tungstenite::tungstenite;
 use wxsocket::testing::ScriptedServer;
 use wxsocket::*;
 
@@ -285,7 +286,7 @@ fn what_an_open_connection_did_not_write_goes_out_on_the_next_one() {
     let mut client = Client::connect(options);
     client.open();
     client.text();
-    let numbered = |number: usize| format!("{number:032768}");
+    let numbered = |number: usize| format!("{number:032000}");
     let (mut sent, mut refused) = (0, 0);
     // The buffers of the kernel take some megabytes first. When there is no room for half a second,
     // everything is full.
@@ -306,7 +307,7 @@ fn what_an_open_connection_did_not_write_goes_out_on_the_next_one() {
     }
     client.task().pause();
     client.close();
-    let waiting = client.task().buffered_amount() / 32_768;
+    let waiting = client.task().buffered_amount() / 32_000;
     assert!(waiting > 4, "{waiting} messages wait");
     let full = client.task().send("one more").unwrap_err();
     assert!(matches!(full, WxError::QueueFull { err_code: 10_001, .. }), "{full:?}");
@@ -320,7 +321,58 @@ fn what_an_open_connection_did_not_write_goes_out_on_the_next_one() {
     client.finish();
 }
 
-/// Otherwise such a message could never be sent, because the bound is smaller.
+/// The server says goodbye while thousands of messages wait: some for a connection, some in it.
+/// The server reads on until its goodbye is answered, and so hears each of them once.
+#[test]
+fn a_goodbye_in_the_middle_of_a_burst_loses_nothing() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // A small window, so that most of it waits at the client.
+    socket2::SockRef::from(&listener).set_recv_buffer_size(16 << 10).unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let (speak, spoken) = std::sync::mpsc::channel::<()>();
+    let server = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        for round in 0..2 {
+            let mut socket = tungstenite::accept(listener.accept().unwrap().0).unwrap();
+            if round == 0 {
+                spoken.recv().unwrap();
+                socket.close(None).unwrap();
+            }
+            while let Ok(frame) = socket.read() {
+                if let tungstenite::Message::Text(text) = frame {
+                    all.push((round, text[..8].parse::<usize>().unwrap()));
+                }
+            }
+        }
+        all
+    });
+    let mut options = fast(url);
+    options.reconnect.delay = Some(ReconnectDelay::Fixed { delay: Millis(1) });
+    let mut client = Client::connect(options);
+    client.open();
+    let count = 6_000;
+    for number in 0..count {
+        assert_eq!(client.send(format!("{number:08}{:992}", "")), SendOutcome::Sent);
+    }
+    // Until the kernels are full, whatever they hold.
+    let mut before = client.task().buffered_amount();
+    eventually("no more is written", || {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = client.task().buffered_amount();
+        std::mem::replace(&mut before, now) == now
+    });
+    assert!(before > 1_000_000, "{before} bytes wait");
+    speak.send(()).unwrap();
+    client.close();
+    client.open();
+    eventually("everything is written", || client.task().buffered_amount() == 0);
+    client.task().close(1000, String::new()).unwrap();
+    let all = server.join().unwrap();
+    assert!(all.iter().map(|(_, number)| *number).eq(0..count), "{} of them", all.len());
+    assert!(all.iter().filter(|(round, _)| *round == 0).count() < count, "all in one connection");
+}
+
+/// It could never be sent otherwise: the bound is smaller.
 #[test]
 fn a_message_larger_than_the_bound_is_sent_when_nothing_is_buffered() {
     let server = echo();

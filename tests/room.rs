@@ -8,6 +8,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 use support::gate::*;
 use support::*;
+use wxsocket::testing::SeenFrameKind;
 use wxsocket::*;
 
 #[test]
@@ -132,4 +133,44 @@ fn connections_that_the_server_keeps_do_not_pile_up() {
     }
     assert!(open <= 16, "{open} connections are open at once");
     task.close(1000, String::new()).unwrap();
+}
+
+/// The listener has no room, and the server asks whether anybody is there. Behind the Ping there
+/// is more than the engine reads ahead.
+#[test]
+fn a_ping_is_answered_while_the_listener_has_no_room() {
+    let server = serve(
+        r#"[{"echo": false, "rules": [
+            {"on": "open", "do": [{"flood": {"count": 2000, "bytes": 10}}]},
+            {"on": {"text": "now"}, "do": [
+                {"flood": {"count": 500, "bytes": 10}}, {"ping": "there?"},
+                {"flood": {"count": 500, "bytes": 1000}}]}
+        ]}]"#,
+    );
+    let gate = Arc::new(Gate::default());
+    let _opened = Opened(gate.clone());
+    let inside = gate.clone();
+    let (listener, events) = telling(move |event| {
+        if let SocketEvent::Message { .. } = event {
+            inside.pass();
+        }
+        Ok(())
+    });
+    let task = connect_socket(once(server.url()), Some(listener), None).unwrap();
+    gate.wait_for(1);
+    eventually("the mailbox is full", || task.stats().messages_in >= 1_000);
+    task.send("now").unwrap();
+    until(&server, |seen| {
+        let mut frames = seen.connections.iter().flat_map(|connection| &connection.frames);
+        frames.any(|frame| frame.kind == SeenFrameKind::Pong && frame.bytes == b"there?")
+    });
+    // What is read ahead is not told.
+    assert!(task.stats().messages_in < 2_000);
+    gate.open();
+    eventually("everything is told", || task.stats().messages_in == 3_000);
+    task.close(1000, String::new()).unwrap();
+    let heard: Vec<_> = events.iter().collect();
+    assert_rules(&heard);
+    let messages = heard.iter().filter(|event| matches!(event, SocketEvent::Message { .. }));
+    assert_eq!(messages.count(), 3_000);
 }

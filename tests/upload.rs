@@ -23,7 +23,10 @@ const RATE: f64 = 600_000.0;
 /// Five seconds at that rate.
 const LARGE: usize = 3_000_000;
 
-/// Reads slowly, and stops for ever after this many bytes.
+/// A message that takes half a minute at that rate.
+const HUGE: usize = 16 << 20;
+
+/// Reads slowly, and stops for ever after so many bytes.
 struct Slow {
     tcp: TcpStream,
     left: usize,
@@ -159,7 +162,110 @@ fn found_dead(client: &mut Client) {
     assert_eq!(client.end().code, 1006);
 }
 
-/// The window is full, so the heartbeat cannot be written.
+/// What a server hears in the middle of a huge message.
+#[derive(Debug, PartialEq)]
+enum Amid {
+    Ping,
+    Close(u16),
+}
+
+/// A server that reads a huge message slowly, and tells what comes between its fragments and how
+/// much it has read by then. It says goodbye when it has read `close_after` bytes.
+fn serve_amid(close_after: usize) -> (u16, Receiver<(Amid, usize)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket2::SockRef::from(&listener).set_recv_buffer_size(16 << 10).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (told, heard) = channel();
+    std::thread::spawn(move || {
+        let slow = Slow { tcp: listener.accept().unwrap().0, left: HUGE };
+        // The client has not said more than its request by then.
+        let mut slow = tungstenite::accept(slow).unwrap().into_inner();
+        let mut closes = false;
+        while let Ok((opcode, payload)) = read_frame(&mut slow) {
+            let taken = HUGE - slow.left;
+            if taken >= close_after && !std::mem::replace(&mut closes, true) {
+                slow.write_all(b"\x88\x08\x0f\xa0enough").unwrap();
+            }
+            let amid = match opcode {
+                0..=2 => continue,
+                8 => Amid::Close(u16::from_be_bytes([payload[0], payload[1]])),
+                9 => {
+                    slow.write_all(&[&[0x8a, payload.len() as u8], &payload[..]].concat()).unwrap();
+                    Amid::Ping
+                }
+                other => panic!("opcode {other}"),
+            };
+            let _ = told.send((amid, taken));
+        }
+    });
+    (port, heard)
+}
+
+/// The opcode of a client's frame, and its payload (RFC 6455, 5.2).
+fn read_frame(stream: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head)?;
+    let size = match head[1] & 0x7f {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    let mut length = [0; 8];
+    stream.read_exact(&mut length[8 - size..])?;
+    let length = if size == 0 { u64::from(head[1] & 0x7f) } else { u64::from_be_bytes(length) };
+    let mut key = [0; 4];
+    stream.read_exact(&mut key)?;
+    let mut payload = vec![0; usize::try_from(length).unwrap()];
+    stream.read_exact(&mut payload)?;
+    payload.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+    Ok((head[0] & 0xf, payload))
+}
+
+/// So much of a huge message may be in front of a control frame, in bytes: one fragment, what the
+/// kernels of both ends hold, and some more for a loaded machine.
+const IN_FRONT: usize = 500_000;
+
+#[test]
+fn a_ping_goes_between_the_fragments_of_a_huge_message() {
+    let (port, heard) = serve_amid(usize::MAX);
+    let mut options = beating(format!("ws://127.0.0.1:{port}"), 5_000);
+    options.heartbeat.payload = Some(HeartbeatPayload::Ping);
+    let mut client = Client::connect(options);
+    client.open();
+    client.send(vec![7; HUGE]);
+    for round in 1..=3 {
+        let (amid, taken) = heard.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(amid, Amid::Ping);
+        // It was put in line 300 ms after the one before.
+        let due = (RATE * 0.3) as usize;
+        assert!(taken <= round * (due + IN_FRONT), "{taken} bytes, Ping {round}");
+    }
+    // The round trip is that of the Ping alone.
+    eventually("it is measured", || client.task().stats().last_rtt_ms.is_some());
+    let buffered = client.task().buffered_amount();
+    assert!((HUGE as i64 / 2..HUGE as i64).contains(&buffered), "{buffered}");
+}
+
+#[test]
+fn a_close_is_answered_between_the_fragments_of_a_huge_message() {
+    let (port, heard) = serve_amid(200_000);
+    let mut options = once(format!("ws://127.0.0.1:{port}"));
+    // Room for two messages.
+    options.max_buffered_bytes = Some(32 << 20);
+    let mut client = Client::connect(options);
+    client.open();
+    client.send(vec![7; HUGE]);
+    client.send("behind it");
+    let close = client.end();
+    assert_eq!((close.code, &*close.reason, close.was_clean), (4000, "enough", true));
+    // Nobody knows what the server made of the message that was begun.
+    assert_eq!(close.unsent, [Message::text("behind it")]);
+    let (amid, taken) = heard.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(amid, Amid::Close(4000));
+    assert!(taken <= 200_000 + IN_FRONT, "{taken} bytes");
+}
+
+/// The window is full: the heartbeat cannot even be written.
 #[test]
 fn a_black_hole_in_the_middle_of_an_upload_is_found() {
     let (port, _sizes) = serve_slowly(200_000, Some(16 << 10), None);

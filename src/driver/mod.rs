@@ -1,10 +1,10 @@
 //! Carries inputs to the session and performs its outputs, on one shared runtime; hands
 //! events to the app on threads of their own.
 
+mod ahead;
 mod asking;
 mod backlog;
 mod clock;
-mod closing;
 mod connection;
 mod journal;
 mod mailbox;
@@ -32,7 +32,7 @@ use crate::session::{
     Config, Counters, Failure, Input, Message, Output, Phase, SendOutcome, SendRefused, Session,
 };
 use clock::Watch;
-use connection::Connection;
+use connection::{Connection, Wrote};
 use futures_util::task::AtomicWaker;
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -155,23 +155,26 @@ impl Task {
             // The connection is the parent's, whose bytes these would come between.
             return false;
         }
-        let written = connection.write_through(|| self.session().poll_only_transmit(WRITE_THROUGH));
-        if written {
-            self.wrote(connection, true);
+        let next = || self.session().poll_only_transmit(WRITE_THROUGH);
+        let wrote = connection.write_through(next);
+        if !wrote.moved {
+            return false;
         }
-        written && !self.session().wants_transmit()
+        !self.wrote(connection, &wrote) && !connection.is_writing()
     }
 
-    /// Tells the session what an attempt to write has come to. `flushed`: the kernel has
-    /// everything that was handed out.
-    fn wrote(&self, connection: &Connection, flushed: bool) {
+    /// Tells the session what an attempt to write has come to. True: there is more to write.
+    fn wrote(&self, connection: &Connection, wrote: &Wrote) -> bool {
         let (mut session, now) = self.session_now();
         if session.watches_progress() {
             session.handle(connection.progress(), now);
         }
-        if flushed {
-            session.handle(Input::Flushed, now);
+        if let Some(news) = connection.news(wrote)
+            && session.has(connection.epoch)
+        {
+            session.handle(news, now);
         }
+        session.wants_transmit()
     }
 
     pub(crate) fn handle(&self, input: Input) {
@@ -215,7 +218,13 @@ impl Task {
 
     /// Takes what is to be done, with where the task is after it.
     fn poll_all(&self) -> (VecDeque<Output>, Standing) {
-        let mut session = self.session();
+        let mut connection = self.connection();
+        let (mut session, now) = self.session_now();
+        if let Some(connection) = connection.as_mut()
+            && !session.has(connection.epoch)
+        {
+            session.give_back(connection.take_unsent(), now);
+        }
         (session.poll_all(), standing(&session))
     }
 

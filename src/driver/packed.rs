@@ -5,11 +5,9 @@
 //! takes. In one run it costs a copy.
 
 use crate::session::{Data, Message};
+use crate::wire::MAX_SMALL;
 use bytes::Bytes;
 use std::cell::RefCell;
-
-/// A larger message goes by itself: packing it would only copy it once more.
-pub(crate) const MAX_PACKED: usize = 4 << 10;
 
 /// A run of this many bytes takes no more.
 const MAX_RUN: usize = 64 << 10;
@@ -40,6 +38,11 @@ impl Packed {
     /// Their payloads, together.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.count * HEAD
+    }
+
+    /// The memory that they take, in bytes. Empty messages take some too.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The run itself.
@@ -100,9 +103,9 @@ fn parts(mut rest: &[u8]) -> impl Iterator<Item = Data<'_>> {
 }
 
 fn append(run: &mut Vec<u8>, data: Data<'_>) {
-    run.push(u8::from(!data.is_text));
-    // At most `MAX_PACKED`.
-    run.extend_from_slice(&(data.payload.len() as u32).to_be_bytes());
+    debug_assert!(data.payload.len() <= MAX_SMALL, "too large for a run");
+    let [a, b, c, d] = (data.payload.len() as u32).to_be_bytes();
+    run.extend_from_slice(&[u8::from(!data.is_text), a, b, c, d]);
     run.extend_from_slice(data.payload);
 }
 
@@ -118,7 +121,8 @@ impl Packer {
         Self { epoch, count: 0, run: GROWING.take() }
     }
 
-    /// Adds a message, of at most [`MAX_PACKED`] bytes. True: this run is long enough.
+    /// Adds a message, of at most [`MAX_SMALL`] bytes: a larger one goes by itself, packing it would
+    /// only copy it once more. True: this run is long enough.
     pub(super) fn push(&mut self, data: Data<'_>) -> bool {
         append(&mut self.run, data);
         self.count += 1;
@@ -177,7 +181,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_dropped_takes_no_memory() {
-        let large = Message::from(vec![1; MAX_PACKED]);
+        let large = Message::from(vec![1; MAX_SMALL]);
         let mut packed = packed(&["a".into(), large.clone(), large, "b".into()]);
         packed.retain(|data| data.is_text);
         assert_eq!(packed.messages().collect::<Vec<_>>(), ["a".into(), "b".into()]);
@@ -188,12 +192,12 @@ pub(super) mod tests {
     #[test]
     fn a_run_has_an_end_and_the_next_one_is_empty() {
         let mut packer = Packer::new(1);
-        let large = vec![1; MAX_PACKED];
+        let large = vec![1; MAX_SMALL];
         let mut count = 1;
         while !packer.push(Data { is_text: false, payload: &large }) {
             count += 1;
         }
-        assert_eq!(count, MAX_RUN.div_ceil(MAX_PACKED + HEAD));
+        assert_eq!(count, MAX_RUN.div_ceil(MAX_SMALL + HEAD));
         assert_eq!(packer.take().expect("not empty").count(), count);
         assert_eq!(packer.take(), None);
         drop(packer);

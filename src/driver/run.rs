@@ -1,12 +1,14 @@
 //! The run loop of one task: a future that never ends before the task does.
 
+use super::ahead::Heard;
 use super::asking::Asking;
-use super::connection::{Connection, Heard};
+use super::connection::{Connection, Wrote};
 use super::notice::{Notice, Opening, Standing};
 use super::sleepers::Sleeper;
 use super::{BeforeDial, DialError, Task, journal, runtime};
 use crate::net::{self, DialOptions, Opened};
 use crate::session::{Event, Failure, Input, Output, Phase};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,8 +17,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
-/// After this many frames other tasks have their turn: some 50 µs of small messages.
-const TURN: usize = 512;
+/// After this many frames other tasks have their turn: one full read buffer of small messages, some
+/// 100 µs.
+const TURN: usize = 2048;
 
 /// The dial under way.
 struct Dial {
@@ -225,7 +228,7 @@ impl Runner {
         }
         let mut guard = self.task.connection();
         let Some(connection) = guard.as_mut() else { return false };
-        let (frames, heard) = connection.read(cx, room.min(*turn));
+        let (frames, heard) = connection.read(cx, room, *turn);
         drop(guard);
         *turn -= frames.min(*turn);
         if heard.is_empty() {
@@ -251,7 +254,7 @@ impl Runner {
     }
 
     /// Tells the session, and collects the messages that are for the app.
-    fn hear(&self, epoch: u64, heard: Vec<Heard>) -> Vec<Notice> {
+    fn hear(&self, epoch: u64, heard: VecDeque<Heard>) -> Vec<Notice> {
         let mut notices = Vec::new();
         for heard in heard {
             // Not for all of it at once: the app's `send` waits for the same lock.
@@ -278,10 +281,12 @@ impl Runner {
         let task = &self.task;
         let mut guard = task.connection();
         let Some(connection) = guard.as_mut() else { return false };
-        let result = connection.poll_write(cx, || task.session().poll_transmit());
-        let flushed = result == Poll::Ready(true);
-        task.wrote(connection, flushed);
-        flushed
+        let wrote = connection.write(cx, |room| {
+            let mut session = task.session();
+            if room { session.poll_transmit() } else { session.poll_ping() }
+        });
+        task.wrote(connection, &wrote);
+        wrote.moved
     }
 
     /// Handles the session's next deadline if it is due, or keeps a timer at it. True: it was
@@ -294,7 +299,7 @@ impl Runner {
         if is_due {
             // What the peer has acknowledged by now may be a sign of life.
             if let Some(connection) = self.task.connection().as_ref() {
-                self.task.wrote(connection, false);
+                self.task.wrote(connection, &Wrote::default());
             }
             let (mut session, now) = self.task.session_now();
             session.handle_timeout(now);

@@ -16,6 +16,13 @@ pub(super) fn new_key() -> Option<String> {
     Some(base64(&nonce))
 }
 
+/// Returns the seed of one connection's masking keys; `None` when the system has no randomness to give.
+pub(super) fn new_seed() -> Option<[u8; 32]> {
+    let mut seed = [0; 32];
+    SystemRandom::new().fill(&mut seed).ok()?;
+    Some(seed)
+}
+
 /// Returns the `Sec-WebSocket-Accept` that a server must send for `key`.
 pub(super) fn accept_key(key: &str) -> String {
     // The RFC asks for SHA-1. Nothing here depends on its strength.

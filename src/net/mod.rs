@@ -20,11 +20,16 @@ pub(crate) use tls::TlsSettings;
 pub(crate) use transport::Transport;
 
 use crate::session::Header;
+use crate::wire::{Decoder, Encoder};
 use std::time::Duration;
-use tokio_tungstenite::WebSocketStream;
 
 /// An open WebSocket.
-pub(crate) type Socket = WebSocketStream<Transport>;
+pub(crate) struct Socket {
+    pub(crate) transport: Transport,
+    /// It may have bytes already: those that came with the answer to the upgrade.
+    pub(crate) decoder: Decoder,
+    pub(crate) encoder: Encoder,
+}
 
 /// The options of a dial. They have been checked.
 #[derive(Clone, Debug)]

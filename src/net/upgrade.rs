@@ -3,14 +3,14 @@
 //! Written here rather than left to tungstenite because an app is to see the answer as the
 //! server wrote it: header names in their case, duplicates, and the body of a refusal.
 
-use super::key::{accept_key, new_key};
+use super::key::{accept_key, new_key, new_seed};
 use super::{DialOptions, Socket, Transport};
 use crate::session::{ErrorKind, Failure, Header, Refusal};
+use crate::wire::{Decoder, Encoder};
+use bytes::BufMut;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 /// The answer's head may be this long, the interim responses before it included; more is no
 /// answer to an upgrade.
@@ -20,14 +20,6 @@ const MAX_HEADERS: usize = 128;
 /// How much of a refusal's body is kept, and how long it is waited for.
 const MAX_BODY: usize = 1024;
 const BODY_PATIENCE: Duration = Duration::from_millis(500);
-
-/// The codec keeps this much for as long as the connection lives: it is most of what an idle task
-/// costs. And it zeroes all of it at every read: with 128 KiB, which is its own default, each
-/// message takes 2 µs longer (measured). For a larger message the codec makes room by itself.
-const READ_BUFFER: usize = 12 * 1024;
-
-/// The codec hands what it has to the socket when it is as much as this.
-const WRITE_BUFFER: usize = 16 * 1024;
 
 pub(super) struct Upgraded {
     pub(super) socket: Socket,
@@ -56,7 +48,7 @@ pub(super) async fn upgrade(
     options: &DialOptions,
 ) -> Result<Upgraded, Failure> {
     let no_key = || Failure::new(ErrorKind::Unknown, "the system has no randomness");
-    let key = new_key().ok_or_else(no_key)?;
+    let (key, seed) = new_key().zip(new_seed()).ok_or_else(no_key)?;
     let request = request(options, &key);
     let sent = async {
         transport.write_all(request.as_bytes()).await?;
@@ -68,13 +60,9 @@ pub(super) async fn upgrade(
         return Err(refused(transport, head, rest, options.target.secure).await);
     }
     let protocol = check(&head, &key, &options.protocols)?;
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_message_size(Some(options.max_message_bytes))
-        .max_frame_size(Some(options.max_message_bytes));
-    let socket =
-        WebSocketStream::from_partially_read(transport, rest, Role::Client, Some(config)).await;
+    let mut decoder = Decoder::new(options.max_message_bytes);
+    early(&mut decoder, &rest);
+    let socket = Socket { transport, decoder, encoder: Encoder::new(seed) };
     Ok(Upgraded { socket, header: head.header, protocol })
 }
 
@@ -97,6 +85,16 @@ fn request(options: &DialOptions, key: &str) -> String {
     }
     request.push_str("\r\n");
     request
+}
+
+/// Gives the decoder what came behind the answer.
+fn early(decoder: &mut Decoder, mut rest: &[u8]) {
+    while !rest.is_empty() {
+        let mut space = decoder.space();
+        let (now, later) = rest.split_at(rest.len().min(space.remaining_mut()));
+        space.put_slice(now);
+        rest = later;
+    }
 }
 
 fn bad(detail: impl Into<String>) -> Failure {

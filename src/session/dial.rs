@@ -114,6 +114,7 @@ impl Session {
         self.phase = Phase::Open { since: now };
         self.counters.opened();
         self.reconnect.opened();
+        self.outbox.flushed();
         let unsent = self.outbox.expire(now);
         if let Some(greeting) = &self.config.greeting {
             self.outbox.greet(greeting.clone());

@@ -138,8 +138,8 @@ impl Pulse {
         self.measuring = None;
         self.progress.asked();
         match heartbeat.map_or(&HeartbeatPayload::Ping, |heartbeat| &heartbeat.payload) {
-            HeartbeatPayload::Text { text } => Transmit::Message(Message::text(text.clone())),
-            HeartbeatPayload::Binary { bytes } => Transmit::Message(Message::binary(bytes.clone())),
+            HeartbeatPayload::Text { text } => Transmit::Own(Message::text(text.clone())),
+            HeartbeatPayload::Binary { bytes } => Transmit::Own(Message::binary(bytes.clone())),
             HeartbeatPayload::Ping => {
                 self.pings = self.pings.wrapping_add(1);
                 Transmit::Ping(Bytes::copy_from_slice(&self.pings.to_be_bytes()))

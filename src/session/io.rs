@@ -139,8 +139,8 @@ pub enum Input {
         /// The message.
         message: Message,
     },
-    /// A sign of life that is no message: a protocol Ping (the transport has answered it), or
-    /// a part of a message that is not whole yet.
+    /// A sign of life that is no message: bytes have arrived, of a protocol Ping (the driver has
+    /// answered it), or of a message that is not whole yet.
     Alive {
         /// The connection.
         epoch: u64,
@@ -172,6 +172,18 @@ pub enum Input {
     /// Everything handed out by [`poll_transmit`](super::Session::poll_transmit) is written: the
     /// kernel has it.
     Flushed,
+    /// A part of what was handed out is written.
+    Written {
+        /// The connection.
+        epoch: u64,
+        /// Messages of the app that are wholly written now and were not before.
+        messages: usize,
+        /// Bytes of payload of the app's messages, those of a message that is written in part
+        /// included.
+        payload: usize,
+        /// True: the heartbeat that was handed out is written, and nothing behind it is.
+        heartbeat: bool,
+    },
     /// How far our bytes have come. Of use while an answer is awaited
     /// ([`watches_progress`](super::Session::watches_progress)): at each attempt to write, before
     /// [`Flushed`](Self::Flushed), and before
@@ -248,8 +260,10 @@ pub enum Output {
 /// Something to write to the open connection, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transmit {
-    /// A message of the app, a greeting, or a heartbeat.
+    /// A message of the app.
     Message(Message),
+    /// A greeting, or a heartbeat that is a message: of no use on another connection.
+    Own(Message),
     /// A protocol Ping.
     Ping(Bytes),
     /// The close frame; nothing follows it.

@@ -15,8 +15,8 @@
 //! ever heard after a new one began. One epoch may take several dials: a dial that is given up
 //! for another one, because the network changed, ends no connection.
 //!
-//! After a heartbeat `poll_transmit` gives nothing until [`Input::Flushed`]: the time for its
-//! answer begins then.
+//! After a heartbeat `poll_transmit` gives nothing until [`Input::Flushed`], or until
+//! [`Input::Written`] says that it is written: the time for its answer begins then.
 
 mod close;
 mod config;
@@ -213,11 +213,44 @@ impl Session {
         Some(Transmit::Close { code: closing.code, reason: closing.reason.clone() })
     }
 
+    /// As [`poll_transmit`](Self::poll_transmit) while a message is written in fragments: only a
+    /// Ping may go between them (RFC 6455, 5.4). The close frame comes after all messages.
+    pub fn poll_ping(&mut self) -> Option<Transmit> {
+        if !matches!(self.phase, Phase::Open { .. }) || self.pulse.progress.is_handed_out() {
+            return None;
+        }
+        let ping = self.outbox.next_ping()?;
+        self.pulse.progress.handed_out(&ping);
+        Some(ping)
+    }
+
     /// As [`poll_transmit`](Self::poll_transmit) if one message of the app waits, of at most so
     /// many bytes, and nothing else does.
     pub fn poll_only_transmit(&mut self, max_bytes: usize) -> Option<Transmit> {
         let is_alone = matches!(self.phase, Phase::Open { .. }) && self.outbox.has_only(max_bytes);
         if is_alone { self.poll_transmit() } else { None }
+    }
+
+    /// Is this the connection that is open or closing? If it is not, whoever holds it
+    /// [gives back](Self::give_back) what it has not written.
+    pub fn has(&self, epoch: u64) -> bool {
+        self.is_current(epoch)
+    }
+
+    /// The messages of the app, in order, that were handed out to a connection and of which no byte
+    /// was written before it was over. To be called before the outputs of its end are taken: they
+    /// go out on the next connection, or come with the final `Close`.
+    pub fn give_back(&mut self, messages: Vec<Message>, now: Instant) {
+        if self.phase != Phase::Closed {
+            return self.outbox.give_back(messages, now);
+        }
+        let last = self.outputs.iter_mut().rev().find_map(|output| match output {
+            Output::Emit(Event::Close { retry: None, unsent, .. }) => Some(unsent),
+            _ => None,
+        });
+        if let Some(unsent) = last {
+            unsent.splice(0..0, messages);
+        }
     }
 
     /// Is there anything for [`poll_transmit`](Self::poll_transmit)?
@@ -269,6 +302,13 @@ impl Session {
                 self.outbox.flushed();
                 self.pulse.flushed(&mut self.timers, now);
             }
+            Input::Written { epoch, messages, payload, heartbeat } if self.is_current(epoch) => {
+                self.outbox.written(messages, payload);
+                if heartbeat {
+                    self.outbox.answered();
+                    self.pulse.flushed(&mut self.timers, now);
+                }
+            }
             Input::Progress { epoch, written, acknowledged } if self.is_current(epoch) => {
                 let heartbeat = self.config.heartbeat.as_ref();
                 let progress = &mut self.pulse.progress;
@@ -301,6 +341,7 @@ impl Session {
             | Input::DialFailed { .. }
             | Input::GiveUp { .. }
             | Input::Alive { .. }
+            | Input::Written { .. }
             | Input::Progress { .. }
             | Input::Ponged { .. }
             | Input::CloseReceived { .. }

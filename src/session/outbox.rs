@@ -14,6 +14,9 @@ const MAX_MESSAGE: usize = 1 << 30;
 const MESSAGE_OVERHEAD: usize = 64;
 const _: () = assert!(size_of::<(Message, Instant)>() <= MESSAGE_OVERHEAD);
 
+/// So many places for messages that were handed out are kept while there are none.
+const KEPT: usize = 4;
+
 /// What became of a message that was offered.
 pub(super) enum Kept {
     /// It is in, and these are out.
@@ -39,8 +42,8 @@ pub(super) struct Outbox {
     bytes: usize,
     /// Bytes of the app's messages that were handed out and are not yet known to be written.
     in_flight: usize,
-    /// How many messages that is.
-    in_flight_messages: usize,
+    /// When those messages were accepted, oldest first. One that is given back keeps its age.
+    in_flight_since: VecDeque<Instant>,
 }
 
 impl Outbox {
@@ -54,7 +57,7 @@ impl Outbox {
             waiting: VecDeque::new(),
             bytes: 0,
             in_flight: 0,
-            in_flight_messages: 0,
+            in_flight_since: VecDeque::new(),
         }
     }
 
@@ -80,7 +83,7 @@ impl Outbox {
     /// than the bound: it could never be sent otherwise.
     fn make_room_open(&self, size: usize, now: Instant) -> Result<Option<usize>, SendRefused> {
         let gone = self.count_expired(now);
-        let messages = self.waiting.len() - gone + self.in_flight_messages;
+        let messages = self.waiting.len() - gone + self.in_flight_since.len();
         let bytes = self.bytes - self.size_of_oldest(gone) + self.in_flight;
         let cost = (messages + 1) * MESSAGE_OVERHEAD + bytes + size;
         let fits = size <= MAX_MESSAGE && (messages == 0 || cost <= self.max_buffered_bytes);
@@ -128,13 +131,13 @@ impl Outbox {
     }
 
     fn pop_many(&mut self, count: usize) -> Vec<Message> {
-        (0..count).filter_map(|_| self.pop()).collect()
+        (0..count).filter_map(|_| self.pop()).map(|(message, _)| message).collect()
     }
 
-    fn pop(&mut self) -> Option<Message> {
-        let (message, _) = self.waiting.pop_front()?;
+    fn pop(&mut self) -> Option<(Message, Instant)> {
+        let (message, at) = self.waiting.pop_front()?;
         self.bytes -= message.len();
-        Some(message)
+        Some((message, at))
     }
 
     pub(super) fn greet(&mut self, greeting: Message) {
@@ -160,16 +163,25 @@ impl Outbox {
     pub(super) fn next(&mut self) -> Option<Transmit> {
         // The app never offered these two: they are no part of what the app has buffered.
         if let Some(greeting) = self.greeting.take() {
-            return Some(Transmit::Message(greeting));
+            return Some(Transmit::Own(greeting));
         }
         if let Some(question) = self.question.take() {
             self.asking = true;
             return Some(question);
         }
-        let message = self.pop()?;
+        let (message, at) = self.pop()?;
         self.in_flight += message.len();
-        self.in_flight_messages += 1;
+        self.in_flight_since.push_back(at);
         Some(Transmit::Message(message))
+    }
+
+    /// The question, if it can go between the fragments of a message (RFC 6455, 5.4).
+    pub(super) fn next_ping(&mut self) -> Option<Transmit> {
+        let is_first = self.greeting.is_none();
+        let ping =
+            self.question.take_if(|question| is_first && matches!(question, Transmit::Ping(_)));
+        self.asking |= ping.is_some();
+        ping
     }
 
     /// One message of the app waits, of at most so many bytes, and nothing else does.
@@ -190,21 +202,44 @@ impl Outbox {
         self.greeting.is_some() || self.question.is_some() || !self.waiting.is_empty()
     }
 
+    /// Everything that was handed out is written.
     pub(super) fn flushed(&mut self) {
         self.asking = false;
         self.in_flight = 0;
-        self.in_flight_messages = 0;
+        // An idle task does not keep what a burst needed.
+        if self.in_flight_since.capacity() > KEPT {
+            self.in_flight_since = VecDeque::new();
+        }
+        self.in_flight_since.clear();
+    }
+
+    /// So many of the app's messages that were handed out are written, and so many bytes.
+    pub(super) fn written(&mut self, messages: usize, payload: usize) {
+        self.in_flight = self.in_flight.saturating_sub(payload);
+        let messages = messages.min(self.in_flight_since.len());
+        self.in_flight_since.drain(..messages);
     }
 
     /// The connection is gone: what the machine had to say is void, what was handed out
-    /// counts as written, what waits stays for the next one.
+    /// counts as written until it is given back, what waits stays for the next one.
     pub(super) fn disconnected(&mut self) {
         self.greeting = None;
         self.question = None;
-        self.flushed();
+        self.asking = false;
+        self.in_flight = 0;
     }
 
-    /// Gives back everything that was never handed out.
+    /// The newest of the messages that were handed out: no byte of them was written to the
+    /// connection, which is gone. They are the first for the next one.
+    pub(super) fn give_back(&mut self, messages: Vec<Message>, now: Instant) {
+        for message in messages.into_iter().rev() {
+            self.bytes += message.len();
+            let since = self.in_flight_since.pop_back().unwrap_or(now);
+            self.waiting.push_front((message, since));
+        }
+    }
+
+    /// Takes out everything that was never handed out.
     pub(super) fn drain(&mut self) -> Vec<Message> {
         self.disconnected();
         self.bytes = 0;

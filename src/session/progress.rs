@@ -63,7 +63,7 @@ impl Progress {
     pub(super) fn handed_out(&mut self, transmit: &Transmit) {
         if self.beat == Beat::Waiting {
             let payload = match transmit {
-                Transmit::Message(message) => Message::len(message),
+                Transmit::Message(message) | Transmit::Own(message) => Message::len(message),
                 Transmit::Ping(payload) => payload.len(),
                 Transmit::Close { .. } => 0,
             };

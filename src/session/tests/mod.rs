@@ -23,3 +23,4 @@ mod sim;
 mod sleep;
 mod timeline;
 mod transitions;
+mod written;

@@ -314,7 +314,7 @@ impl<M: Machine> Sim<M> {
             (Transmit::Ping(payload), Some((after, Answer::Pong))) => {
                 self.later(after, Input::Ponged { epoch, payload });
             }
-            (Transmit::Message(written), Some((after, Answer::Say(message))))
+            (Transmit::Own(written), Some((after, Answer::Say(message))))
                 if self.is_heartbeat(&written) =>
             {
                 self.later(after, Input::Received { epoch, message });

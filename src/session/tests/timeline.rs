@@ -102,7 +102,7 @@ fn texts(messages: &[Message]) -> String {
 
 pub(super) fn wrote(transmit: &Transmit) -> String {
     match transmit {
-        Transmit::Message(message) => format!("write {}", text(message)),
+        Transmit::Message(message) | Transmit::Own(message) => format!("write {}", text(message)),
         Transmit::Ping(payload) => format!("write Ping {}", payload.last().unwrap_or(&0)),
         Transmit::Close { code, reason } => format!("write Close {code} {reason:?}"),
     }
