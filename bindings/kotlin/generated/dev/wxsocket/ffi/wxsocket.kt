@@ -4827,6 +4827,7 @@ data class ConnectOptions (
      * The time for a whole dial: name lookup, TCP, TLS and upgrade. Default: 60 s, as in the wx
      * API; 15 s in preset `resilient`.
      */
+    @get:JvmName("getTimeout") @set:JvmName("setTimeout")
     var `timeout`: Millis? = null 
     , 
     /**
@@ -4878,6 +4879,7 @@ data class ConnectOptions (
      * How long `close` waits for the server's close frame before it ends the TCP connection.
      * Default: 3 s.
      */
+    @get:JvmName("getCloseTimeout") @set:JvmName("setCloseTimeout")
     var `closeTimeout`: Millis? = null 
     , 
     /**
@@ -5166,6 +5168,7 @@ public object FfiConverterTypeHeader: FfiConverterRustBuffer<Header> {
 /**
  * How a dead connection is noticed. An option that is left out comes from the preset.
  */
+@dev.wxsocket.SocketDsl
 data class HeartbeatOptions (
     /**
      * False: there is no heartbeat. Default: true, except in preset `browser`.
@@ -5180,11 +5183,13 @@ data class HeartbeatOptions (
     /**
      * The time from the open, and from each answer, to the next heartbeat.
      */
+    @get:JvmName("getInterval") @set:JvmName("setInterval")
     var `interval`: Millis? = null 
     , 
     /**
      * The time that the server has to answer a heartbeat. After it the connection is dead.
      */
+    @get:JvmName("getTimeout") @set:JvmName("setTimeout")
     var `timeout`: Millis? = null 
     , 
     /**
@@ -5313,7 +5318,7 @@ public object FfiConverterTypeMessageEvent: FfiConverterRustBuffer<MessageEvent>
  * Only the first two fields change what the engine does today. The others are kept for each
  * network, and are free to be left out.
  */
-data class NetworkStatus (
+data class NetworkStatus @JvmOverloads constructor (
     /**
      * False: there is no network.
      */
@@ -5469,6 +5474,7 @@ public object FfiConverterTypeOpenEvent: FfiConverterRustBuffer<OpenEvent> {
  * before it was lost (see `maxBufferedBytes`) stays for the next connection and counts: until
  * there is less of it, a new message is refused, or `overflow` says what is dropped.
  */
+@dev.wxsocket.SocketDsl
 data class QueueOptions (
     /**
      * False: `send` fails while the connection is not open, as in the wx API. Default: true.
@@ -5489,6 +5495,7 @@ data class QueueOptions (
      * A message that has waited longer than this for an open connection is handed back instead of
      * sent. Default: no limit.
      */
+    @get:JvmName("getMaxAge") @set:JvmName("setMaxAge")
     var `maxAge`: Millis? = null 
     , 
     /**
@@ -5542,6 +5549,7 @@ public object FfiConverterTypeQueueOptions: FfiConverterRustBuffer<QueueOptions>
 /**
  * When a lost connection is dialled again. An option that is left out comes from the preset.
  */
+@dev.wxsocket.SocketDsl
 data class ReconnectOptions (
     /**
      * False: the task has one connection and ends with it. Default: true.
@@ -5561,6 +5569,7 @@ data class ReconnectOptions (
     /**
      * A connection that was open for this long sets the counter of attempts to zero. Default: 5 s.
      */
+    @get:JvmName("getStableAfter") @set:JvmName("setStableAfter")
     var `stableAfter`: Millis? = null 
     , 
     /**
@@ -5971,6 +5980,7 @@ public object FfiConverterTypeTaskNews: FfiConverterRustBuffer<TaskNews> {
  * Which certificates are trusted on `wss://`. The operating system's authorities always are; on
  * Android they are those that come with the system.
  */
+@dev.wxsocket.SocketDsl
 data class TlsOptions (
     /**
      * More authorities to trust: one or more certificates in PEM.

@@ -27,8 +27,11 @@ public typealias SocketProfile = dev.wxsocket.ffi.SocketProfile
 /** A WebSocket message: text stays text and bytes stay bytes, empty ones included. */
 public sealed interface Message {
     /** A text message. */
-    @JvmInline
-    public value class Text(public val text: String) : Message {
+    public class Text(public val text: String) : Message {
+        override fun equals(other: Any?): Boolean = other is Text && text == other.text
+
+        override fun hashCode(): Int = text.hashCode()
+
         override fun toString(): String = text
     }
 
@@ -49,6 +52,16 @@ public sealed interface Message {
 public sealed interface SocketEvent {
     /** Which connection of the task: 1 is the first. */
     public val epoch: Long
+}
+
+/**
+ * A listener: in Kotlin and in Java a lambda. A Kotlin function that is passed twice is the same listener, so
+ * `offOpen(f)` removes what `onOpen(f)` added; in Java keep the object and pass it again.
+ */
+public fun interface EventListener<in E : SocketEvent> {
+    /** Takes one event. What it throws is logged and counted, and nothing else happens. */
+    @Throws(Exception::class)
+    public fun onEvent(event: E)
 }
 
 /** The connection is open; `send` works from here on. */
@@ -112,6 +125,7 @@ public data class Retry(
     /** The limit, if there is one. */
     val max: Int?,
     /** How long until then; `null` while the task is suspended. */
+    @get:JvmName("getDelay")
     val delay: Duration?,
 )
 
@@ -166,7 +180,9 @@ public data class SocketStats(
     val messagesIn: Long,
     val bytesIn: Long,
     /** The newest round trip of a heartbeat, and all of them smoothed as in TCP (RFC 6298). */
+    @get:JvmName("getLastRtt")
     val lastRtt: Duration?,
+    @get:JvmName("getSmoothedRtt")
     val smoothedRtt: Duration?,
     /** What listeners have thrown. */
     val listenerFailures: Long,
@@ -193,12 +209,12 @@ public sealed interface ConnectDecision {
     public data object Proceed : ConnectDecision
 
     /** Dial with these instead; what is `null` stays as in the options. */
-    public data class Change(
+    public data class Change @JvmOverloads constructor(
         val url: String? = null,
         val header: List<Header>? = null,
         val protocols: List<String>? = null,
     ) : ConnectDecision
 
     /** Do not dial; the task is over. [reason] becomes the error's detail. */
-    public data class Stop(val reason: String = "") : ConnectDecision
+    public data class Stop @JvmOverloads constructor(val reason: String = "") : ConnectDecision
 }

@@ -1,3 +1,5 @@
+@file:JvmName("Options")
+
 package dev.wxsocket
 
 import dev.wxsocket.ffi.AttemptLimit
@@ -9,6 +11,7 @@ import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.asExecutor
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.flow
+import kotlinx.coroutines.runInterruptible
 import java.util.concurrent.Executor
 import kotlin.time.Duration
 
@@ -24,15 +27,27 @@ public typealias TlsOptions = dev.wxsocket.ffi.TlsOptions
 public typealias NetworkStatus = dev.wxsocket.ffi.NetworkStatus
 public typealias NetworkKind = dev.wxsocket.ffi.NetworkKind
 
-@DslMarker
-@Target(AnnotationTarget.CLASS, AnnotationTarget.TYPE)
-public annotation class SocketDsl
-
 /**
  * Answers how to dial: for which connection, with how many attempts since the last stable connection (0: the first),
  * and after what failure.
  */
 public typealias BeforeConnect = suspend (epoch: Long, attempt: Int, lastError: ErrorEvent?) -> ConnectDecision
+
+/**
+ * As [BeforeConnect], as a function that blocks; meant for Java. It is called on a thread that may block, and the
+ * thread is interrupted when the answer is no longer wanted.
+ */
+public fun interface BlockingBeforeConnect {
+    /** Returns how to dial, or throws an exception, which counts as a failed attempt. */
+    @Throws(Exception::class)
+    public fun beforeConnect(epoch: Long, attempt: Int, lastError: ErrorEvent?): ConnectDecision
+}
+
+/** A block that sets options: in Kotlin a lambda with the options as `this`, in Java a lambda with one parameter. */
+public fun interface OptionsBlock<T> {
+    /** Sets the options. */
+    public fun T.configure()
+}
 
 /**
  * What the block of [connectSocket] sets: the options of the task, and its first listeners. An option that is
@@ -57,6 +72,8 @@ public class SocketSetup internal constructor(
     public var protocols: List<String> by options::protocols
 
     /** See [ConnectOptions.timeout]. */
+    @get:JvmName("getTimeout")
+    @set:JvmName("setTimeout")
     public var timeout: Duration? by options::timeout
 
     /** See [ConnectOptions.tcpNoDelay]. */
@@ -69,6 +86,8 @@ public class SocketSetup internal constructor(
     public var maxBufferedBytes: Long? by options::maxBufferedBytes
 
     /** See [ConnectOptions.closeTimeout]. */
+    @get:JvmName("getCloseTimeout")
+    @set:JvmName("setCloseTimeout")
     public var closeTimeout: Duration? by options::closeTimeout
 
     /** See [ConnectOptions.greeting]. */
@@ -99,16 +118,19 @@ public class SocketSetup internal constructor(
     }
 
     /** Sets when a lost connection is dialled again. */
-    public fun reconnect(block: (@SocketDsl ReconnectOptions).() -> Unit): Unit = options.reconnect.block()
+    public fun reconnect(block: OptionsBlock<ReconnectOptions>): Unit = block.set(options.reconnect)
 
     /** Sets how a dead connection is noticed. */
-    public fun heartbeat(block: (@SocketDsl HeartbeatOptions).() -> Unit): Unit = options.heartbeat.block()
+    public fun heartbeat(block: OptionsBlock<HeartbeatOptions>): Unit = block.set(options.heartbeat)
 
     /** Sets what is kept while the connection is not open. */
-    public fun queue(block: (@SocketDsl QueueOptions).() -> Unit): Unit = options.queue.block()
+    public fun queue(block: OptionsBlock<QueueOptions>): Unit = block.set(options.queue)
 
     /** Sets which certificates are trusted. */
-    public fun tls(block: (@SocketDsl TlsOptions).() -> Unit): Unit = options.tls.block()
+    public fun tls(block: OptionsBlock<TlsOptions>): Unit = block.set(options.tls)
+
+    /** See [ConnectOptions.background]. */
+    public var background: BackgroundPolicy? by options::background
 
     /** Keeps the connection when the app leaves the foreground. */
     public fun keepInBackground() {
@@ -126,22 +148,22 @@ public class SocketSetup internal constructor(
     }
 
     /** As [SocketTask.onOpen]. Listeners that are set here hear everything, whatever the order they are set in. */
-    public fun onOpen(listener: (OpenEvent) -> Unit) {
+    public fun onOpen(listener: EventListener<OpenEvent>) {
         subscribers += openListener(listener)
     }
 
     /** As [SocketTask.onMessage]. */
-    public fun onMessage(listener: (MessageEvent) -> Unit) {
+    public fun onMessage(listener: EventListener<MessageEvent>) {
         subscribers += messageListener(listener)
     }
 
     /** As [SocketTask.onError]. */
-    public fun onError(listener: (ErrorEvent) -> Unit) {
+    public fun onError(listener: EventListener<ErrorEvent>) {
         subscribers += errorListener(listener)
     }
 
     /** As [SocketTask.onClose]. */
-    public fun onClose(listener: (CloseEvent) -> Unit) {
+    public fun onClose(listener: EventListener<CloseEvent>) {
         subscribers += closeListener(listener)
     }
 
@@ -180,7 +202,16 @@ public class SocketSetup internal constructor(
     public fun beforeConnect(hook: BeforeConnect) {
         beforeConnect = hook
     }
+
+    /** As the other `beforeConnect`, with a function that blocks; meant for Java. */
+    public fun beforeConnect(hook: BlockingBeforeConnect) {
+        beforeConnect = { epoch, attempt, lastError ->
+            runInterruptible { hook.beforeConnect(epoch, attempt, lastError) }
+        }
+    }
 }
+
+private fun <T> OptionsBlock<T>.set(options: T): Unit = options.configure()
 
 /** Waits the same time before every attempt; zero dials at once. */
 public fun ReconnectOptions.fixedDelay(delay: Duration) {
@@ -239,6 +270,7 @@ public fun HeartbeatOptions.replyPrefix(prefix: String) {
  * The answer to a heartbeat is a JSON object with the field [name] at its top level, in a text of at most 4 KiB.
  * [value] is a string's content or any other value's JSON text; `null`: any value.
  */
+@JvmOverloads
 public fun HeartbeatOptions.replyField(name: String, value: String? = null) {
     reply = ReplyMatch.JsonField(name, value)
 }

@@ -2,6 +2,7 @@ package dev.wxsocket
 
 import dev.wxsocket.ffi.LogSink
 import dev.wxsocket.ffi.setLogger
+import java.util.function.BiConsumer
 
 /** How much is logged. */
 public typealias LogLevel = dev.wxsocket.ffi.LogLevel
@@ -20,12 +21,13 @@ public object SocketLog {
      * False: the process has a Rust logger already, which gets the lines instead, and nothing has
      * changed.
      */
-    public fun set(level: LogLevel, write: (LogLevel, String) -> Unit): Boolean = setLogger(level, Sink(write))
+    @JvmStatic
+    public fun set(level: LogLevel, write: BiConsumer<LogLevel, String>): Boolean = setLogger(level, Sink(write))
 
-    private class Sink(private val write: (LogLevel, String) -> Unit) : LogSink {
+    private class Sink(private val write: BiConsumer<LogLevel, String>) : LogSink {
         override fun log(level: LogLevel, line: String) {
             try {
-                write(level, line)
+                write.accept(level, line)
             } catch (_: Throwable) {
                 // There is no better place to tell of it than the one that just failed.
             }

@@ -128,31 +128,35 @@ public class SocketTask internal constructor(
     public val messages: Flow<Message> = events(MESSAGE or CLOSE).messages()
 
     /** Calls [listener] whenever a connection is open. */
-    public fun onOpen(listener: (OpenEvent) -> Unit): Unit = delivery.add(openListener(listener), task)
+    public fun onOpen(listener: EventListener<OpenEvent>): Unit = delivery.add(openListener(listener), task)
 
     /**
      * Calls [listener] with each message. If it throws, the exception goes to the log with its
      * text, which should not quote what nobody else may read.
      */
-    public fun onMessage(listener: (MessageEvent) -> Unit): Unit = delivery.add(messageListener(listener), task)
+    public fun onMessage(listener: EventListener<MessageEvent>): Unit = delivery.add(messageListener(listener), task)
 
     /** Calls [listener] whenever a connection fails; its close follows. */
-    public fun onError(listener: (ErrorEvent) -> Unit): Unit = delivery.add(errorListener(listener), task)
+    public fun onError(listener: EventListener<ErrorEvent>): Unit = delivery.add(errorListener(listener), task)
 
     /** Calls [listener] whenever a connection is over; without a `retry` the task is. */
-    public fun onClose(listener: (CloseEvent) -> Unit): Unit = delivery.add(closeListener(listener), task)
+    public fun onClose(listener: EventListener<CloseEvent>): Unit = delivery.add(closeListener(listener), task)
 
     /** Calls [listener] no more; without one, none of those given to [onOpen]. */
-    public fun offOpen(listener: ((OpenEvent) -> Unit)? = null): Unit = delivery.off(OPEN, listener)
+    @JvmOverloads
+    public fun offOpen(listener: EventListener<OpenEvent>? = null): Unit = delivery.off(OPEN, listener)
 
     /** As [offOpen]. */
-    public fun offMessage(listener: ((MessageEvent) -> Unit)? = null): Unit = delivery.off(MESSAGE, listener)
+    @JvmOverloads
+    public fun offMessage(listener: EventListener<MessageEvent>? = null): Unit = delivery.off(MESSAGE, listener)
 
     /** As [offOpen]. */
-    public fun offError(listener: ((ErrorEvent) -> Unit)? = null): Unit = delivery.off(ERROR, listener)
+    @JvmOverloads
+    public fun offError(listener: EventListener<ErrorEvent>? = null): Unit = delivery.off(ERROR, listener)
 
     /** As [offOpen]. */
-    public fun offClose(listener: ((CloseEvent) -> Unit)? = null): Unit = delivery.off(CLOSE, listener)
+    @JvmOverloads
+    public fun offClose(listener: EventListener<CloseEvent>? = null): Unit = delivery.off(CLOSE, listener)
 
     /**
      * Sends a text message: now, or when the connection is open again. Half a surrogate pair
@@ -196,6 +200,9 @@ public class SocketTask internal constructor(
      * reason longer than 123 bytes of UTF-8; then nothing happens.
      */
     public fun close(code: Int = NORMAL, reason: String = ""): Unit = engine { task.close(code, reason) }
+
+    /** As the other `close`, without a reason. */
+    public fun close(code: Int): Unit = close(code, "")
 
     /** `close(1000)`. */
     override fun close(): Unit = close(NORMAL)

@@ -46,15 +46,18 @@ internal sealed class Subscriber(val kinds: Int) {
     abstract fun tell(event: SocketEvent)
 }
 
-/** A listener of the app: a function of its own, which [Delivery.off] looks for. */
+/**
+ * A listener of the app. [Delivery.off] finds it by [function]; the compiler makes a new [EventListener] of a Kotlin
+ * function each time, and those of the same function are equal.
+ */
 internal class Listener(kinds: Int, val function: Any, private val call: (SocketEvent) -> Unit) : Subscriber(kinds) {
     override fun tell(event: SocketEvent): Unit = call(event)
 }
 
-internal fun openListener(call: (OpenEvent) -> Unit) = Listener(OPEN, call) { call(it as OpenEvent) }
+internal fun openListener(call: EventListener<OpenEvent>) = Listener(OPEN, call) { call.onEvent(it as OpenEvent) }
 
-internal fun messageListener(call: (MessageEvent) -> Unit) = Listener(MESSAGE, call) { call(it as MessageEvent) }
+internal fun messageListener(call: EventListener<MessageEvent>) = Listener(MESSAGE, call) { call.onEvent(it as MessageEvent) }
 
-internal fun errorListener(call: (ErrorEvent) -> Unit) = Listener(ERROR, call) { call(it as ErrorEvent) }
+internal fun errorListener(call: EventListener<ErrorEvent>) = Listener(ERROR, call) { call.onEvent(it as ErrorEvent) }
 
-internal fun closeListener(call: (CloseEvent) -> Unit) = Listener(CLOSE, call) { call(it as CloseEvent) }
+internal fun closeListener(call: EventListener<CloseEvent>) = Listener(CLOSE, call) { call.onEvent(it as CloseEvent) }
