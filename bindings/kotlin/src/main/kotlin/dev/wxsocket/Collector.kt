@@ -2,17 +2,32 @@ package dev.wxsocket
 
 import dev.wxsocket.ffi.UniffiLib
 import kotlinx.coroutines.channels.Channel
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.flow.FlowCollector
+import kotlinx.coroutines.sync.Mutex
+import kotlinx.coroutines.sync.withLock
 import java.lang.ref.WeakReference
 import java.util.concurrent.atomic.AtomicLong
 
 /**
- * The events that wait for one collection of a Flow. It takes a turn's events at once; the next
- * turn waits until the collecting coroutine has taken most of them, which bounds what waits here.
+ * Holds the events that wait for one collection of a Flow, or for calls of [next]. It takes a turn's events at once;
+ * the next turn waits until the coroutine has taken most of them, which bounds what waits here.
  */
-internal class Inbox(kinds: Int) : Subscriber(kinds) {
+internal class Inbox(kinds: Int, private val isPulled: Boolean = false) : Subscriber(kinds) {
     private val channel = Channel<SocketEvent>(Channel.UNLIMITED)
     private val load = AtomicLong()
+
+    /**
+     * Tells [next] that the channel may have an event. A coroutine that waited in the channel itself and was
+     * cancelled while it was given an event would lose that event.
+     */
+    private val arrivals = Channel<Unit>(Channel.CONFLATED)
+
+    /** Serves the calls of [next] one at a time, in order. */
+    private val calls = Mutex()
+    private var error: ErrorEvent? = null
+    private var end: WxException.Ended? = null
 
     /** Where it listens; it is set before the first event. */
     @Volatile var delivery: Delivery? = null
@@ -64,6 +79,7 @@ internal class Inbox(kinds: Int) : Subscriber(kinds) {
         load.addAndGet(OVERHEAD + event.size)
         given++
         channel.trySend(event)
+        if (isPulled) arrivals.trySend(Unit)
     }
 
     /** There will be no task; whoever collects gets [cause]. */
@@ -77,11 +93,47 @@ internal class Inbox(kinds: Int) : Subscriber(kinds) {
     /** Emits the events until the last one, or until the collecting coroutine stops. */
     suspend fun emitAll(to: FlowCollector<SocketEvent>) {
         for (event in channel) {
-            taken++
-            load.addAndGet(-OVERHEAD - event.size)
-            delivery?.resume()
+            noteTaken(event)
             to.emit(event)
             if (event.isFinal) break
+        }
+    }
+
+    private fun noteTaken(event: SocketEvent) {
+        taken++
+        load.addAndGet(-OVERHEAD - event.size)
+        delivery?.resume()
+    }
+
+    /**
+     * Waits for the next message of [task], which is kept alive while this waits. A call that is cancelled takes no
+     * message.
+     *
+     * @throws WxException.Ended when the task is over.
+     */
+    suspend fun next(task: SocketTask): Message {
+        currentCoroutineContext().ensureActive()
+        calls.withLock {
+            synchronized(this) { keep = task }
+            try {
+                while (true) {
+                    end?.let { throw WxException.Ended(it.close, it.error) }
+                    val event = channel.tryReceive().getOrNull()
+                    if (event == null) {
+                        arrivals.receive()
+                        continue
+                    }
+                    noteTaken(event)
+                    when (event) {
+                        is MessageEvent -> return event.data
+                        is ErrorEvent -> error = event
+                        is CloseEvent -> if (event.isFinal) end = WxException.Ended(event, error?.takeIf { it.epoch == event.epoch })
+                        is OpenEvent -> Unit
+                    }
+                }
+            } finally {
+                synchronized(this) { keep = null }
+            }
         }
     }
 
@@ -96,8 +148,8 @@ internal class Inbox(kinds: Int) : Subscriber(kinds) {
  * One collection of a Flow, as the Flow knows it. The [Delivery] of its task knows the [inbox]
  * only: a flow of the options that nobody can collect any more is to be noticed.
  */
-internal class Collector(kinds: Int) : Subscriber(kinds) {
-    val inbox = Inbox(kinds)
+internal class Collector(kinds: Int, isPulled: Boolean = false) : Subscriber(kinds) {
+    val inbox = Inbox(kinds, isPulled)
 
     override fun tell(event: SocketEvent): Unit = inbox.tell(event)
 

@@ -114,8 +114,8 @@ public class SocketTask internal constructor(
      * A collection that begins while events are being told hears those of them that are new to
      * everybody: no listener was told of them yet, and no collector has taken them.
      *
-     * Each collection begins anew: what comes between one and the next is lost to both. Collect
-     * once, and take from that what there is to take.
+     * Each collection begins anew: events that come between one collection and the next are in neither. Collect
+     * once, or call [receive].
      */
     public val events: Flow<SocketEvent> = events(ALL)
 
@@ -123,7 +123,7 @@ public class SocketTask internal constructor(
      * The messages of [events] by themselves.
      *
      * As there, `messages.first()` twice may lose what comes in between (it never gives the same message
-     * twice); collect once instead, into a channel (`produceIn`) if they are to be taken one by one.
+     * twice). [receive] gives the messages one by one and loses none.
      */
     public val messages: Flow<Message> = events(MESSAGE or CLOSE).messages()
 
@@ -249,6 +249,26 @@ public class SocketTask internal constructor(
     /** Waits until the task is over; anywhere, as [awaitOpen]. It does not close it. */
     public suspend fun awaitClosed(): CloseEvent =
         checkNotNull(delivery.news.await(keep = this) { it.end != null }.end)
+
+    /** Takes the messages for [receive], from its first call on. */
+    private val receiver by lazy {
+        Collector(MESSAGE or ERROR or CLOSE, isPulled = true).also {
+            delivery.add(it, task)
+            it.leaveWhenUnreachable()
+        }
+    }
+
+    /**
+     * Waits for the next message and returns it: one message per call, in order. The first call hears what a
+     * collector of [messages] would hear; from then on every message waits for a call, and none is lost between two
+     * calls or when a call is cancelled. Calls that wait at the same time get one message each, in the order of the
+     * calls.
+     *
+     * An app that stops calling it makes the server wait, as a slow collector of [events] does.
+     *
+     * @throws WxException.Ended when the task is over and all messages have been received.
+     */
+    public suspend fun receive(): Message = receiver.inbox.next(this)
 
     /** Calls [action] once when the task is over, unless what this returns was closed before. */
     internal fun whenOver(action: () -> Unit): AutoCloseable = delivery.whenOver(action)

@@ -35,6 +35,30 @@ public object WxSocket {
     public fun connect(options: ConnectOptions, setup: Consumer<SocketSetup>? = null): SocketTask =
         connectSocket(options) { setup?.accept(this) }
 
+    /**
+     * Loads the native library and makes the first call of it, which takes 0.1 to 0.3 s, so that the first
+     * [connectSocket] does not. It blocks until that is done; call it in the background when the app starts. It may be
+     * called on any thread and any number of times; later calls return at once. It makes no task and no connection.
+     *
+     * @throws UnsatisfiedLinkError when there is no native library for this machine.
+     */
+    @JvmStatic
+    public fun warmUp() {
+        isWarm
+    }
+
+    private val isWarm: Boolean by lazy {
+        // No task has this number, so nothing is sent.
+        Engine.send(0, "")
+        try {
+            // Takes the way of every `connectSocket` up to the check of the options.
+            engine { dev.wxsocket.ffi.connectSocket(ConnectOptions(""), null, null) }
+            false
+        } catch (_: WxException.InvalidArgument) {
+            true
+        }
+    }
+
     /** Makes options for this URL; everything else is left to the preset. */
     @JvmStatic
     public fun options(url: String): ConnectOptions = ConnectOptions(url)
