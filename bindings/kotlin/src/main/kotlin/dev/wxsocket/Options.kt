@@ -57,7 +57,7 @@ public fun interface OptionsBlock<T> {
  * [WxException.InvalidArgument] that names the option, and then no task is made.
  */
 @SocketDsl
-public class SocketSetup internal constructor(
+public class SocketSetup(
     /** All options as one value. The properties below are the same options. */
     public val options: ConnectOptions,
 ) {
@@ -191,6 +191,14 @@ public class SocketSetup internal constructor(
         val collector = Collector(kinds)
         subscribers += collector
         return flow { collector.emitAll(this) }
+    }
+
+    /**
+     * Delivers [event] to the listeners and flows of this block, on this thread. It is for tests of an app that
+     * connects through a [SocketConnector]; a real task delivers its events itself.
+     */
+    public fun deliver(event: SocketEvent) {
+        for (subscriber in subscribers.toList()) if (subscriber.wants(event)) subscriber.tell(event)
     }
 
     /**

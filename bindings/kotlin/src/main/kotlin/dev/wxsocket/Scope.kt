@@ -15,7 +15,7 @@ import java.util.logging.Level
  *
  * @throws IllegalArgumentException when the scope has no job, as `GlobalScope`.
  */
-public fun SocketTask.closeWith(scope: CoroutineScope): SocketTask {
+public fun <T : WebSocketTask> T.closeWith(scope: CoroutineScope): T {
     val job = requireNotNull(scope.coroutineContext[Job]) { "the scope has no job: it never ends" }
     val handle = job.invokeOnCompletion {
         try {
@@ -25,6 +25,6 @@ public fun SocketTask.closeWith(scope: CoroutineScope): SocketTask {
             complain(Level.SEVERE, e) { "a socket could not be closed with its scope" }
         }
     }
-    whenOver { handle.dispose() }
+    (this as? SocketTask)?.whenOver { handle.dispose() }
     return this
 }

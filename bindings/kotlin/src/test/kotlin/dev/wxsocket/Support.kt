@@ -81,10 +81,11 @@ fun <T> LinkedBlockingQueue<T>.take1(): T = assertNotNull(poll(PATIENCE_MS, Time
 
 fun ScriptedServer.seen(index: Int): SeenByServer = connections()[index]
 
-/** Runs a class of the tests in a JVM of its own, and gives what it printed. */
-fun fork(memory: String, main: String, vararg arguments: String, before: File? = null): String {
+/** Runs a class of the tests in a JVM of its own, which finds the native library or not, and returns what it printed. */
+fun fork(memory: String, main: String, vararg arguments: String, before: File? = null, hasLibrary: Boolean = true): String {
     val java = File(System.getProperty("java.home"), "bin/java").path
     val library = System.getProperties().stringPropertyNames().filter { it.startsWith("uniffi.") || it == "jna.library.path" }
+        .filter { hasLibrary }
         .map { "-D$it=${System.getProperty(it)}" }
     val path = listOfNotNull(before?.path, System.getProperty("java.class.path")).joinToString(File.pathSeparator)
     val output = File.createTempFile("wxsocket", ".out")
