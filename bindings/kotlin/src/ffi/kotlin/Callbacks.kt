@@ -4,9 +4,8 @@ import com.sun.jna.CallbackThreadInitializer
 import com.sun.jna.Native
 
 /**
- * Has the engine's threads that call [BeforeConnect] attached as daemons: any other attached thread
- * keeps the JVM from ending. JNA reads this when a callback is first handed to the engine, so it is
- * called before that.
+ * Makes JNA attach the engine's threads that call [BeforeConnect] as daemons: other attached threads keep the JVM from
+ * ending. JNA reads this when a callback is passed to the engine for the first time, so this is called before.
  */
 internal fun attachAsDaemons() {
     val daemon = CallbackThreadInitializer(true, true, "wxsocket-before-connect")

@@ -29,35 +29,35 @@ internal class Inbox(kinds: Int, private val isPulled: Boolean = false) : Subscr
     private var error: ErrorEvent? = null
     private var end: WxException.Ended? = null
 
-    /** Where it listens; it is set before the first event. */
+    /** The delivery that gives it events; set before the first event. */
     @Volatile var delivery: Delivery? = null
 
-    /** How many events it was given; only the thread that gives them writes it. */
+    /** The number of events that were given to it; written only by the thread that gives them. */
     @Volatile var given = 0L
         private set
 
-    /** How many of them the collecting coroutine has taken; only that coroutine writes it. */
+    /** The number of events that the collecting coroutine has taken; written only by that coroutine. */
     @Volatile var taken = 0L
         private set
 
-    /** The place of its events in the present turn, which [Progress] keeps here. */
+    /** Where its events begin in the present turn; belongs to [Progress]. */
     val place = Progress.Place()
 
     private var task: WeakReference<SocketTask>? = null
     private var isCollecting = false
 
-    /** The task is alive for as long as somebody collects from it. */
+    /** Keeps the task from being garbage-collected while a coroutine collects or receives. */
     @Suppress("unused")
     private var keep: SocketTask? = null
 
-    /** Says whose events these are. */
+    /** Sets the task whose events these are. */
     @Synchronized
     fun bind(task: SocketTask) {
         this.task = WeakReference(task)
         if (isCollecting) keep = task
     }
 
-    /** Somebody collects from it. */
+    /** Marks the beginning of the collection. */
     @Synchronized
     fun begin() {
         check(!isCollecting && !gone) { "a flow of the options can be collected once" }
@@ -65,7 +65,7 @@ internal class Inbox(kinds: Int, private val isPulled: Boolean = false) : Subscr
         keep = task?.get()
     }
 
-    /** Nobody collects from it any more. */
+    /** Marks the end of the collection: no more events are given to it. */
     fun leave() {
         synchronized(this) {
             gone = true
@@ -82,12 +82,12 @@ internal class Inbox(kinds: Int, private val isPulled: Boolean = false) : Subscr
         if (isPulled) arrivals.trySend(Unit)
     }
 
-    /** There will be no task; whoever collects gets [cause]. */
+    /** Ends the collection with [cause], because no task was made. */
     fun fail(cause: Throwable) {
         channel.close(cause)
     }
 
-    /** The next turn may come. */
+    /** True when the next turn may begin: few events wait here, or the collection has ended. */
     val hasRoom: Boolean get() = gone || load.get() <= ROOM
 
     /** Emits the events until the last one, or until the collecting coroutine stops. */
@@ -145,8 +145,8 @@ internal class Inbox(kinds: Int, private val isPulled: Boolean = false) : Subscr
 }
 
 /**
- * One collection of a Flow, as the Flow knows it. The [Delivery] of its task knows the [inbox]
- * only: a flow of the options that nobody can collect any more is to be noticed.
+ * One collection of a Flow, as the Flow refers to it. The [Delivery] of the task refers to the [inbox] only, so that
+ * the garbage collector can find a flow of the options that cannot be collected any more.
  */
 internal class Collector(kinds: Int, isPulled: Boolean = false) : Subscriber(kinds) {
     val inbox = Inbox(kinds, isPulled)
@@ -163,12 +163,12 @@ internal class Collector(kinds: Int, isPulled: Boolean = false) : Subscriber(kin
         try {
             inbox.emitAll(to)
         } finally {
-            // Until here the coroutine refers to this object.
+            // `this`: the coroutine must refer to this object until here.
             this.inbox.leave()
         }
     }
 
-    /** Has its inbox leave when nobody refers to the flow any more. */
+    /** Ends the collection when this object is garbage-collected. */
     fun leaveWhenUnreachable() {
         val inbox = inbox
         UniffiLib.CLEANER.register(this) { inbox.leave() }

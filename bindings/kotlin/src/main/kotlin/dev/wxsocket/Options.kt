@@ -15,8 +15,8 @@ import kotlinx.coroutines.runInterruptible
 import java.util.concurrent.Executor
 import kotlin.time.Duration
 
-// The options are the engine's own types: declared, documented and checked once, in Rust. What is
-// added here makes them read well in Kotlin.
+// The options are generated types: declared, documented and checked once, in Rust. This file adds what makes them read
+// well in Kotlin.
 
 public typealias ConnectOptions = dev.wxsocket.ffi.ConnectOptions
 public typealias ReconnectOptions = dev.wxsocket.ffi.ReconnectOptions
@@ -28,8 +28,8 @@ public typealias NetworkStatus = dev.wxsocket.ffi.NetworkStatus
 public typealias NetworkKind = dev.wxsocket.ffi.NetworkKind
 
 /**
- * Answers how to dial: for which connection, with how many attempts since the last stable connection (0: the first),
- * and after what failure.
+ * Returns how to dial. It gets the number of the connection, the number of attempts since the last stable connection
+ * (0: the first), and the failure of the last attempt.
  */
 public typealias BeforeConnect = suspend (epoch: Long, attempt: Int, lastError: ErrorEvent?) -> ConnectDecision
 
@@ -50,11 +50,11 @@ public fun interface OptionsBlock<T> {
 }
 
 /**
- * What the block of [connectSocket] sets: the options of the task, and its first listeners. An option that is
- * left out comes from the [preset].
+ * Holds what the block of [connectSocket] sets: the options of the task, and its first listeners. The [preset] has a
+ * value for every option that is left out.
  *
- * The engine checks the options when the block has ended. A value that is out of bounds is a
- * [WxException.InvalidArgument] that names the option, and then no task is made.
+ * The options are checked after the block. For a value that is out of bounds, [connectSocket] throws a
+ * [WxException.InvalidArgument] that names the option, and makes no task.
  */
 @SocketDsl
 public class SocketSetup(
@@ -98,8 +98,8 @@ public class SocketSetup(
         }
 
     /**
-     * Where listeners are called. Default: Android's main thread; elsewhere the library's own threads,
-     * which also call them when this executor takes no more or is shut down.
+     * Where listeners are called. Default: Android's main thread; elsewhere the library's own threads. These also call
+     * the listeners when this executor rejects tasks or is shut down.
      */
     public var executor: Executor? = null
 
@@ -117,7 +117,7 @@ public class SocketSetup(
         protocols = names.toList()
     }
 
-    /** Sets when a lost connection is dialled again. */
+    /** Sets when and how often a lost connection is dialled again. */
     public fun reconnect(block: OptionsBlock<ReconnectOptions>): Unit = block.set(options.reconnect)
 
     /** Sets how a dead connection is noticed. */
@@ -147,7 +147,7 @@ public class SocketSetup(
         executor = dispatcher.asExecutor()
     }
 
-    /** As [SocketTask.onOpen]. Listeners that are set here hear everything, whatever the order they are set in. */
+    /** As [SocketTask.onOpen]. Listeners that are added in the block get all events from the first one on. */
     public fun onOpen(listener: EventListener<OpenEvent>) {
         subscribers += openListener(listener)
     }
@@ -168,7 +168,7 @@ public class SocketSetup(
     }
 
     /**
-     * A flow of the messages from the first one on, whoever else listens and whenever it is collected:
+     * Returns a flow of all messages from the first one on, also when it is collected late:
      *
      * ```
      * val inbox: Flow<Message>
@@ -178,13 +178,13 @@ public class SocketSetup(
      * }
      * ```
      *
-     * It completes after the end of the task, and it can be collected once: a second collector gets an
-     * [IllegalStateException]. Messages that are not collected wait, as with [SocketTask.events]: a flow that
-     * is never collected makes the server wait.
+     * It completes after the end of the task. It can be collected once; a second collector gets an
+     * [IllegalStateException]. Messages wait for the collector, as with [SocketTask.events], so a flow that is not
+     * collected makes the server wait.
      */
     public fun messages(): Flow<Message> = events(MESSAGE or CLOSE).messages()
 
-    /** As [messages], with everything that happens to the task: [SocketTask.events] from the first event on. */
+    /** As [messages], with all events: [SocketTask.events] from the first event on. */
     public fun events(): Flow<SocketEvent> = events(ALL)
 
     private fun events(kinds: Int): Flow<SocketEvent> {
@@ -202,10 +202,10 @@ public class SocketSetup(
     }
 
     /**
-     * Asks [hook] before every dial, for a fresh token or another address. It may block or
-     * suspend, at most for [timeout]. An exception counts as a failed attempt. A call whose answer is no
-     * longer wanted is cancelled: its dial was given up, it took too long, or the task is over. It must not
-     * refer to the task, which would then never be freed without `close`.
+     * Sets a function that is called before every dial, for a fresh token or another address. It may block or suspend,
+     * at most for [timeout]. An exception counts as a failed attempt. The call is cancelled when its answer is no longer
+     * wanted: the dial was given up, the call took too long, or the task is over. The function must not refer to the
+     * task: without a call of `close` the task would then never be garbage-collected.
      */
     public fun beforeConnect(hook: BeforeConnect) {
         beforeConnect = hook

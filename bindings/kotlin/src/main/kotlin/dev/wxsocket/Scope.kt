@@ -11,7 +11,7 @@ import java.util.logging.Level
  *
  * A scope is over when its job is complete: it ended or was cancelled, and all coroutines in it have ended. What these
  * send last is still sent. The scope does not wait for the task. Until one of the two is over the scope refers to the
- * task, so nobody else has to.
+ * task, so the app need not.
  *
  * @throws IllegalArgumentException when the scope has no job, as `GlobalScope`.
  */

@@ -134,6 +134,9 @@ object TestsWithAFake {
         println("tested")
     }
 
-    private fun profile() = SocketProfile::class.java.constructors.first { constructor -> constructor.parameterTypes.all { it.isPrimitive } }
-        .let { constructor -> constructor.newInstance(*Array(constructor.parameterCount) { 0L }) as SocketProfile }
+    /** A profile of zeros; reflection, so that a new field needs no change here. */
+    private fun profile(): SocketProfile {
+        val make = SocketProfile::class.java.constructors.first { made -> made.parameterTypes.all { it.isPrimitive } }
+        return make.newInstance(*Array(make.parameterCount) { 0L }) as SocketProfile
+    }
 }

@@ -99,7 +99,7 @@ class ReceiveTest {
     }
 
     @Test
-    fun `it throws the error that ended the task, also to one who comes late`() = withServer("""[{"handshake": {"status": 404}}]""") { server ->
+    fun `it throws the error that ended the task, also later`() = withServer("""[{"handshake": {"status": 404}}]""") { server ->
         test {
             val first = connectSocket(server.url()) { reconnect { enabled = false } }
             val ended = assertThrows<WxException.Ended> { runBlocking { first.receive() } }

@@ -71,11 +71,18 @@ fun until(what: String, isSo: () -> Boolean) {
 }
 
 /** Waits until the library has given back the threads that blocked listeners and coroutines made it add. */
-fun untilFewThreads(): Unit =
-    until("end of the threads") {
-        val names = Thread.getAllStackTraces().keys.groupingBy { it.name }.eachCount()
-        names.getOrDefault("wxsocket-events", 0) <= 2 && names.getOrDefault("wxsocket-news", 0) <= 1
+fun untilFewThreads() {
+    fun ours() = Thread.getAllStackTraces().filterKeys { it.name == "wxsocket-events" || it.name == "wxsocket-news" }
+    try {
+        until("end of the threads") {
+            val names = ours().keys.groupingBy { it.name }.eachCount()
+            names.getOrDefault("wxsocket-events", 0) <= 2 && names.getOrDefault("wxsocket-news", 0) <= 1
+        }
+    } catch (e: AssertionError) {
+        val where = ours().entries.groupingBy { (thread, stack) -> "${thread.name} at ${stack.take(12)}" }.eachCount()
+        throw AssertionError(where.entries.joinToString("\n", "${e.message}\n") { "${it.value} ${it.key}" })
     }
+}
 
 fun <T> LinkedBlockingQueue<T>.take1(): T = assertNotNull(poll(PATIENCE_MS, TimeUnit.MILLISECONDS), "nothing in time")
 
