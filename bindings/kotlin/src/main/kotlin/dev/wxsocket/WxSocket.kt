@@ -36,9 +36,9 @@ public object WxSocket {
         connectSocket(options) { setup?.accept(this) }
 
     /**
-     * Loads the native library and makes the first call of it, which takes 0.1 to 0.3 s, so that the first
-     * [connectSocket] does not. It blocks until that is done; call it in the background when the app starts. It may be
-     * called on any thread and any number of times; later calls return at once. It makes no task and no connection.
+     * Loads the native library and the classes of this library, so that the first [connectSocket] is fast. It blocks for
+     * some tenths of a second; call it in the background when the app starts. It may be called on any thread and any
+     * number of times; later calls return at once. It makes no task, no connection and no thread.
      *
      * @throws UnsatisfiedLinkError when there is no native library for this machine.
      */
@@ -51,6 +51,9 @@ public object WxSocket {
         // No task has this number, so nothing is sent.
         Engine.send(0, "")
         try {
+            // What every task needs, without a task.
+            Turn()
+            Delivery(0, defaultExecutor(), SocketState.Connecting(0), SocketSetup(ConnectOptions("")).subscribers)
             // Takes the way of every `connectSocket` up to the check of the options.
             engine { dev.wxsocket.ffi.connectSocket(ConnectOptions(""), null, null) }
             false
