@@ -5,9 +5,8 @@ import com.sun.jna.CallbackThreadInitializer
 import com.sun.jna.Native
 
 /**
- * Has the threads of the engine that call the app attached as daemons: any other attached thread keeps
- * the JVM from ending. JNA reads this when a callback is first handed to the engine, so it is called
- * before that.
+ * Makes JNA attach the engine's threads that call the app as daemons: other attached threads keep the JVM from ending.
+ * JNA reads this when a callback is passed to the engine for the first time, so this is called before.
  */
 internal fun attachAsDaemons() {
     val asking = CallbackThreadInitializer(true, true, "wxsocket-before-connect")

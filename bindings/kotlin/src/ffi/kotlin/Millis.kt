@@ -3,14 +3,14 @@ package dev.wxsocket.ffi
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
 
-// What the generated code needs to have Kotlin's own types in its place.
+// The conversions that the generated code calls, because times are Kotlin's own `Duration`.
 
-/** A time that the engine tells. */
+/** Converts a time of the engine. */
 internal fun Long.toDuration(): Duration = milliseconds
 
 /**
- * A time for the engine, rounded away from zero: a time that is too short for it must not become zero, nor one
- * below zero become zero. An infinite time is more than it accepts.
+ * Converts a time for the engine, rounded away from zero, so that neither a very short time nor a negative one becomes
+ * zero. An infinite time becomes more than the engine accepts.
  */
 internal fun Duration.toMillis(): Long {
     val ms = inWholeMilliseconds

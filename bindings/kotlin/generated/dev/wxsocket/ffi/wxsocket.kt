@@ -4823,6 +4823,7 @@ data class ConnectOptions (
      * The time for a whole dial: name lookup, TCP, TLS and upgrade. Default: 60 s, as in the wx
      * API; 15 s in preset `resilient`.
      */
+    @get:JvmName("getTimeout") @set:JvmName("setTimeout")
     var `timeout`: Millis? = null 
     , 
     /**
@@ -4874,6 +4875,7 @@ data class ConnectOptions (
      * How long `close` waits for the server's close frame before it ends the TCP connection.
      * Default: 3 s.
      */
+    @get:JvmName("getCloseTimeout") @set:JvmName("setCloseTimeout")
     var `closeTimeout`: Millis? = null 
     , 
     /**
@@ -5164,6 +5166,7 @@ public object FfiConverterTypeHeader: FfiConverterRustBuffer<Header> {
  * How a dead connection is noticed. An option that is left out comes from the preset; in preset
  * `browser`, which has no heartbeat, it comes from `wx` when any of these options is set.
  */
+@dev.wxsocket.SocketDsl
 data class HeartbeatOptions (
     /**
      * False: there is no heartbeat. Default: true, except in preset `browser`.
@@ -5178,11 +5181,13 @@ data class HeartbeatOptions (
     /**
      * The time from the open, and from each answer, to the next heartbeat.
      */
+    @get:JvmName("getInterval") @set:JvmName("setInterval")
     var `interval`: Millis? = null 
     , 
     /**
      * The time that the server has to answer a heartbeat. After it the connection is dead.
      */
+    @get:JvmName("getTimeout") @set:JvmName("setTimeout")
     var `timeout`: Millis? = null 
     , 
     /**
@@ -5311,7 +5316,7 @@ public object FfiConverterTypeMessageEvent: FfiConverterRustBuffer<MessageEvent>
  * Only the first two fields change what the engine does now. The others are stored, and may be
  * left out.
  */
-data class NetworkStatus (
+data class NetworkStatus @JvmOverloads constructor (
     /**
      * False when there is no network.
      */
@@ -5468,6 +5473,7 @@ public object FfiConverterTypeOpenEvent: FfiConverterRustBuffer<OpenEvent> {
  * before it was lost (see `maxBufferedBytes`) stays for the next connection and counts: until
  * there is less of it, a new message is refused, or `overflow` says what is dropped.
  */
+@dev.wxsocket.SocketDsl
 data class QueueOptions (
     /**
      * False: `send` fails while the connection is not open, as in the wx API. Default: true.
@@ -5489,6 +5495,7 @@ data class QueueOptions (
      * opens, and by the next `send` at any time. While the connection is open and nothing is sent, a
      * message that waits to be written may be written later than this. Default: no limit.
      */
+    @get:JvmName("getMaxAge") @set:JvmName("setMaxAge")
     var `maxAge`: Millis? = null 
     , 
     /**
@@ -5542,6 +5549,7 @@ public object FfiConverterTypeQueueOptions: FfiConverterRustBuffer<QueueOptions>
 /**
  * When a lost connection is dialled again. An option that is left out comes from the preset.
  */
+@dev.wxsocket.SocketDsl
 data class ReconnectOptions (
     /**
      * False: the task has one connection and ends with it. Default: true.
@@ -5561,6 +5569,7 @@ data class ReconnectOptions (
     /**
      * A connection that was open for this long sets the counter of attempts to zero. Default: 5 s.
      */
+    @get:JvmName("getStableAfter") @set:JvmName("setStableAfter")
     var `stableAfter`: Millis? = null 
     , 
     /**
@@ -5976,6 +5985,7 @@ public object FfiConverterTypeTaskNews: FfiConverterRustBuffer<TaskNews> {
  * Which certificates are trusted on `wss://`. The operating system's authorities always are; on
  * Android they are those that come with the system.
  */
+@dev.wxsocket.SocketDsl
 data class TlsOptions (
     /**
      * More authorities to trust: one or more certificates in PEM.

@@ -13,7 +13,7 @@ import dev.wxsocket.ffi.SocketEvent as FfiEvent
 import dev.wxsocket.ffi.SocketState as FfiState
 import dev.wxsocket.ffi.SocketStats as FfiStats
 
-// From the engine's types to the public ones and back. Nothing is decided here.
+// Converts the generated types to the public ones and back, and decides nothing.
 
 internal fun FfiMessage.lift(): Message =
     when (this) {
@@ -53,8 +53,8 @@ internal fun FfiState.lift(): SocketState =
     }
 
 /**
- * Whether this is the phase that [known] is too. Of a wait the engine says how long it still lasts,
- * which makes another moment of it each time, by as much as a thread may be late.
+ * Returns true when this is the same state as [known]. The engine tells how long a wait still lasts, so its end is
+ * computed anew each time and differs by as much as a thread was late.
  */
 internal fun SocketState.isStill(known: SocketState): Boolean =
     if (this is SocketState.Waiting && known is SocketState.Waiting) {

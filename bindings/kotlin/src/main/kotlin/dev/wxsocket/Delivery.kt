@@ -10,48 +10,48 @@ import java.util.concurrent.atomic.AtomicLong
 import java.util.logging.Level
 import dev.wxsocket.ffi.SocketTask as FfiTask
 
-/** Somebody who is not in its place yet. */
+/** A subscriber that was added and does not get events yet. */
 private class Newcomer(val subscriber: Subscriber, task: FfiTask) {
-    /** A task that nobody refers to is freed although somebody waits for its turn to go on. */
+    /** Weak: the task may be garbage-collected while this waits for a turn. */
     private val held = WeakReference(task)
 
-    /** Until a turn begins, which is at once, nobody else may refer to it. */
+    /** Keeps the task until the next turn begins, which is soon: there may be no other reference. */
     private var task: FfiTask? = task
 
-    /** What it is told first: the open if the connection is open, else the last close and its error. */
+    /** The events that it gets first: the open if the connection is open, else the last close and its error. */
     var present: List<SocketEvent> = emptyList()
         private set
 
-    /** Called within a turn. The present state is as of that turn, in which it gets its place. */
+    /** Asks for the present state. It is called within a turn, and the subscriber is added in the same turn. */
     fun meetTurn() {
         task = null
         val task = held.get() ?: return
         present = task.presentState().map { it.lift() }.filter { subscriber.kinds and it.kind != 0 }
-        // What is not taken yet comes in later turns, and then it is in its place.
+        // Later turns bring the events that are still in the engine; by then the subscriber has been added.
         task.listen(subscriber.kinds and MESSAGE != 0)
     }
 }
 
 /**
- * One task's way from the engine to whoever listens.
+ * Delivers the events of one task to its listeners and collectors.
  *
- * A turn goes two ways. Collectors are given its events at once, by the thread that took the turn;
- * listeners are called by that thread or on the app's executor, which may take its time. The turn
- * ends when listeners have heard it and all collectors have room again; until then the engine gives
- * no other, and in the end the server waits.
+ * The events of a turn are delivered in two ways. Collectors get them at once, from the thread that took the turn.
+ * Listeners are called by that thread or on the app's executor, which may be slow. The turn ends when all listeners
+ * have been called and all collectors have room again. Until then the engine gives no other turn of this task, and in
+ * the end the server waits.
  *
- * Whoever comes late is admitted within a turn, after the turn's step (an open, an error or a
- * close; it comes first): the engine's `presentState` is that of then, and holds for the rest of the
- * turn. What the newcomer hears of that rest, [Progress] says.
+ * A new subscriber is added within a turn, after the first event of the turn if that is an open, an error or a close:
+ * the engine's `presentState` then holds for the rest of the turn. [Progress] decides which events of the rest the new
+ * subscriber gets.
  *
- * It must not know the task: a task that nobody refers to is to be freed, and this is known to
- * the threads of [Turns] for as long as the task lives.
+ * It must not refer to the [SocketTask]: [Turns] refers to this object as long as the task lives, and a task without
+ * other references is to be garbage-collected.
  */
 internal class Delivery(
     val number: Long,
     val executor: Executor?,
     state: SocketState,
-    /** Those who are there from the first event on. */
+    /** The subscribers that get all events from the first one on. */
     first: List<Subscriber>,
 ) {
     val news = News(state) {
@@ -59,34 +59,34 @@ internal class Delivery(
     }
     val failures = AtomicLong()
 
-    /** The connection that was ended for a message that did not fit; no more of its are read. */
+    /** The connection that was ended because a message did not fit the heap; its later messages are not read. */
     @Volatile var refused = 0L
 
-    /** How much time the app's executor has to begin a turn, as [Errands] counts it. */
+    /** How long [Errands] waits for the app's executor to begin a turn; a level, see there. */
     @Volatile var patience = 0
 
-    /** Guards who is where and what the turn is at; none of the app's code is called under it. */
+    /** Guards the subscribers and the progress of the turn. No code of the app is called while it is held. */
     private val lock = Any()
 
     @Volatile private var listeners: List<Listener>
 
     @Volatile private var inboxes: List<Inbox>
 
-    /** Those who are to be admitted. */
+    /** The subscribers that wait to be added. */
     private val joining = ConcurrentLinkedQueue<Newcomer>()
 
-    /** A turn is under way. */
+    /** True during a turn. */
     private var isTurn = false
 
     private val progress = Progress()
 
-    /** Somebody tells listeners, or will. */
+    /** True while a thread calls listeners, or is about to. */
     private var isTelling = false
 
-    /** Listeners have heard it all, and nobody tells them anything; some inbox has no room. */
+    /** True when all listeners have been called and the turn goes on only because an inbox has no room. */
     @Volatile private var isStalled = false
 
-    /** The last event of the task was in a turn. */
+    /** True from the turn on that brought the last event of the task. */
     private var isOver = false
 
     init {
@@ -98,36 +98,36 @@ internal class Delivery(
         inboxes = first.filterIsInstance<Collector>().map { it.inbox }.filterNot { it.gone }
     }
 
-    /** Has [subscriber] hear what happens to [task] from now on, beginning with how things are. */
+    /** Adds a subscriber, which gets the present state of [task] first and then all events. */
     fun add(subscriber: Subscriber, task: FfiTask) {
         val inbox = (subscriber as? Collector)?.inbox
         inbox?.delivery = this
         val newcomer = Newcomer(inbox ?: subscriber, task)
         synchronized(lock) {
             if (isTurn) newcomer.meetTurn()
-            // Not in a moment: whoever collects may be a listener that waits for it. Nobody takes from
-            // it yet, so this calls nobody.
+            // At once: a listener may wait for this collector, and the turn for the listener. No coroutine takes from
+            // the inbox yet, so no code of the app is called here.
             if (isTurn && inbox != null) return admit(inbox, newcomer.present) { give(inbox, it) }
             joining += newcomer
             if (isTelling || isStalled && tellAside()) return
             Turns.add(this)
         }
-        // Should the turn have begun meanwhile, there is one without events.
+        // If a turn has begun in the meantime, this causes one without events, which does no harm.
         wakeTask(number)
     }
 
-    /** Puts an inbox in its place, within a turn; [give] gives it what it hears of the turn. */
+    /** Adds an inbox within a turn. [give] gives it the present state and its part of the turn. */
     private inline fun admit(inbox: Inbox, present: List<SocketEvent>, give: (List<SocketEvent>) -> Unit) {
         val heard = present + progress.enter(inbox, present.size, inboxes)
         val all = inboxes + inbox
         give(heard)
-        // Last, and without any memory: what fails before may be done again.
+        // Last, because it allocates nothing: whatever fails before it can be repeated.
         inboxes = all
     }
 
     fun remove(subscriber: Subscriber): Unit = remove { it === subscriber }
 
-    /** Removes a listener by its function; `null`: all of these [kinds]. */
+    /** Removes a listener by its function; with `null` all listeners of these [kinds]. */
     fun off(kinds: Int, function: Any?) {
         remove { it is Listener && it.kinds == kinds && (function == null || it.function == function) }
     }
@@ -136,7 +136,7 @@ internal class Delivery(
         synchronized(lock) {
             val (going, staying) = listeners.partition(which)
             val (left, collecting) = inboxes.partition(which)
-            // A turn may be about to tell them, out of a list that it has already.
+            // A thread may be about to call them, from a list that it has already read.
             for (subscriber in going + left + joining.map { it.subscriber }.filter(which)) subscriber.gone = true
             joining.removeAll { which(it.subscriber) }
             listeners = staying
@@ -146,7 +146,7 @@ internal class Delivery(
         resume()
     }
 
-    /** Calls [action] once when the task is over, and keeps nobody alive until then. */
+    /** Calls [action] once when the task is over, unless the returned object was closed before. It does not keep the task. */
     fun whenOver(action: () -> Unit): AutoCloseable {
         val done = AtomicBoolean()
         val waiter = News.Waiter(keep = null) { bulletin ->
@@ -162,11 +162,11 @@ internal class Delivery(
     // ---- turns --------------------------------------------------------------------------
 
     /**
-     * Begins a turn: sets the state, gives the events to the collectors, and admits those that have
-     * come. True: there is something for listeners, which [carryOut] tells them.
+     * Begins a turn: sets the state, gives the events to the collectors, and adds new collectors. Returns true when
+     * [carryOut] has to be called, because there are events for listeners.
      */
     fun begin(turn: Turn): Boolean {
-        // Before the events, so that whoever is told of an open sees the state open.
+        // Before the events: a listener of an open must see the state open.
         patiently { news.stand(turn.version, turn.state) }
         val audience: List<Inbox>
         val admitted: List<Pair<Inbox, List<SocketEvent>>>
@@ -174,12 +174,12 @@ internal class Delivery(
             audience = inboxes
             admitted = accept(turn.events)
         }
-        // Not under the lock: on some dispatchers this goes on with whoever collects.
+        // Without the lock: on some dispatchers the collecting coroutine runs within this call.
         val fresh = turn.events
         for (i in audience.indices) give(audience[i], fresh)
         for (i in admitted.indices) give(admitted[i].first, admitted[i].second)
         return synchronized(lock) {
-            // Of a task that is over there may be two at once.
+            // A task that is over may have two turns at the same time.
             if (isTelling) return false
             isTelling = !joining.isEmpty() || patiently { isWanted() }
             if (!isTelling) progress.told = progress.events.size
@@ -187,10 +187,10 @@ internal class Delivery(
         }
     }
 
-    /** Takes events in, and admits the collectors that came between two turns. What each of those hears. */
+    /** Takes the events of a turn and adds the collectors that came before it. Returns what each of these gets. */
     private fun accept(fresh: List<SocketEvent>): List<Pair<Inbox, List<SocketEvent>>> {
         patiently { progress.begin(fresh, inboxes) }
-        // A step is the first of a turn.
+        // An open, an error or a close is always the first event of a turn.
         isOver = isOver || fresh.firstOrNull()?.isFinal == true
         isTurn = true
         if (joining.isEmpty()) return emptyList()
@@ -198,7 +198,7 @@ internal class Delivery(
         for (newcomer in joining) {
             patiently { newcomer.meetTurn() }
             val inbox = newcomer.subscriber as? Inbox ?: continue
-            // Before anybody takes one of these events, for which it has waited as the others have.
+            // Before any collector takes one of these events: the new one has waited for them as the others have.
             patiently { admit(inbox, newcomer.present) { admitted += inbox to it } }
             joining -= newcomer
         }
@@ -210,7 +210,7 @@ internal class Delivery(
         return (progress.told until progress.events.size).any { progress.events[it].kind and kinds != 0 }
     }
 
-    /** Tells listeners; then true: the turn is over. False: it goes on until collectors have room. */
+    /** Calls the listeners. Returns true when the turn is over, false when it goes on until collectors have room. */
     fun carryOut(): Boolean =
         try {
             patiently {
@@ -218,7 +218,8 @@ internal class Delivery(
             }
             end()
         } catch (e: Throwable) {
-            // Nothing of the app's gets here; a turn that does not end would be the last of its task.
+            // A bug of the library; exceptions of the app are caught elsewhere. The turn must end all the same, or its task
+            // would get no other.
             complain(Level.SEVERE, e) { "a turn failed" }
             putBack()
             true
@@ -230,13 +231,13 @@ internal class Delivery(
             if (progress.isTold) return
             val event = progress.events[progress.told]
             val audience = listeners
-            // Before it is told: who begins to listen meanwhile hears the next one first.
+            // Before the calls: a listener that one of them adds begins with the next event.
             progress.told++
             for (i in audience.indices) tell(audience[i], event)
         }
     }
 
-    /** False: none has come. */
+    /** Adds the next new listener. Returns false when there is none. */
     private fun admitListener(): Boolean {
         if (joining.isEmpty()) return false
         val newcomer: Newcomer
@@ -249,7 +250,7 @@ internal class Delivery(
         return true
     }
 
-    /** True: nobody tells listeners any more. */
+    /** Returns true when no event is left for listeners; then this thread calls listeners no more. */
     private fun isTold(): Boolean = synchronized(lock) {
         isTelling = !progress.isTold || hasNewListener()
         !isTelling
@@ -257,19 +258,19 @@ internal class Delivery(
 
     private fun hasNewListener() = joining.any { it.subscriber is Listener }
 
-    /** Takes a turn back that was not carried out; the next one brings its events again. */
+    /** Undoes the beginning of a turn that was not carried out; the next turn delivers its events. */
     fun putBack(): Unit = synchronized(lock) {
         isTelling = false
-        // Whoever comes now waits for that one.
+        // A subscriber that comes now is added in that turn.
         isTurn = false
     }
 
-    /** Ends the turn if it is over; it is the caller who tells the engine. */
+    /** Ends the turn if nothing is left to do, and returns true; then the caller has to tell the engine. */
     fun end(): Boolean = synchronized(lock) {
         if (isTelling) return false
         progress.end()
         isStalled = true
-        // Whoever makes room after this line sees it. After the last event there is no need for room.
+        // A collector that makes room after this line sees it. After the last event no room is needed.
         if (!isOver && !inboxes.all { it.hasRoom }) {
             if (hasNewListener()) tellAside()
             return false
@@ -281,8 +282,8 @@ internal class Delivery(
     }
 
     /**
-     * Has new listeners told how things are while some collector keeps the turn from its end.
-     * False: there is no thread for that, and they are told when the turn ends.
+     * Gives new listeners the present state while a slow collector keeps the turn from ending. Returns false when
+     * there is no thread for that; then they get it when the turn ends.
      */
     private fun tellAside(): Boolean {
         if (!Turns.carryOut(this)) return false
@@ -291,14 +292,14 @@ internal class Delivery(
         return true
     }
 
-    /** Somebody who had no room may have some now. */
+    /** Ends the turn if it only waited for room. It is called when a collector has taken an event or has left. */
     fun resume() {
         if (isStalled && inboxes.all { it.hasRoom } && synchronized(lock) { isStalled && end() }) {
             endTurn(number, false)
         }
     }
 
-    /** Everything is told; whoever comes now asks for a turn anew. */
+    /** Leaves [Turns] when everything is delivered; a later subscriber enters it again. */
     private fun forgetIfOver() {
         val isHeard = isOver && progress.isTold && !isTurn && joining.isEmpty()
         if (isHeard && news.known.end != null) Turns.remove(this)
@@ -308,7 +309,7 @@ internal class Delivery(
         for (i in events.indices) tell(subscriber, events[i])
     }
 
-    /** Whatever a listener does to itself, even an `Error`, its task goes on. */
+    /** Calls a subscriber. What it throws, an `Error` included, is counted and logged, and the task goes on. */
     private fun tell(subscriber: Subscriber, event: SocketEvent) {
         if (!subscriber.wants(event)) return
         try {

@@ -4,14 +4,14 @@ import com.sun.jna.Native
 import java.nio.ByteBuffer
 
 /**
- * The two calls that are made for every message, with plain numbers for arguments, past the
- * generated code: that passes structures by value, which JNA takes apart by reflection, and makes
- * up to five calls for one `send`. [Turns] has the figures. A `send` of 20 B takes half a
- * microsecond in all, the flood waits for the engine's own thread: JNI would have little to add.
+ * Calls the engine directly, without the generated code, for what is done with every message. The arguments are plain
+ * numbers. The generated code passes structures by value, which JNA reads by reflection, and needs up to five calls
+ * for one `send`. The table at [Turns] has the figures. A `send` of 20 bytes takes half a microsecond, so JNI would save
+ * little.
  */
 internal object Engine {
     init {
-        // The same file, found in the same way, as the generated code's.
+        // The generated code finds the library in the same way.
         Native.register(Engine::class.java, System.getProperty("uniffi.component.wxsocket.libraryOverride") ?: "wxsocket")
     }
 
@@ -27,7 +27,7 @@ internal object Engine {
     const val QUEUED_FOR_OTHERS = 3
 
     fun send(task: Long, text: String): Int {
-        // Three bytes are the most that one of UTF-16 can need; counting pays for large ones.
+        // A UTF-16 unit needs at most three bytes of UTF-8. Only for large texts it is worth counting them.
         val room = if (text.length <= Scratch.ROOM / 3) text.length * 3 else text.utf8Length()
         return Scratches.with(room) { wxsocket_send(task, 1, it.address, it.put(text)) }
     }

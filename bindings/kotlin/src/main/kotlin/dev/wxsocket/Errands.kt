@@ -14,22 +14,22 @@ import java.util.logging.Level
 import kotlin.concurrent.thread
 
 /**
- * Turns that the app's executors were given. An executor may never begin one, and not say so: it is
- * shut down with the turn in its queue, it discards what it has no room for, somebody empties the
- * queue of a handler. Its task would be silent for good, and whoever waits for its end would wait
- * for ever. So a thread looks, for as long as there is a turn that has not begun.
+ * Gives turns to the app's executors and watches those that have not begun.
  *
- * A turn that an executor was shut down with is carried out by a thread of [Turns]. One that has not
- * begun after [FIRST_NS] is given to the executor again, which has a place for it now or is stuck.
- * Each time it has twice as long, at most [LONGEST_NS], so that the queue of one that is stuck
- * hardly grows. Whichever copy of a turn is begun first carries it out, and the others do nothing.
+ * An executor may drop a turn without an exception: it is shut down while the turn is in its queue, it discards tasks
+ * when its queue is full, or the app removes the messages of a handler. Without a remedy, the task would deliver no
+ * more events. So a thread checks the turns that have not begun, as long as there are any.
  *
- * How much time a task's turns are given is learnt: at least twice what the last turn took to begin, and
- * after a quick one half of what the last turn was given. So an executor that is slow but
- * steady is given each turn once.
+ * When the executor was shut down, a thread of [Turns] carries the turn out. When a turn has not begun after
+ * [FIRST_NS], it is given to the executor again, because its queue may have room now. The time doubles each time, up to
+ * [LONGEST_NS], so that the queue of a stuck executor hardly grows. The first copy of a turn that is begun carries it
+ * out; the others do nothing.
+ *
+ * The first time is learnt for each task: at least twice as long as the last turn took to begin, and half of the last
+ * time after a quick one. So a slow and steady executor is given each turn once.
  */
 internal object Errands {
-    /** Before the first look at a turn. The next look comes when the turn is twice as old, and so on. */
+    /** The time until the first check of a turn. The next check comes when the turn is twice as old, and so on. */
     private const val LOOK_NS = 500_000_000L
     private const val FIRST_NS = 2_000_000_000L
     private const val LONGEST_NS = 300_000_000_000L
@@ -37,20 +37,20 @@ internal object Errands {
     /** From this level on a turn has [LONGEST_NS]. */
     private const val LAST_LEVEL = 8
 
-    /** Shorter than this, a main thread may be busy at the start of an app. */
+    /** A delay of at least this is logged. At the start of an app a main thread may be busy for less. */
     private const val WORTH_A_LINE_NS = 8_000_000_000L
 
     private val waiting: MutableSet<Errand> = ConcurrentHashMap.newKeySet()
 
-    /** When the next look is due, by [System.nanoTime] since [zero]; until then the process is not woken. */
+    /** When the next check is due, as [System.nanoTime] since [zero]. The watching thread sleeps until then. */
     @Volatile private var nextLook = Long.MAX_VALUE
     private val zero = System.nanoTime()
 
     private val watch by lazy { thread(isDaemon = true, name = "wxsocket-executors") { look() } }
 
     /**
-     * Gives turns to executors that may block whoever gives them something, or carry it out in the
-     * caller's thread: not to be done by the thread that looks, nor by the last one of [Turns].
+     * Calls executors that may block the caller or run the turn in the caller's thread. The watching thread and the
+     * last free thread of [Turns] must not call them.
      */
     private val aside by lazy {
         val threads = ThreadFactory { Thread(it, "wxsocket-executors-again").apply { isDaemon = true } }
@@ -59,23 +59,23 @@ internal object Errands {
 
     private fun now() = System.nanoTime() - zero
 
-    /** True: it was shut down, and begins nothing any more. */
+    /** Returns true when the executor was shut down and has ended. */
     private fun isOver(executor: Executor): Boolean =
         try {
             (executor as? ExecutorService)?.isTerminated == true
         } catch (_: Exception) {
-            // It is the app's own code, and those that are looked at next must not suffer from it.
+            // Code of the app failed. The checks of other executors go on.
             false
         }
 
-    /** How long a turn waits at this level, in nanoseconds, before it is given again. */
+    /** Returns how long a turn waits at this level, in nanoseconds, before it is given again. */
     private fun timeAt(level: Int) = minOf(FIRST_NS shl level, LONGEST_NS)
 
-    /** False: [executor] did not take the turn, which is to be carried out here. */
+    /** Gives a turn to [executor]. Returns false when it was not taken; then the caller carries it out. */
     fun give(delivery: Delivery, executor: Executor): Boolean {
         var errand: Errand? = null
         try {
-            // One that discards what comes too late does not say so.
+            // Some executors discard tasks after their end without an exception.
             if (isOver(executor)) return false
             errand = Errand(delivery, executor)
             waiting += errand
@@ -89,7 +89,7 @@ internal object Errands {
         return errand.offer()
     }
 
-    /** As [give], by another thread than the caller's; [otherwise] is called if the executor did not take it. */
+    /** As [give], on another thread. [otherwise] is called when the executor did not take the turn. */
     fun giveAside(delivery: Delivery, executor: Executor, otherwise: () -> Unit) {
         try {
             aside.execute { if (!give(delivery, executor)) otherwise() }
@@ -101,7 +101,7 @@ internal object Errands {
 
     private fun look() {
         while (true) {
-            // Whoever gives something after this line wakes this thread.
+            // A call of `give` after this line wakes this thread.
             nextLook = Long.MAX_VALUE
             val now = now()
             var next = Long.MAX_VALUE
@@ -113,7 +113,7 @@ internal object Errands {
             }
             nextLook = next
             if (next == Long.MAX_VALUE) LockSupport.park(this) else LockSupport.parkNanos(this, next - now())
-            // What woke it is looked at a while later, together with all that comes until then.
+            // Woken by `give`: waits a while, to check all turns that come until then at once.
             if (now() < next) {
                 nextLook = now() + LOOK_NS
                 LockSupport.parkNanos(this, LOOK_NS)
@@ -121,37 +121,37 @@ internal object Errands {
         }
     }
 
-    /** A turn for [executor] to carry out; whoever claims it does it, and nobody else. */
+    /** A turn that was given to [executor]. Only the thread that claims it carries it out. */
     private class Errand(private val delivery: Delivery, private val executor: Executor) : Runnable {
         private val claimed = AtomicBoolean()
         private val given = now()
 
-        // The rest is the watching thread's.
+        // The fields below belong to the watching thread.
         private var level = delivery.patience
         private var offered = given
         private var due = given + LOOK_NS
 
         private fun claim(): Boolean = claimed.compareAndSet(false, true).also { if (it) waiting -= this }
 
-        /** Gives it to the executor. False: the executor did not take it, and the caller has claimed it. */
+        /** Gives it to the executor. Returns false when it was not taken; then this thread has claimed it. */
         fun offer(): Boolean =
             try {
                 executor.execute(this)
                 true
             } catch (e: Throwable) {
-                // It may have done it all the same, or be about to.
+                // The executor may have run it before it threw.
                 val isOurs = claim()
-                // It was shut down, or is broken. Those who wait for the end must hear of it all the same.
+                // It was shut down or is broken. The last events of the task must be delivered all the same.
                 complain(Level.WARNING, e) { "the app's executor takes no more events" }
                 !isOurs
             }
 
-        /** Looks if it is time to. When the next look is due. */
+        /** Checks the turn if that is due. Returns when the next check is due. */
         fun look(now: Long): Long {
             if (now < due) return due
             if (isOver(executor)) {
                 if (claim()) {
-                    // Its events are still there, and the next turn finds nobody to give them to.
+                    // The next turn delivers its events, on a thread of [Turns].
                     delivery.putBack()
                     endTurn(delivery.number, true)
                 }
@@ -170,7 +170,7 @@ internal object Errands {
             }
             level = minOf(level + 1, LAST_LEVEL)
             offered = now
-            // The turn goes on: no more events are taken out of the engine for one that is stuck.
+            // The turn does not end here: no more events are taken from the engine for a stuck executor.
             aside.execute { if (!claimed.get() && !offer()) carryOut() }
         }
 

@@ -3,36 +3,39 @@ package dev.wxsocket
 import kotlin.time.ComparableTimeMark
 import kotlin.time.Duration
 
-// Plain words and numbers are the engine's own types under their public names: declared once,
-// documented once. Whatever is awkward in Kotlin as it comes out of the engine is written here.
+// Enums and plain records are generated types with an alias here. The other types are written by hand, because the
+// generated ones have no equality of bytes and no common type of events.
 
-/** A set of rules under one name; [Preset.WX] is the default. */
+/** A named set of values for all options; [Preset.WX] is the default. */
 public typealias Preset = dev.wxsocket.ffi.Preset
 
-/** What kind of failure; each has a stable number and text. */
+/** The kind of a failure. Each kind has a number and a text that never change. */
 public typealias ErrorKind = dev.wxsocket.ffi.ErrorKind
 
 /** The WebSocket API's `readyState`. */
 public typealias ReadyState = dev.wxsocket.ffi.ReadyState
 
-/** What gives way when the queue is full. */
+/** Which message is dropped when the queue is full. */
 public typealias OverflowPolicy = dev.wxsocket.ffi.OverflowPolicy
 
-/** One HTTP header, its name in the case that was written. */
+/** One HTTP header. Its name keeps upper and lower case; see [value]. */
 public typealias Header = dev.wxsocket.ffi.Header
 
 /** How long each step of a dial took, under the names of the wx API; milliseconds. */
 public typealias SocketProfile = dev.wxsocket.ffi.SocketProfile
 
-/** A WebSocket message: text stays text and bytes stay bytes, empty ones included. */
+/** A WebSocket message, text or binary. It may be empty. */
 public sealed interface Message {
     /** A text message. */
-    @JvmInline
-    public value class Text(public val text: String) : Message {
+    public class Text(public val text: String) : Message {
+        override fun equals(other: Any?): Boolean = other is Text && text == other.text
+
+        override fun hashCode(): Int = text.hashCode()
+
         override fun toString(): String = text
     }
 
-    /** A binary message; equal to another one with the same content. */
+    /** A binary message. Two are equal when their bytes are equal. */
     public class Binary(public val bytes: ByteArray) : Message {
         override fun equals(other: Any?): Boolean = other is Binary && bytes.contentEquals(other.bytes)
 
@@ -47,158 +50,171 @@ public sealed interface Message {
  * most one [ErrorEvent], then exactly one [CloseEvent].
  */
 public sealed interface SocketEvent {
-    /** Which connection of the task: 1 is the first. */
+    /** The number of the connection in this task; 1 is the first. */
     public val epoch: Long
 }
 
-/** The connection is open; `send` works from here on. */
+/**
+ * A listener: in Kotlin and in Java a lambda. A Kotlin function that is passed twice is the same listener, so
+ * `offOpen(f)` removes what `onOpen(f)` added; in Java keep the object and pass it again.
+ */
+public fun interface EventListener<in E : SocketEvent> {
+    /** Takes one event. What it throws is logged and counted, and nothing else happens. */
+    @Throws(Exception::class)
+    public fun onEvent(event: E)
+}
+
+/** A connection is open: `send` writes to it from now on. */
 public data class OpenEvent(
     override val epoch: Long,
-    /** Attempts that were needed since the last stable connection; 0: none. */
+    /** The number of attempts since the last stable connection; 0 when the first dial succeeded. */
     val attempt: Int,
-    /** The headers of the server's answer, in order, original case, duplicates kept. */
+    /** The headers of the server's answer, in order, in their original case, with duplicates. */
     val header: List<Header>,
     /** The sub-protocol that the server chose. */
     val protocol: String?,
-    /** How long it took. */
+    /** How long each step of the dial took. */
     val profile: SocketProfile,
-    /** Queued messages that grew older than the queue's limit; they were not sent. */
+    /** Queued messages that were not sent because they were older than `queue.maxAge`. */
     val unsent: List<Message>,
 ) : SocketEvent
 
 /** A message arrived. */
 public data class MessageEvent(override val epoch: Long, val data: Message) : SocketEvent {
-    /** The text, if it is a text message. */
+    /** The text of a text message; `null` for a binary one. */
     public val text: String? get() = (data as? Message.Text)?.text
 
-    /** The bytes, if it is a binary message. */
+    /** The bytes of a binary message; `null` for a text. */
     public val bytes: ByteArray? get() = (data as? Message.Binary)?.bytes
 }
 
-/** A connection failed, before or after it was open; its [CloseEvent] follows. */
+/** A connection failed, before or after it was open. Its [CloseEvent] follows. */
 public data class ErrorEvent(
     override val epoch: Long,
     val kind: ErrorKind,
-    /** The kind's stable number. */
+    /** The number of the kind. */
     val errCode: Int,
-    /** The kind's fixed English text, in wx form. */
+    /** The English text of the kind, in the form of the wx API. */
     val errMsg: String,
-    /** What the operating system or a library said; for people. */
+    /** The text of the operating system or of a library, for people to read. */
     val detail: String,
-    /** The status of a refused upgrade. */
+    /** The HTTP status when the server refused the upgrade. */
     val httpStatus: Int?,
     val httpHeader: List<Header>,
-    /** The first bytes of its body, at most 1 KiB. */
+    /** The first bytes of the body of the refusal, at most 1 KiB. */
     val httpBody: Message.Binary,
 ) : SocketEvent
 
-/** A connection is over; without [retry] the task is. */
+/** A connection is over. Without [retry] the task is over too. */
 public data class CloseEvent(
     override val epoch: Long,
-    /** What the server sent, 1005 if it sent none, 1006 without a close frame, or the app's own. */
+    /** The code of the server's close frame; 1005 if that had none, 1006 without a close frame; or the code given to `close`. */
     val code: Int,
     val reason: String,
-    /** Both sides sent a close frame. */
+    /** True when both sides sent a close frame. */
     val wasClean: Boolean,
-    /** What comes next; `null`: nothing, this is the last event of the task. */
+    /** The attempt that follows; `null` when this is the last event of the task. */
     val retry: Retry?,
-    /** At the end of the task: messages that were accepted and never sent, in order. */
+    /** At the end of the task, the messages that were accepted and never sent, in order. */
     val unsent: List<Message>,
 ) : SocketEvent
 
 /** The attempt that follows a close. */
 public data class Retry(
     val attempt: Int,
-    /** The limit, if there is one. */
+    /** The largest number of attempts; `null` when there is no limit. */
     val max: Int?,
-    /** How long until then; `null` while the task is suspended. */
+    /** The time until the attempt; `null` while the task is suspended. */
+    @get:JvmName("getDelay")
     val delay: Duration?,
 )
 
-/** Where a task is in its life; finer than [ReadyState]. */
+/** The state of a task, in more detail than [ReadyState]. */
 public sealed interface SocketState {
-    /** Dialling or shaking hands; [attempt] 0 is no attempt to come back. */
+    /** Dialling. [attempt] is 0 for the first dial, and counts the attempts to reconnect. */
     public data class Connecting(val attempt: Int) : SocketState
 
-    /** Between two attempts: number [attempt] follows at [until]. */
+    /** Waiting: attempt number [attempt] follows at [until]. */
     public data class Waiting(val attempt: Int, val until: ComparableTimeMark) : SocketState
 
     /**
-     * No attempt is due: offline, paused, in the background, or too many events wait for a
-     * listener.
+     * Not dialling, because there is no network, the task is paused, the app is in the background, or too many events
+     * wait for a listener.
      */
     public data object Suspended : SocketState
 
-    /** Open. */
+    /** The connection is open. */
     public data object Open : SocketState
 
-    /** The app asked to close; the server's answer is awaited, for a bounded time. */
+    /** `close` was called; the task waits for the server's close frame, at most for `closeTimeout`. */
     public data object Closing : SocketState
 
-    /** Final. */
+    /** The task is over; this state never changes. */
     public data object Closed : SocketState
 }
 
-/** What became of a message that was sent. */
+/** What `send` did with a message. */
 public sealed interface SendOutcome {
-    /** Handed to the open connection. */
+    /** The message was handed to the open connection. */
     public data object Sent : SendOutcome
 
-    /** Kept for the next open. [dropped]: older messages that gave way or grew too old. */
+    /** The message is kept for the next open. [dropped] are older messages that were removed for it or were too old. */
     public data class Queued(val dropped: List<Message>) : SendOutcome
 
-    /** The queue is full and its policy is to drop the newest: not kept. */
+    /** The message is not kept: the queue is full, and its policy is to drop the newest. */
     public data object Dropped : SendOutcome
 }
 
-/** Numbers about a task. Bytes are those of payloads; what a heartbeat sends does not count. */
+/** Counters and times of a task. Bytes are bytes of payload. Messages of the heartbeat do not count. */
 public data class SocketStats(
-    /** The newest connection; 0 before the first. */
+    /** The number of the newest connection; 0 before the first. */
     val epoch: Long,
-    /** Attempts used since the last stable connection. */
+    /** The number of attempts since the last stable connection. */
     val attempt: Int,
-    /** Connections that opened. */
+    /** The number of connections that opened. */
     val opens: Long,
-    /** Messages accepted for sending, and their bytes. */
+    /** The number of messages that were accepted for sending, and their bytes. */
     val messagesOut: Long,
     val bytesOut: Long,
-    /** Messages received, and their bytes. */
+    /** The number of messages that were received, and their bytes. */
     val messagesIn: Long,
     val bytesIn: Long,
-    /** The newest round trip of a heartbeat, and all of them smoothed as in TCP (RFC 6298). */
+    /** The last round trip of a heartbeat, and the smoothed one as in TCP (RFC 6298). */
+    @get:JvmName("getLastRtt")
     val lastRtt: Duration?,
+    @get:JvmName("getSmoothedRtt")
     val smoothedRtt: Duration?,
-    /** What listeners have thrown. */
+    /** How often a listener has thrown an exception. */
     val listenerFailures: Long,
     /**
-     * Messages that were received and that the engine discarded. There are two cases:
+     * The number of messages that were received and discarded. There are two cases:
      *
      * - The app listens to opens, errors or closes and not to messages. The newest 256 messages of the
      *   present connection (at most 1 MiB) are kept for the first listener of messages; older ones are
      *   discarded, and all of them when the connection ends.
-     * - The task is closing, 1,024 events or 1 MiB wait to be told, and the app has made no room for
-     *   250 ms. What arrives then is discarded.
+     * - The task is closing, 1,024 events or 1 MiB wait for delivery, and the app has taken none for 250 ms. Messages
+     *   that arrive then are discarded.
      *
-     * Not counted: a message that did not fit the heap, with those behind it on its connection, and what a
-     * collector was given and left without taking.
+     * These are not counted: a message that did not fit the heap and the later ones of its connection, and messages
+     * that wait for a collector when it leaves.
      */
     val messagesDiscarded: Long,
-    /** What ended the last connection that failed. */
+    /** The error of the last connection that failed. */
     val lastError: ErrorEvent?,
 )
 
-/** What `beforeConnect` answers. */
+/** The answer of `beforeConnect`. */
 public sealed interface ConnectDecision {
-    /** Dial as the options say. */
+    /** Dials as the options say. */
     public data object Proceed : ConnectDecision
 
-    /** Dial with these instead; what is `null` stays as in the options. */
-    public data class Change(
+    /** Dials with these values; for `null` the options hold. */
+    public data class Change @JvmOverloads constructor(
         val url: String? = null,
         val header: List<Header>? = null,
         val protocols: List<String>? = null,
     ) : ConnectDecision
 
-    /** Do not dial; the task is over. [reason] becomes the error's detail. */
-    public data class Stop(val reason: String = "") : ConnectDecision
+    /** Does not dial and ends the task. [reason] becomes the detail of the error. */
+    public data class Stop @JvmOverloads constructor(val reason: String = "") : ConnectDecision
 }

@@ -7,12 +7,12 @@ import kotlinx.coroutines.runBlocking
 import dev.wxsocket.ffi.BeforeConnect as FfiBeforeConnect
 import dev.wxsocket.ffi.ConnectDecision as FfiDecision
 
-/** The app's `beforeConnect` as the engine calls it, on threads of the engine that may block. */
+/** Calls the app's `beforeConnect` for the engine, on a thread of the engine that may block. */
 internal class Hook(private val hook: BeforeConnect) : FfiBeforeConnect {
-    /** The calls under way, by the number of their request. It is the lock of both fields. */
+    /** The running calls, by the number of their request. It is also the lock for both fields. */
     private val calls = HashMap<Long, Job>()
 
-    /** Nobody wants the answers to the requests up to this number. */
+    /** The answers to the requests up to this number are not wanted any more. */
     private var withdrawn = 0L
 
     override fun beforeConnect(request: ConnectRequest): FfiDecision {
@@ -25,7 +25,7 @@ internal class Hook(private val hook: BeforeConnect) : FfiBeforeConnect {
         return try {
             runBlocking(job) { hook(request.epoch, request.attempt, request.lastError?.lift()) }.lower()
         } catch (e: Throwable) {
-            // UniFFI catches exceptions only; an `Error` would be lost, and the dial with it.
+            // UniFFI catches exceptions, but no `Error`: the dial would never go on.
             throw ListenerException.Failed(e.toString())
         } finally {
             synchronized(calls) { calls -= request.number }

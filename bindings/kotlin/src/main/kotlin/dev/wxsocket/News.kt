@@ -6,35 +6,34 @@ import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.asStateFlow
 import java.util.logging.Level
 
-/** The state of a task and its newest steps; listeners may not have heard of them yet. */
+/** The state of a task and its newest open, error and close. Listeners may not have been called with them yet. */
 internal class Bulletin(
     val state: SocketState,
-    /** The newest open, even if its connection is over. */
+    /** The newest open; its connection may be over. */
     val open: OpenEvent? = null,
     val error: ErrorEvent? = null,
     val close: CloseEvent? = null,
 ) {
-    /** The last close of the task, when it is over. */
+    /** The last close of the task; `null` until the task is over. */
     val end: CloseEvent? get() = close?.takeIf { it.isFinal }
 
-    /** The open of the present connection, or else one after connection [epoch]. */
+    /** Returns the open of the present connection, or of one that came after connection [epoch]. */
     fun opened(epoch: Long): OpenEvent? = open?.takeIf { state == SocketState.Open || it.epoch > epoch }
 }
 
 /**
- * Where one task is in its life, for its StateFlow and for whoever waits for an open or the end.
- * It is told by the threads of [Turns], as things happen: neither listeners nor collectors nor the
- * app's executor hold it up.
+ * Holds the state of one task, for its StateFlow and for coroutines that wait for an open or the end. The threads of
+ * [Turns] update it as soon as something happens; listeners, collectors and the app's executor do not delay it.
  *
- * A coroutine that waits or collects may go on within the call that tells it (on
- * `Dispatchers.Unconfined`, for example) and take its time. So what is known is set first, under a
- * lock, then the state, and then waiters are told, both without a lock. A coroutine that blocks there
- * delays the others that the same thread was about to wake, all of this task.
+ * A waiting or collecting coroutine may run within the call that wakes it (on `Dispatchers.Unconfined`, for example)
+ * and take long. So the news are stored first, under a lock; then the state is set and the waiters are woken, both
+ * without a lock. A coroutine that blocks there delays the other coroutines of the same task that this thread is about
+ * to wake.
  */
 internal class News(state: SocketState, private val onEnd: () -> Unit) {
-    /** Somebody who waits. [keep] is alive until then. */
+    /** A coroutine that waits. It keeps a reference to [keep] meanwhile. */
     class Waiter(@Suppress("unused") private val keep: Any?, private val hear: (Bulletin) -> Boolean) {
-        /** True: it waits no more. It may be told the same twice, by two threads. */
+        /** Passes the news on and returns true when it waits no more. Two threads may pass the same news. */
         fun tell(bulletin: Bulletin): Boolean = hear(bulletin)
     }
 
@@ -53,7 +52,7 @@ internal class News(state: SocketState, private val onEnd: () -> Unit) {
 
     private val states = MutableStateFlow(state)
 
-    /** What [states] was set to last, or is about to be. */
+    /** The value that [states] has, or gets from the thread that is about to set it. */
     private var target = state
 
     /** The newest state. */
@@ -72,9 +71,9 @@ internal class News(state: SocketState, private val onEnd: () -> Unit) {
     }
 
     /**
-     * Has [states] show the newest state, or one that is newer still. To set it wakes its collectors, so it is not
-     * done under the lock. Whoever comes while a thread is about to set it waits until it is set (not until
-     * the collectors have gone on), so that an older state never follows a newer one.
+     * Sets [states] to the newest state. This wakes its collectors, so it is done without the lock. A second thread
+     * waits until the first has set its state (not until its collectors have run), so that an older state never follows
+     * a newer one.
      */
     private fun publish() {
         while (true) {
@@ -94,13 +93,13 @@ internal class News(state: SocketState, private val onEnd: () -> Unit) {
         try {
             states.value = next
         } catch (e: Throwable) {
-            // No memory or no stack: nobody is to wait for what was not set.
+            // No memory or no stack. Other threads must not wait for a state that was not set.
             synchronized(lock) { target = states.value }
             throw e
         }
     }
 
-    /** Tells those who wait, unless something newer is known. */
+    /** Stores the news and wakes the waiters, unless newer news are known. */
     fun tell(version: Long, bulletin: Bulletin) {
         val waiting = synchronized(lock) {
             note(version, bulletin.state)
@@ -117,17 +116,17 @@ internal class News(state: SocketState, private val onEnd: () -> Unit) {
         for (waiter in waiting) tell(waiter, bulletin)
     }
 
-    /** Whether telling this may call code of the app's: on some dispatchers a coroutine goes on at once. */
+    /** Returns true when [tell] may run code of the app: on some dispatchers a coroutine runs at once. */
     fun isFollowed(bulletin: Bulletin): Boolean =
         bulletin.end != null || states.subscriptionCount.value > 0 || synchronized(lock) { waiters.isNotEmpty() }
 
-    /** Has [waiter] told what is known, and then what comes until it waits no more. */
+    /** Passes the known news to [waiter], and then all later ones until it waits no more. */
     fun add(waiter: Waiter) {
         val known = synchronized(lock) {
             waiters += waiter
             known
         }
-        // Whoever is told of an open sees the state open.
+        // A coroutine that is woken by an open must see the state open.
         publish()
         tell(waiter, known)
     }
@@ -140,13 +139,13 @@ internal class News(state: SocketState, private val onEnd: () -> Unit) {
         val isDone = try {
             waiter.tell(bulletin)
         } catch (e: Throwable) {
-            complain(Level.SEVERE, e) { "whoever waited for a socket failed" }
+            complain(Level.SEVERE, e) { "a coroutine that waited for a socket failed" }
             true
         }
         if (isDone) remove(waiter)
     }
 
-    /** Waits for the first bulletin that [isIt], beginning with what is known; [keep] is alive until then. */
+    /** Waits for the first bulletin that [isIt] accepts, beginning with the known one. It keeps a reference to [keep]. */
     suspend fun await(keep: Any, isIt: (Bulletin) -> Boolean): Bulletin {
         val found = CompletableDeferred<Bulletin>()
         val waiter = Waiter(keep) { bulletin -> isIt(bulletin).also { if (it) found.complete(bulletin) } }

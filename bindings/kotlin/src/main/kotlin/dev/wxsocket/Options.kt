@@ -1,3 +1,5 @@
+@file:JvmName("Options")
+
 package dev.wxsocket
 
 import dev.wxsocket.ffi.AttemptLimit
@@ -9,11 +11,12 @@ import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.asExecutor
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.flow
+import kotlinx.coroutines.runInterruptible
 import java.util.concurrent.Executor
 import kotlin.time.Duration
 
-// The options are the engine's own types: declared, documented and checked once, in Rust. What is
-// added here makes them read well in Kotlin.
+// The options are generated types: declared, documented and checked once, in Rust. This file adds what makes them read
+// well in Kotlin.
 
 public typealias ConnectOptions = dev.wxsocket.ffi.ConnectOptions
 public typealias ReconnectOptions = dev.wxsocket.ffi.ReconnectOptions
@@ -24,25 +27,37 @@ public typealias TlsOptions = dev.wxsocket.ffi.TlsOptions
 public typealias NetworkStatus = dev.wxsocket.ffi.NetworkStatus
 public typealias NetworkKind = dev.wxsocket.ffi.NetworkKind
 
-@DslMarker
-@Target(AnnotationTarget.CLASS, AnnotationTarget.TYPE)
-public annotation class SocketDsl
-
 /**
- * Answers how to dial: for which connection, with how many attempts since the last stable connection (0: the first),
- * and after what failure.
+ * Returns how to dial. It gets the number of the connection, the number of attempts since the last stable connection
+ * (0: the first), and the failure of the last attempt.
  */
 public typealias BeforeConnect = suspend (epoch: Long, attempt: Int, lastError: ErrorEvent?) -> ConnectDecision
 
 /**
- * What the block of [connectSocket] sets: the options of the task, and its first listeners. An option that is
- * left out comes from the [preset].
+ * As [BeforeConnect], as a function that blocks; meant for Java. It is called on a thread that may block, and the
+ * thread is interrupted when the answer is no longer wanted.
+ */
+public fun interface BlockingBeforeConnect {
+    /** Returns how to dial, or throws an exception, which counts as a failed attempt. */
+    @Throws(Exception::class)
+    public fun beforeConnect(epoch: Long, attempt: Int, lastError: ErrorEvent?): ConnectDecision
+}
+
+/** A block that sets options: in Kotlin a lambda with the options as `this`, in Java a lambda with one parameter. */
+public fun interface OptionsBlock<T> {
+    /** Sets the options. */
+    public fun T.configure()
+}
+
+/**
+ * Holds what the block of [connectSocket] sets: the options of the task, and its first listeners. The [preset] has a
+ * value for every option that is left out.
  *
- * The engine checks the options when the block has ended. A value that is out of bounds is a
- * [WxException.InvalidArgument] that names the option, and then no task is made.
+ * The options are checked after the block. For a value that is out of bounds, [connectSocket] throws a
+ * [WxException.InvalidArgument] that names the option, and makes no task.
  */
 @SocketDsl
-public class SocketSetup internal constructor(
+public class SocketSetup(
     /** All options as one value. The properties below are the same options. */
     public val options: ConnectOptions,
 ) {
@@ -57,6 +72,8 @@ public class SocketSetup internal constructor(
     public var protocols: List<String> by options::protocols
 
     /** See [ConnectOptions.timeout]. */
+    @get:JvmName("getTimeout")
+    @set:JvmName("setTimeout")
     public var timeout: Duration? by options::timeout
 
     /** See [ConnectOptions.tcpNoDelay]. */
@@ -69,6 +86,8 @@ public class SocketSetup internal constructor(
     public var maxBufferedBytes: Long? by options::maxBufferedBytes
 
     /** See [ConnectOptions.closeTimeout]. */
+    @get:JvmName("getCloseTimeout")
+    @set:JvmName("setCloseTimeout")
     public var closeTimeout: Duration? by options::closeTimeout
 
     /** See [ConnectOptions.greeting]. */
@@ -79,8 +98,8 @@ public class SocketSetup internal constructor(
         }
 
     /**
-     * Where listeners are called. Default: Android's main thread; elsewhere the library's own threads,
-     * which also call them when this executor takes no more or is shut down.
+     * Where listeners are called. Default: Android's main thread; elsewhere the library's own threads. These also call
+     * the listeners when this executor rejects tasks or is shut down.
      */
     public var executor: Executor? = null
 
@@ -98,17 +117,20 @@ public class SocketSetup internal constructor(
         protocols = names.toList()
     }
 
-    /** Sets when a lost connection is dialled again. */
-    public fun reconnect(block: (@SocketDsl ReconnectOptions).() -> Unit): Unit = options.reconnect.block()
+    /** Sets when and how often a lost connection is dialled again. */
+    public fun reconnect(block: OptionsBlock<ReconnectOptions>): Unit = block.set(options.reconnect)
 
     /** Sets how a dead connection is noticed. */
-    public fun heartbeat(block: (@SocketDsl HeartbeatOptions).() -> Unit): Unit = options.heartbeat.block()
+    public fun heartbeat(block: OptionsBlock<HeartbeatOptions>): Unit = block.set(options.heartbeat)
 
     /** Sets what is kept while the connection is not open. */
-    public fun queue(block: (@SocketDsl QueueOptions).() -> Unit): Unit = options.queue.block()
+    public fun queue(block: OptionsBlock<QueueOptions>): Unit = block.set(options.queue)
 
     /** Sets which certificates are trusted. */
-    public fun tls(block: (@SocketDsl TlsOptions).() -> Unit): Unit = options.tls.block()
+    public fun tls(block: OptionsBlock<TlsOptions>): Unit = block.set(options.tls)
+
+    /** See [ConnectOptions.background]. */
+    public var background: BackgroundPolicy? by options::background
 
     /** Keeps the connection when the app leaves the foreground. */
     public fun keepInBackground() {
@@ -125,28 +147,28 @@ public class SocketSetup internal constructor(
         executor = dispatcher.asExecutor()
     }
 
-    /** As [SocketTask.onOpen]. Listeners that are set here hear everything, whatever the order they are set in. */
-    public fun onOpen(listener: (OpenEvent) -> Unit) {
+    /** As [SocketTask.onOpen]. Listeners that are added in the block get all events from the first one on. */
+    public fun onOpen(listener: EventListener<OpenEvent>) {
         subscribers += openListener(listener)
     }
 
     /** As [SocketTask.onMessage]. */
-    public fun onMessage(listener: (MessageEvent) -> Unit) {
+    public fun onMessage(listener: EventListener<MessageEvent>) {
         subscribers += messageListener(listener)
     }
 
     /** As [SocketTask.onError]. */
-    public fun onError(listener: (ErrorEvent) -> Unit) {
+    public fun onError(listener: EventListener<ErrorEvent>) {
         subscribers += errorListener(listener)
     }
 
     /** As [SocketTask.onClose]. */
-    public fun onClose(listener: (CloseEvent) -> Unit) {
+    public fun onClose(listener: EventListener<CloseEvent>) {
         subscribers += closeListener(listener)
     }
 
     /**
-     * A flow of the messages from the first one on, whoever else listens and whenever it is collected:
+     * Returns a flow of all messages from the first one on, also when it is collected late:
      *
      * ```
      * val inbox: Flow<Message>
@@ -156,13 +178,13 @@ public class SocketSetup internal constructor(
      * }
      * ```
      *
-     * It completes after the end of the task, and it can be collected once: a second collector gets an
-     * [IllegalStateException]. Messages that are not collected wait, as with [SocketTask.events]: a flow that
-     * is never collected makes the server wait.
+     * It completes after the end of the task. It can be collected once; a second collector gets an
+     * [IllegalStateException]. Messages wait for the collector, as with [SocketTask.events], so a flow that is not
+     * collected makes the server wait.
      */
     public fun messages(): Flow<Message> = events(MESSAGE or CLOSE).messages()
 
-    /** As [messages], with everything that happens to the task: [SocketTask.events] from the first event on. */
+    /** As [messages], with all events: [SocketTask.events] from the first event on. */
     public fun events(): Flow<SocketEvent> = events(ALL)
 
     private fun events(kinds: Int): Flow<SocketEvent> {
@@ -172,15 +194,32 @@ public class SocketSetup internal constructor(
     }
 
     /**
-     * Asks [hook] before every dial, for a fresh token or another address. It may block or
-     * suspend, at most for [timeout]. An exception counts as a failed attempt. A call whose answer is no
-     * longer wanted is cancelled: its dial was given up, it took too long, or the task is over. It must not
-     * refer to the task, which would then never be freed without `close`.
+     * Delivers [event] to the listeners and flows of this block, on this thread. It is for tests of an app that
+     * connects through a [SocketConnector]; a real task delivers its events itself.
+     */
+    public fun deliver(event: SocketEvent) {
+        for (subscriber in subscribers.toList()) if (subscriber.wants(event)) subscriber.tell(event)
+    }
+
+    /**
+     * Sets a function that is called before every dial, for a fresh token or another address. It may block or suspend,
+     * at most for [timeout]. An exception counts as a failed attempt. The call is cancelled when its answer is no longer
+     * wanted: the dial was given up, the call took too long, or the task is over. The function must not refer to the
+     * task: without a call of `close` the task would then never be garbage-collected.
      */
     public fun beforeConnect(hook: BeforeConnect) {
         beforeConnect = hook
     }
+
+    /** As the other `beforeConnect`, with a function that blocks; meant for Java. */
+    public fun beforeConnect(hook: BlockingBeforeConnect) {
+        beforeConnect = { epoch, attempt, lastError ->
+            runInterruptible { hook.beforeConnect(epoch, attempt, lastError) }
+        }
+    }
 }
+
+private fun <T> OptionsBlock<T>.set(options: T): Unit = options.configure()
 
 /** Waits the same time before every attempt; zero dials at once. */
 public fun ReconnectOptions.fixedDelay(delay: Duration) {
@@ -239,6 +278,7 @@ public fun HeartbeatOptions.replyPrefix(prefix: String) {
  * The answer to a heartbeat is a JSON object with the field [name] at its top level, in a text of at most 4 KiB.
  * [value] is a string's content or any other value's JSON text; `null`: any value.
  */
+@JvmOverloads
 public fun HeartbeatOptions.replyField(name: String, value: String? = null) {
     reply = ReplyMatch.JsonField(name, value)
 }

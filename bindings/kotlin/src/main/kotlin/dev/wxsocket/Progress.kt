@@ -1,37 +1,37 @@
 package dev.wxsocket
 
 /**
- * The events of the turn that is under way, and how far everybody is with them.
+ * Holds the events of the present turn, and how far listeners and collectors are with them.
  *
- * Whoever comes within the turn hears the events that follow the furthest of these: what listeners
- * have been told, the step that `presentState` tells of, and what any collector has taken. An event
- * that a collector was given and has not taken does not count: it is still new to everybody.
+ * A subscriber that is added within the turn gets the events after the latest of these three: the last event that
+ * listeners were called with, the last open, error or close (`presentState` covers it), and the last event that a
+ * collector has taken. An event that waits in an inbox does not count.
  *
- * [Delivery] calls everything here under its lock. Only [told] is also moved without it, by the one
- * thread that tells listeners.
+ * [Delivery] calls all functions under its lock. Only [told] is also changed without it, by the one thread that calls
+ * listeners.
  */
 internal class Progress {
-    /** Where the events of a turn begin among those that an [Inbox] was given. */
+    /** Where the events of the turn begin among all events that an [Inbox] was given. */
     class Place {
-        /** How many events the inbox had been given before. */
+        /** The number of events that the inbox had been given before. */
         var before = 0L
 
-        /** The index in the turn from which on it was given those of its kinds. */
+        /** The index in the turn of the first event that the inbox could get. */
         var from = 0
     }
 
-    /** The turn's events, behind those of the turn before that listeners were not told. */
+    /** The events of the turn, after those of the turn before that listeners were not called with. */
     @Volatile var events: List<SocketEvent> = emptyList()
         private set
 
-    /** How many of them listeners have been told, or are being told. */
+    /** The number of events that listeners were called with, or are being called with. */
     @Volatile var told = 0
 
-    /** `presentState` is as of that many of them. */
+    /** The number of events that `presentState` covers. */
     @Volatile var settled = 0
         private set
 
-    /** How many of them were taken, at least, by a collector that has left. */
+    /** The largest number of events that a collector had taken when it left. */
     private var left = 0
 
     val isTold: Boolean get() = told >= events.size
@@ -42,7 +42,7 @@ internal class Progress {
         val old = if (isTold) emptyList() else events.subList(told, events.size)
         val all = old + fresh
         val steps = all.indexOfLast { it !is MessageEvent } + 1
-        // From here on no memory is needed: what fails before may be done again.
+        // From here on nothing is allocated; whatever fails before can be repeated.
         for (i in inboxes.indices) if (old.isEmpty()) put(inboxes[i], 0, 0) else moveBack(inboxes[i])
         left = if (old.isEmpty()) 0 else maxOf(left - told, 0)
         events = all
@@ -50,26 +50,26 @@ internal class Progress {
         settled = steps
     }
 
-    /** Begins with the first event that listeners were not told: the index 0 will be there. */
+    /** Adapts the place of [inbox] to a list that begins with the event at the index [told]. */
     private fun moveBack(inbox: Inbox) {
         val place = inbox.place
         for (i in place.from until told) if (events[i].kind and inbox.kinds != 0) place.before++
         place.from = maxOf(place.from - told, 0)
     }
 
-    /** What [inbox] hears of this turn, after [ahead] events of the present state. */
+    /** Adds [inbox], which got [ahead] events of the present state, and returns the events of the turn that it gets. */
     fun enter(inbox: Inbox, ahead: Int, others: List<Inbox>): List<SocketEvent> {
         val from = others.fold(maxOf(told, settled, left)) { most, other -> maxOf(most, taken(other)) }
         put(inbox, ahead, from)
         return events.subList(from, events.size)
     }
 
-    /** Notes how far [inbox] is, which takes nothing more. */
+    /** Notes how far [inbox] was when it left. */
     fun leave(inbox: Inbox) {
         left = maxOf(left, taken(inbox))
     }
 
-    /** The turn has nothing more to tell. */
+    /** Ends the turn. */
     fun end() {
         events = emptyList()
         told = 0
@@ -82,7 +82,7 @@ internal class Progress {
         inbox.place.from = from
     }
 
-    /** How many of the events there are up to the last one that was taken out of [inbox]. */
+    /** Returns the number of events up to the last one that was taken from [inbox]. */
     private fun taken(inbox: Inbox): Int {
         var count = inbox.taken - inbox.place.before
         var at = inbox.place.from

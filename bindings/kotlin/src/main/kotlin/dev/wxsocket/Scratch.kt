@@ -10,7 +10,7 @@ import java.nio.charset.CodingErrorAction
 import java.util.concurrent.atomic.AtomicInteger
 import java.util.concurrent.atomic.AtomicReferenceArray
 
-/** Memory outside the heap, which the engine reads and writes at [address]. */
+/** A buffer outside the heap, which the engine reads and writes at [address]. */
 internal class Scratch private constructor(val buffer: ByteBuffer, val address: Long) {
     private val encoder by lazy(LazyThreadSafetyMode.NONE) {
         Charsets.UTF_8.newEncoder()
@@ -21,7 +21,7 @@ internal class Scratch private constructor(val buffer: ByteBuffer, val address: 
 
     val room: Int get() = buffer.capacity()
 
-    /** Puts [bytes] here; its position stays where it is. */
+    /** Copies [bytes] here and returns their number. Their position does not change. */
     fun put(bytes: ByteBuffer): Int {
         // `Buffer`: `ByteBuffer`'s own `clear` is not in older Androids.
         (buffer as Buffer).clear()
@@ -29,7 +29,7 @@ internal class Scratch private constructor(val buffer: ByteBuffer, val address: 
         return buffer.position()
     }
 
-    /** Puts [text] here in UTF-8. */
+    /** Writes [text] here in UTF-8 and returns the number of bytes. */
     fun put(text: String): Int {
         (buffer as Buffer).clear()
         encoder.reset().encode(CharBuffer.wrap(text), buffer, true)
@@ -40,15 +40,15 @@ internal class Scratch private constructor(val buffer: ByteBuffer, val address: 
         /** Enough for nearly every message. */
         const val ROOM = 64 * 1024
 
-        /** So long nobody asks for memory that is kept once there was none. */
+        /** After a failed allocation the next one is tried after this time. */
         private const val PAUSE_NS = 10_000_000_000L
 
-        /** When there was none, by [System.nanoTime]; 0: there always was. */
+        /** The time of the last failed allocation, as [System.nanoTime]; 0 when none has failed. */
         @Volatile private var failed = 0L
 
         /**
-         * As [kept]; `null` when there is no such memory. A JVM that has none collects all garbage several
-         * times and waits half a second before it says so; for [PAUSE_NS] it is not asked again.
+         * As [kept]; `null` when there is no memory. Before it reports that, a JVM runs several garbage collections and
+         * waits half a second; so this does not ask again for [PAUSE_NS].
          */
         fun keptIfThere(room: Int): Scratch? {
             val failed = failed
@@ -61,20 +61,20 @@ internal class Scratch private constructor(val buffer: ByteBuffer, val address: 
             }
         }
 
-        /** Memory that is freed when the garbage collector finds this. */
+        /** Allocates memory that is freed when this object is garbage-collected. */
         fun kept(room: Int): Scratch {
             val buffer = ByteBuffer.allocateDirect(room)
             return Scratch(buffer, Pointer.nativeValue(Native.getDirectBufferPointer(buffer)))
         }
 
-        /** Memory at [address], which somebody else frees. */
+        /** Refers to memory at [address], which the caller frees. */
         fun at(address: Long, room: Int): Scratch =
-            // JNA gives it the processor's order, the engine writes the network's.
+            // JNA sets the byte order of the processor; the engine writes big endian.
             Scratch(Pointer(address).getByteBuffer(0, room.toLong()).order(ByteOrder.BIG_ENDIAN), address)
     }
 }
 
-/** Memory for one use, freed at its end and not counted by the JVM. */
+/** A buffer for one use. It is freed by [close], and the JVM's limit for direct buffers does not count it. */
 internal class Large(room: Int) : AutoCloseable {
     val address: Long = Native.malloc(room.toLong().coerceAtLeast(1))
 
@@ -94,9 +94,9 @@ internal class Large(room: Int) : AutoCloseable {
 }
 
 /**
- * The memory that messages are sent from. It is dear to make, so a few pieces are kept, for all
- * threads: the many threads of a server, or virtual ones, must not hold one each. A call that
- * finds none, or whose message is larger, gets memory of its own.
+ * Keeps the buffers that messages are sent from. They are expensive to make, so up to [MOST] are kept, for all threads:
+ * a server with many threads must not hold one for each. A call that finds no free buffer, or has a larger message,
+ * allocates its own.
  */
 internal object Scratches {
     private const val MOST = 8
@@ -104,7 +104,7 @@ internal object Scratches {
     private val free = AtomicReferenceArray<Scratch>(MOST)
     private val made = AtomicInteger()
 
-    /** Calls [use] with memory of at least [room] bytes. */
+    /** Calls [use] with a buffer of at least [room] bytes. */
     inline fun <T> with(room: Int, use: (Scratch) -> T): T {
         val scratch = (if (room <= Scratch.ROOM) take() else null) ?: return Large(room).use { use(it.scratch) }
         try {
@@ -116,12 +116,12 @@ internal object Scratches {
 
     fun take(): Scratch? {
         for (i in 0 until MOST) {
-            // Read first: an exchange is dear when other threads look here too.
+            // The read comes first, because an exchange is expensive when other threads use the same place.
             if (free.get(i) != null) free.getAndSet(i, null)?.let { return it }
         }
         if (made.get() >= MOST) return null
         if (made.incrementAndGet() <= MOST) {
-            // If there is none, what one message needs may still be there.
+            // Without memory for this, there may still be enough for one message.
             Scratch.keptIfThere(Scratch.ROOM)?.let { return it }
         }
         made.decrementAndGet()
@@ -134,7 +134,7 @@ internal object Scratches {
     }
 }
 
-/** How many bytes this takes in UTF-8, with U+FFFD for each half of a surrogate pair. */
+/** Returns the number of bytes in UTF-8, with U+FFFD for each half of a surrogate pair that is alone. */
 internal fun String.utf8Length(): Int {
     var bytes = length.toLong()
     var at = 0

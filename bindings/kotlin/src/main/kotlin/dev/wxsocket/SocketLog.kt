@@ -2,32 +2,32 @@ package dev.wxsocket
 
 import dev.wxsocket.ffi.LogSink
 import dev.wxsocket.ffi.setLogger
+import java.util.function.BiConsumer
 
 /** How much is logged. */
 public typealias LogLevel = dev.wxsocket.ffi.LogLevel
 
 /**
- * The engine's log. Lines never hold a header, a query string or a payload.
+ * Sets where the engine's log goes. Its lines never contain a header, a query string or a payload.
  *
- * What goes wrong in listeners is logged by `java.util.logging`, under `dev.wxsocket`: with stack
- * and text of what they throw, so with whatever the app has put into that text.
+ * Exceptions of listeners are logged by `java.util.logging` under `dev.wxsocket`, with their stack and their text. The
+ * app decides what is in that text.
  */
 public object SocketLog {
     /**
-     * Sends lines of [level] and worse to [write], on a thread that is only for this; a later
-     * call replaces both.
-     *
-     * False: the process has a Rust logger already, which gets the lines instead, and nothing has
-     * changed.
+     * Passes the lines of [level] and more severe ones to [write], on a thread of their own. A later call replaces
+     * both. Returns false, and changes nothing, when the process already has another Rust logger; that one gets the
+     * lines.
      */
-    public fun set(level: LogLevel, write: (LogLevel, String) -> Unit): Boolean = setLogger(level, Sink(write))
+    @JvmStatic
+    public fun set(level: LogLevel, write: BiConsumer<LogLevel, String>): Boolean = setLogger(level, Sink(write))
 
-    private class Sink(private val write: (LogLevel, String) -> Unit) : LogSink {
+    private class Sink(private val write: BiConsumer<LogLevel, String>) : LogSink {
         override fun log(level: LogLevel, line: String) {
             try {
-                write(level, line)
+                write.accept(level, line)
             } catch (_: Throwable) {
-                // There is no better place to tell of it than the one that just failed.
+                // The log itself failed, so this cannot be logged.
             }
         }
     }

@@ -13,14 +13,13 @@ import kotlin.contracts.contract
 import dev.wxsocket.ffi.SocketTask as FfiTask
 
 /**
- * Makes a task that keeps a WebSocket open, and returns at once; it dials in the background.
+ * Makes a task that keeps a WebSocket open. It returns at once; the task dials in the background.
  *
- * Hold on to the task: one that nobody refers to, not even one of its listeners or collectors,
- * is closed with 1000 when it is garbage-collected. Nor does a task keep the process: the library's
- * threads are daemons, and a `main` that has nothing else to do waits itself, with
- * [SocketTask.awaitClosed] for example.
+ * Keep a reference to the task: a task that is not referenced any more, not even by one of its listeners or collectors,
+ * is closed with 1000 when it is garbage-collected. A task does not keep the process alive, because the library's
+ * threads are daemons. A `main` that has nothing else to do calls [SocketTask.awaitClosed], for example.
  *
- * @throws WxException.InvalidArgument when an option is not valid; then nothing is made.
+ * @throws WxException.InvalidArgument when an option is not valid. Then no task is made.
  */
 @OptIn(ExperimentalContracts::class)
 public fun connectSocket(url: String, block: SocketSetup.() -> Unit = {}): SocketTask {
@@ -29,7 +28,7 @@ public fun connectSocket(url: String, block: SocketSetup.() -> Unit = {}): Socke
     return connect(SocketSetup(ConnectOptions(url)), block)
 }
 
-/** As the other `connectSocket`, with these options to begin with; they are copied. */
+/** As the other `connectSocket`, with a copy of these options to begin with. */
 @OptIn(ExperimentalContracts::class)
 public fun connectSocket(options: ConnectOptions, block: SocketSetup.() -> Unit = {}): SocketTask {
     contract { callsInPlace(block, InvocationKind.EXACTLY_ONCE) }
@@ -50,7 +49,7 @@ private inline fun connect(setup: SocketSetup, block: SocketSetup.() -> Unit): S
         val hook = setup.beforeConnect?.let(::Hook)
         engine { dev.wxsocket.ffi.connectSocket(setup.options, null, hook) }
     } catch (e: Throwable) {
-        // Somebody may collect already, even if it is the block that failed.
+        // A flow of the block may be collected already, even if the block failed.
         for (subscriber in setup.subscribers) if (subscriber is Collector) subscriber.fail(e)
         throw e
     }
@@ -64,113 +63,47 @@ private inline fun connect(setup: SocketSetup, block: SocketSetup.() -> Unit): S
     return socket
 }
 
-/**
- * A WebSocket that is kept open: many connections, one after the other.
- *
- * Every method may be called from any thread and from inside a listener, and returns at once.
- *
- * There may be many listeners of each kind; they are called one at a time, in order, on the
- * executor of the options. What a listener throws is logged, its text included, and counted, and
- * nothing else happens; one that blocks keeps only its own task waiting, and in the end its server.
- *
- * Listeners and flows in the block of [connectSocket] hear everything. Until there is a listener or a
- * collector nothing is lost either: what happens is kept, up to 1,024 events or 1 MiB, and then the
- * server waits; the first one hears all of it. One that comes later is told the present state: the
- * open if the connection is open; else the last close, and its error if there was one. Messages
- * that arrive while only other events are listened to are kept for the first listener of messages: the
- * newest 256 (at most 1 MiB) of the present connection.
- *
- * So `onOpen` and, on the next line, `onMessage` may miss messages of a connection that ended between the
- * two; in the block of [connectSocket] they miss nothing.
- */
+/** The [WebSocketTask] that [connectSocket] makes. */
 public class SocketTask internal constructor(
     private val task: FfiTask,
     internal val delivery: Delivery,
-) : AutoCloseable {
-    /** The WebSocket API's `readyState`; [ReadyState.CLOSED] is final. */
-    public val readyState: ReadyState get() = engine { task.readyState() }
+) : WebSocketTask {
+    override val readyState: ReadyState get() = engine { task.readyState() }
 
-    /**
-     * Where the task is in its life. It is set before the events that go with it are told, and never
-     * waits for listeners, collectors or the executor.
-     */
-    public val state: StateFlow<SocketState> = delivery.news.state
+    override val state: StateFlow<SocketState> = delivery.news.state
 
-    /** Bytes of payload accepted and not yet written to the socket. */
-    public val bufferedAmount: Long get() = engine { task.bufferedAmount() }
+    override val bufferedAmount: Long get() = engine { task.bufferedAmount() }
 
-    /** What has happened so far. */
-    public val stats: SocketStats get() = engine { task.stats() }.lift(delivery.failures.get())
+    override val stats: SocketStats get() = engine { task.stats() }.lift(delivery.failures.get())
 
-    /**
-     * The events from now on, beginning with what a late listener would get; it completes after
-     * the last one. It does not need the executor of the options. A collector that is slow makes the
-     * server wait: nothing is dropped, and of the events, which come at most 256 or 1 MiB at a time,
-     * no more are fetched while more than 128 KiB wait here. Each event counts 1 KiB and what it
-     * carries: a message's payload (the characters of a text, the bytes of a binary message), the
-     * headers of an open, the headers and the body of an error, the unsent messages. Each collector
-     * gets every event.
-     *
-     * A collection that begins while events are being told hears those of them that are new to
-     * everybody: no listener was told of them yet, and no collector has taken them.
-     *
-     * Each collection begins anew: what comes between one and the next is lost to both. Collect
-     * once, and take from that what there is to take.
-     */
-    public val events: Flow<SocketEvent> = events(ALL)
+    override val events: Flow<SocketEvent> = events(ALL)
 
-    /**
-     * The messages of [events] by themselves.
-     *
-     * As there, `messages.first()` twice may lose what comes in between (it never gives the same message
-     * twice); collect once instead, into a channel (`produceIn`) if they are to be taken one by one.
-     */
-    public val messages: Flow<Message> = events(MESSAGE or CLOSE).messages()
+    override val messages: Flow<Message> = events(MESSAGE or CLOSE).messages()
 
-    /** Calls [listener] whenever a connection is open. */
-    public fun onOpen(listener: (OpenEvent) -> Unit): Unit = delivery.add(openListener(listener), task)
+    override fun onOpen(listener: EventListener<OpenEvent>): Unit = delivery.add(openListener(listener), task)
 
-    /**
-     * Calls [listener] with each message. If it throws, the exception goes to the log with its
-     * text, which should not quote what nobody else may read.
-     */
-    public fun onMessage(listener: (MessageEvent) -> Unit): Unit = delivery.add(messageListener(listener), task)
+    override fun onMessage(listener: EventListener<MessageEvent>): Unit = delivery.add(messageListener(listener), task)
 
-    /** Calls [listener] whenever a connection fails; its close follows. */
-    public fun onError(listener: (ErrorEvent) -> Unit): Unit = delivery.add(errorListener(listener), task)
+    override fun onError(listener: EventListener<ErrorEvent>): Unit = delivery.add(errorListener(listener), task)
 
-    /** Calls [listener] whenever a connection is over; without a `retry` the task is. */
-    public fun onClose(listener: (CloseEvent) -> Unit): Unit = delivery.add(closeListener(listener), task)
+    override fun onClose(listener: EventListener<CloseEvent>): Unit = delivery.add(closeListener(listener), task)
 
-    /** Calls [listener] no more; without one, none of those given to [onOpen]. */
-    public fun offOpen(listener: ((OpenEvent) -> Unit)? = null): Unit = delivery.off(OPEN, listener)
+    override fun offOpen(listener: EventListener<OpenEvent>?): Unit = delivery.off(OPEN, listener)
 
-    /** As [offOpen]. */
-    public fun offMessage(listener: ((MessageEvent) -> Unit)? = null): Unit = delivery.off(MESSAGE, listener)
+    override fun offMessage(listener: EventListener<MessageEvent>?): Unit = delivery.off(MESSAGE, listener)
 
-    /** As [offOpen]. */
-    public fun offError(listener: ((ErrorEvent) -> Unit)? = null): Unit = delivery.off(ERROR, listener)
+    override fun offError(listener: EventListener<ErrorEvent>?): Unit = delivery.off(ERROR, listener)
 
-    /** As [offOpen]. */
-    public fun offClose(listener: ((CloseEvent) -> Unit)? = null): Unit = delivery.off(CLOSE, listener)
+    override fun offClose(listener: EventListener<CloseEvent>?): Unit = delivery.off(CLOSE, listener)
 
-    /**
-     * Sends a text message: now, or when the connection is open again. Half a surrogate pair
-     * becomes U+FFFD, as in the WebSocket API.
-     *
-     * @throws WxException.NotConnected when the task is closing or closed, or has no queue.
-     * @throws WxException.QueueFull when the queue has no room.
-     */
-    public fun send(text: String): SendOutcome {
+    override fun send(text: String): SendOutcome {
         val code = Engine.send(delivery.number, text)
         return outcome(code) ?: engine { task.sendText(text) }.lift()
     }
 
-    /** Sends a binary message; otherwise as text. The bytes are copied before it returns. */
-    public fun send(bytes: ByteArray): SendOutcome = send(ByteBuffer.wrap(bytes))
+    override fun send(bytes: ByteArray): SendOutcome = send(ByteBuffer.wrap(bytes))
 
-    /** Sends what lies between position and limit, which stay where they are. */
-    public fun send(bytes: ByteBuffer): SendOutcome {
+    override fun send(bytes: ByteBuffer): SendOutcome {
         val code = Engine.send(delivery.number, bytes)
         return outcome(code) ?: Scratches.with(bytes.remaining()) {
             it.put(bytes)
@@ -180,58 +113,19 @@ public class SocketTask internal constructor(
         }
     }
 
-    /** Sends a message of either kind, such as one that came back as unsent. */
-    public fun send(message: Message): SendOutcome =
-        when (message) {
-            is Message.Text -> send(message.text)
-            is Message.Binary -> send(message.bytes)
-        }
+    override fun close(code: Int, reason: String): Unit = engine { task.close(code, reason) }
 
-    /**
-     * Ends the task: sends what was accepted, then a close frame, waits at most `closeTimeout`
-     * for the server's, and tells the last [CloseEvent] with this code and reason. Legal at any
-     * time; closing twice changes nothing.
-     *
-     * @throws WxException.InvalidArgument when the code is neither 1000 nor 3000 to 4999, or the
-     * reason longer than 123 bytes of UTF-8; then nothing happens.
-     */
-    public fun close(code: Int = NORMAL, reason: String = ""): Unit = engine { task.close(code, reason) }
+    override fun reconnectNow(): Unit = engine { task.reconnectNow() }
 
-    /** `close(1000)`. */
-    override fun close(): Unit = close(NORMAL)
+    override fun pause(): Unit = engine { task.pause() }
 
-    /** Stops waiting: dials now, with a fresh counter of attempts, whatever holds the task back. */
-    public fun reconnectNow(): Unit = engine { task.reconnectNow() }
+    override fun resume(): Unit = engine { task.resume() }
 
-    /** Hangs up (1006 "paused") and stays away until [resume]. Queued messages are kept. */
-    public fun pause(): Unit = engine { task.pause() }
+    override fun setNetwork(network: NetworkStatus): Unit = engine { task.setNetwork(network) }
 
-    /** Undoes [pause]: dials at once. */
-    public fun resume(): Unit = engine { task.resume() }
+    override fun setForeground(foreground: Boolean): Unit = engine { task.setForeground(foreground) }
 
-    /**
-     * Tells what the operating system knows of the network; on Android `AndroidNetwork` does.
-     *
-     * Without one nothing is dialled, no attempt is used up, and a dial that is under way ends. An
-     * open connection stays open: what the system says may be wrong, and its heartbeat decides. With
-     * a new one the task dials at once, or asks an open connection for a sign of life. The same
-     * network again (the same `id`) changes nothing.
-     */
-    public fun setNetwork(network: NetworkStatus): Unit = engine { task.setNetwork(network) }
-
-    /** Tells whether there is a network of which nothing else is known. Every call counts as a change. */
-    public fun setNetwork(available: Boolean): Unit = setNetwork(NetworkStatus(available))
-
-    /** Tells whether the app is in the foreground; on Android `AndroidLifecycle` does. */
-    public fun setForeground(foreground: Boolean): Unit = engine { task.setForeground(foreground) }
-
-    /**
-     * Waits until a connection is open, or was open for a moment. It may be called anywhere, also on the
-     * thread of the executor and inside a collector: it waits for neither.
-     *
-     * @throws WxException.Ended when the task ends first.
-     */
-    public suspend fun awaitOpen(): OpenEvent {
+    override suspend fun awaitOpen(): OpenEvent {
         val before = delivery.news.known.open?.epoch ?: 0
         val news = delivery.news.await(keep = this) { it.opened(before) != null || it.end != null }
         news.opened(before)?.let { return it }
@@ -239,11 +133,20 @@ public class SocketTask internal constructor(
         throw WxException.Ended(end, news.error?.takeIf { it.epoch == end.epoch })
     }
 
-    /** Waits until the task is over; anywhere, as [awaitOpen]. It does not close it. */
-    public suspend fun awaitClosed(): CloseEvent =
+    override suspend fun awaitClosed(): CloseEvent =
         checkNotNull(delivery.news.await(keep = this) { it.end != null }.end)
 
-    /** Calls [action] once when the task is over, unless what this returns was closed before. */
+    /** Takes the messages for [receive], from its first call on. */
+    private val receiver by lazy {
+        Collector(MESSAGE or ERROR or CLOSE, isPulled = true).also {
+            delivery.add(it, task)
+            it.leaveWhenUnreachable()
+        }
+    }
+
+    override suspend fun receive(): Message = receiver.inbox.next(this)
+
+    /** Calls [action] once when the task is over, unless the returned object was closed before. */
     internal fun whenOver(action: () -> Unit): AutoCloseable = delivery.whenOver(action)
 
     private fun events(kinds: Int): Flow<SocketEvent> = flow {
@@ -252,13 +155,9 @@ public class SocketTask internal constructor(
         delivery.add(collector, task)
         collector.emitAll(this)
     }
-
-    private companion object {
-        const val NORMAL = 1000
-    }
 }
 
-/** What [Engine.wxsocket_send] answered; `null`: nothing was done, and the long way says why. */
+/** The outcome for a code of [Engine.wxsocket_send]; `null` when nothing was done, and the generated code says why. */
 private fun outcome(code: Int): SendOutcome? =
     when (code) {
         Engine.SENT -> SendOutcome.Sent
@@ -268,5 +167,5 @@ private fun outcome(code: Int): SendOutcome? =
         else -> null
     }
 
-/** The messages of these events. */
+/** Returns the messages of these events. */
 internal fun Flow<SocketEvent>.messages(): Flow<Message> = transform { if (it is MessageEvent) emit(it.data) }

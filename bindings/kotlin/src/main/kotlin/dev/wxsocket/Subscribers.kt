@@ -1,6 +1,6 @@
 package dev.wxsocket
 
-/** Kinds of events, as bits. */
+/** The kinds of events, as bits. */
 internal const val OPEN = 1
 internal const val MESSAGE = 2
 internal const val ERROR = 4
@@ -15,10 +15,10 @@ internal val SocketEvent.kind: Int
         is CloseEvent -> CLOSE
     }
 
-/** The task is over; nothing follows. */
+/** True for the last event of a task. */
 internal val SocketEvent.isFinal: Boolean get() = this is CloseEvent && retry == null
 
-/** How much memory the event takes, in bytes or characters, without what every event takes. */
+/** The size of the content, in bytes of binary messages and characters of texts. */
 internal val SocketEvent.size: Long
     get() = when (this) {
         is MessageEvent -> data.size
@@ -35,26 +35,29 @@ private val Message.size: Long
         is Message.Binary -> bytes.size.toLong()
     }
 
-/** Somebody who is told events of some [kinds]. */
+/** A listener or a collector. It gets the events of its [kinds]. */
 internal sealed class Subscriber(val kinds: Int) {
-    /** It was removed; a turn may still have it in a list. */
+    /** True when it was removed. A turn may still have it in a list. */
     @Volatile var gone = false
 
     fun wants(event: SocketEvent): Boolean = kinds and event.kind != 0 && !gone
 
-    /** Tells it an event of its kinds. */
+    /** Passes on an event of its kinds. */
     abstract fun tell(event: SocketEvent)
 }
 
-/** A listener of the app: a function of its own, which [Delivery.off] looks for. */
+/**
+ * A listener of the app. [Delivery.off] finds it by [function]; the compiler makes a new [EventListener] of a Kotlin
+ * function each time, and those of the same function are equal.
+ */
 internal class Listener(kinds: Int, val function: Any, private val call: (SocketEvent) -> Unit) : Subscriber(kinds) {
     override fun tell(event: SocketEvent): Unit = call(event)
 }
 
-internal fun openListener(call: (OpenEvent) -> Unit) = Listener(OPEN, call) { call(it as OpenEvent) }
+internal fun openListener(call: EventListener<OpenEvent>) = Listener(OPEN, call) { call.onEvent(it as OpenEvent) }
 
-internal fun messageListener(call: (MessageEvent) -> Unit) = Listener(MESSAGE, call) { call(it as MessageEvent) }
+internal fun messageListener(call: EventListener<MessageEvent>) = Listener(MESSAGE, call) { call.onEvent(it as MessageEvent) }
 
-internal fun errorListener(call: (ErrorEvent) -> Unit) = Listener(ERROR, call) { call(it as ErrorEvent) }
+internal fun errorListener(call: EventListener<ErrorEvent>) = Listener(ERROR, call) { call.onEvent(it as ErrorEvent) }
 
-internal fun closeListener(call: (CloseEvent) -> Unit) = Listener(CLOSE, call) { call(it as CloseEvent) }
+internal fun closeListener(call: EventListener<CloseEvent>) = Listener(CLOSE, call) { call.onEvent(it as CloseEvent) }

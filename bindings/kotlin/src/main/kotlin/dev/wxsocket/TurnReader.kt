@@ -14,13 +14,13 @@ import java.nio.Buffer
 import java.nio.ByteBuffer
 import java.util.logging.Level
 
-/** A message for which the heap had no room. */
+/** A message that did not fit the heap. */
 internal class Lost(val epoch: Long, val size: Int)
 
 /**
- * Reads the events of a turn one by one, in the form in which the generated code would read them
- * all at once. A message for which the heap has no room is skipped, with all that follows it on its
- * connection; everything else is read as soon as there is memory for it.
+ * Reads the events of a turn one by one; the generated code would read the same bytes all at once. A message that does
+ * not fit the heap is skipped, with all later messages of its connection. Everything else is read as soon as there is
+ * memory for it.
  */
 internal class TurnReader {
     val events = ArrayList<SocketEvent>()
@@ -32,13 +32,13 @@ internal class TurnReader {
     /** The connection whose messages are skipped. */
     private var refused = 0L
 
-    /** Small messages are read from here: a heap array is read faster. */
+    /** Small messages are copied here first, because an array on the heap is read faster. */
     private val bytes = ByteArray(Scratch.ROOM)
     private val view = ByteBuffer.wrap(bytes)
 
     fun state(from: ByteBuffer): SocketState = again(from) { FfiConverterTypeSocketState.read(from).lift() }
 
-    /** Reads the newest steps of a task that is in [state]. */
+    /** Reads the newest open, error and close of a task that is in [state]. */
     fun news(from: ByteBuffer, state: SocketState): Bulletin = again(from) {
         Bulletin(state, optional(from, ::open), optional(from, ::error), optional(from, ::close))
     }
@@ -91,7 +91,7 @@ internal class TurnReader {
         unsent(from),
     )
 
-    /** The messages that come back to the app; an end has to be told even if they do not fit. */
+    /** Reads the unsent messages. Those that do not fit the heap are left out, because the event must be delivered. */
     private fun unsent(from: ByteBuffer): List<Message> = buildList {
         repeat(from.getInt()) {
             val isText = from.getInt() == TEXT_MESSAGE
@@ -101,7 +101,7 @@ internal class TurnReader {
         }
     }
 
-    /** Reads a run of messages up to [end], in the form that `BatchListener` describes. */
+    /** Reads packed messages up to [end], in the form that `BatchListener` describes. */
     private fun unpack(from: ByteBuffer, epoch: Long, end: Int) {
         while (from.position() < end && epoch != refused) {
             val start = from.position()
@@ -109,13 +109,13 @@ internal class TurnReader {
             from.get(bytes, 0, part)
             val read = unpack(epoch, part)
             from.moveTo(start + read)
-            // Larger than the array, or the heap is full.
+            // The message is larger than the array, or the heap is full.
             if (read == 0) message(from, epoch, from.get() == TEXT)
         }
         from.moveTo(end)
     }
 
-    /** Reads the messages that are whole within the first [part] bytes. How far it has come. */
+    /** Reads the complete messages in the first [part] bytes and returns the number of bytes that were read. */
     private fun unpack(epoch: Long, part: Int): Int {
         var at = 0
         try {
@@ -134,12 +134,12 @@ internal class TurnReader {
                 at += HEAD + size
             }
         } catch (_: OutOfMemoryError) {
-            // The one that it was at is tried again, by itself.
+            // The caller reads this message again, by itself.
         }
         return at
     }
 
-    /** Reads one message, which begins with its length. */
+    /** Reads one message that begins with its length. */
     private fun message(from: ByteBuffer, epoch: Long, isText: Boolean) {
         val size = from.getInt()
         if (epoch == refused) return from.moveTo(from.position() + size)
@@ -152,10 +152,10 @@ internal class TurnReader {
         }
     }
 
-    /** `null`: the heap has no room for it. */
+    /** Reads the content of a message; `null` when it does not fit the heap. */
     private fun payload(from: ByteBuffer, isText: Boolean, size: Int): Message? {
         val start = from.position()
-        // For a small one there will be room again soon; for a large one the JVM has made all it can.
+        // There will soon be room for a small message. For a large one the JVM has already collected all garbage.
         repeat(if (size <= Scratch.ROOM) TRIES else 1) {
             try {
                 from.moveTo(start)
@@ -170,7 +170,7 @@ internal class TurnReader {
         return null
     }
 
-    /** Reads something small from here on until there is memory for it. */
+    /** Reads something small; repeats this until there is memory for it. */
     private inline fun <T> again(from: ByteBuffer, read: () -> T): T {
         val start = from.position()
         return patiently {
@@ -179,16 +179,16 @@ internal class TurnReader {
         }
     }
 
-    /** `Buffer`: `ByteBuffer`'s own `position` is not in older Androids. */
+    /** Sets the position. `Buffer`, because `ByteBuffer` has no `position` of its own in older Androids. */
     private fun ByteBuffer.moveTo(position: Int) {
         (this as Buffer).position(position)
     }
 
     companion object {
-        /** With pauses in between, a second. */
+        /** With the pauses this takes a second. */
         const val TRIES = 20
 
-        // The variants as the generated code numbers them: of `TurnEvent`, `SocketEvent`, `Message`.
+        // The numbers of the variants of `TurnEvent`, `SocketEvent` and `Message` in the generated code.
         const val MESSAGES = 1
         const val OPEN_EVENT = 1
         const val MESSAGE_EVENT = 2
@@ -196,11 +196,11 @@ internal class TurnReader {
         const val CLOSE_EVENT = 4
         const val TEXT_MESSAGE = 1
 
-        /** Before a packed message: its kind and its length. */
+        /** A packed message begins with its kind and its length. */
         const val TEXT: Byte = 0
         const val HEAD = 1 + Int.SIZE_BYTES
 
-        /** An optional value that is not there. */
+        /** Marks an optional value that is absent. */
         const val NONE: Byte = 0
     }
 }

@@ -12,26 +12,23 @@ import java.util.logging.Logger
 
 internal val log: Logger = Logger.getLogger("dev.wxsocket")
 
-/**
- * Logs. It never throws: a thread that all tasks need has no other place to tell of a failure, and
- * without memory not even the text can be made.
- */
+/** Logs, and never throws: a failure of the log, or of making the text, must not end a thread that all tasks need. */
 internal inline fun complain(level: Level, e: Throwable?, what: () -> String) {
     try {
         log.log(level, what(), e)
     } catch (_: Throwable) {
-        // Without memory there is no line either.
+        // Without memory nothing can be logged.
     }
 }
 
-/** Waits a moment for things to get better. */
+/** Waits 50 ms before something is tried again. */
 internal fun pause() {
-    // A listener may have left its thread interrupted, which would make this no pause.
+    // A listener may have left its thread interrupted; then `parkNanos` would return at once.
     Thread.interrupted()
     LockSupport.parkNanos(50_000_000L)
 }
 
-/** Calls [attempt] again and again for as long as there is no memory for it, which is little. */
+/** Repeats [attempt], which needs little memory, until there is memory for it. */
 internal inline fun <T> patiently(attempt: () -> T): T {
     while (true) {
         try {
@@ -43,19 +40,18 @@ internal inline fun <T> patiently(attempt: () -> T): T {
 }
 
 /**
- * The threads that take events out of the engine, for all tasks: daemons, so that the JVM ends
- * with the app's `main`, and few, whatever the number of tasks.
+ * Runs the threads that take events from the engine, for all tasks. They are daemons, so that the JVM ends with the
+ * app's `main`, and their number does not depend on the number of tasks.
  *
- * Each asks the engine for the next *turn*: one task and a batch of its events. While a turn
- * lasts the engine gives that task to no other thread, which keeps its events in order and, if
- * the turn takes long, its socket unread. A task's [News] come between turns, or during one.
+ * Each thread asks the engine for the next *turn*: one task with a batch of its events. During a turn the engine gives
+ * this task to no other thread. So its events stay in order, and its socket is not read while a turn takes long. The
+ * [News] of a task may come between turns and during a turn.
  *
- * A listener that blocks must keep nobody else waiting. So one thread more than are busy always
- * waits; when there are as many threads as there may be, the last one calls no listeners: it gives
- * events to collectors and executors, and leaves listeners to the next thread that is free. And one
- * thread takes news only.
+ * A listener that blocks must not delay other tasks. So there is always one more thread than are busy. When the
+ * largest number is reached, the last thread calls no listeners: it gives events to collectors and executors, and
+ * leaves listeners to the next free thread. One thread takes only news.
  *
- * What chose this (`bindings/kotlin/bench path`, two busy cores, JDK 17, JNA 5.19):
+ * Measurements that led to this (`bindings/kotlin/bench path`, two busy cores, JDK 17, JNA 5.19):
  *
  * | | flood of 32 B, us a message | echo of 20 B, p50 us | threads |
  * |---|---|---|---|
@@ -64,30 +60,30 @@ internal inline fun <T> patiently(attempt: () -> T): T {
  * | callback interface, thread initializer set | 34 | 145 | the engine's, attached |
  */
 internal object Turns {
-    /** How long a thread waits for work while enough others wait, too. */
+    /** How long a thread waits for work before it ends, when enough other threads wait too. */
     @Volatile internal var spareMs = 5_000L
 
-    /** Two wait for ever: with one, threads would be made and ended all the time. */
+    /** Two threads never end: with one, threads would be made and ended all the time. */
     private val forAll = Crew("wxsocket-events", batch = 256, kept = 2, most = 256)
 
-    /** More than one only if a coroutine blocks where it is told (see [News]). */
+    /** More than one only when a coroutine blocks the thread that wakes it (see [News]). */
     private val forNews = Crew("wxsocket-news", batch = 0, kept = 1, most = 64)
 
-    /** Turns whose listeners are to be told by the next thread that is free: there are no more threads. */
+    /** Turns whose listeners wait for the next free thread, because there are as many threads as there may be. */
     private val held = ConcurrentLinkedQueue<Delivery>()
 
     private val deliveries = ConcurrentHashMap<Long, Delivery>()
     private val joins = Any()
 
-    /** Adds the delivery of a task that [join]s; its turns come once [begin] has ended the first one. */
+    /** Adds the delivery that [join] makes. Its turns come after [begin]. */
     fun join(join: () -> Delivery): Delivery = synchronized(joins) { join().also(::add) }
 
-    /** Ends the turn that a task joined with: now there is somebody for the next ones. */
+    /** Ends the turn in which the task was made, so that the next ones can come. */
     fun begin(delivery: Delivery): Unit = endTurn(delivery.number, false)
 
     /**
-     * Finds the delivery of a task. News may come before those who joined have added it. Made once: a turn that
-     * was taken must not be lost for want of memory before anybody knows whose it is.
+     * Finds the delivery of a task. News may come before [join] has added it; then this waits for the lock. The
+     * function is made once, so that finding the delivery of a turn allocates nothing.
      */
     private val find = { number: Long -> deliveries[number] ?: synchronized(joins) { deliveries[number] } }
 
@@ -101,10 +97,10 @@ internal object Turns {
         deliveries.remove(delivery.number)
     }
 
-    /** [turn]: what the thread takes its turns with. */
+    /** Adds a thread, which takes its turns with [turn]. */
     internal fun addThread(turn: Turn = Turn()): Boolean = forAll.add(turn)
 
-    /** Has listeners told by a thread of their own, without a new turn. False: there is none. */
+    /** Has the listeners called by another thread, without a new turn. Returns false when there is no thread for it. */
     fun carryOut(delivery: Delivery): Boolean =
         try {
             forAll.add(Turn(), delivery)
@@ -113,7 +109,7 @@ internal object Turns {
             false
         }
 
-    /** Threads that do the same: [batch] is what they ask the engine for. */
+    /** A group of threads with the same work. [batch] is the number of events that they ask for; 0 means news only. */
     private class Crew(private val name: String, private val batch: Int, private val kept: Int, private val most: Int) {
         private val takesTurns = batch > 0
         private val threads = AtomicInteger()
@@ -123,7 +119,7 @@ internal object Turns {
             if (threads.get() == 0) add(Turn())
         }
 
-        /** Adds a thread, which tells the listeners of [first] before anything else. False: there are enough. */
+        /** Adds a thread, which begins with the listeners of [first]. Returns false when there are [most] threads already. */
         fun add(turn: Turn, first: Delivery? = null): Boolean {
             if (threads.incrementAndGet() > most) {
                 threads.decrementAndGet()
@@ -145,7 +141,7 @@ internal object Turns {
                     serveAll(turn)
                     return
                 } catch (_: Throwable) {
-                    // Without memory even the handling of a failure may fail. The thread lives on.
+                    // Without memory even the handling of a failure may fail. The thread goes on.
                 }
             }
         }
@@ -155,8 +151,8 @@ internal object Turns {
                 try {
                     if (!serveOnce(turn)) return
                 } catch (e: Throwable) {
-                    // Nothing of the app's gets here. One task's bug must not be every task's, and what
-                    // fails at once and for ever must not keep a core busy.
+                    // A bug of the library; exceptions of the app are caught elsewhere. Other tasks must go on, and
+                    // a failure that repeats must not keep a core busy.
                     complain(Level.SEVERE, e) { "a turn failed" }
                     pause()
                     again(turn)
@@ -164,9 +160,9 @@ internal object Turns {
             }
         }
 
-        /** False: there is nothing to do for this thread. */
+        /** Takes one turn and carries it out. Returns false when this thread is not needed any more. */
         private fun serveOnce(turn: Turn): Boolean {
-            // Those that wait count, not all: the others may be blocked for good.
+            // Only waiting threads count: the others may be blocked for ever.
             val waiters = waiting.incrementAndGet()
             val left = if (waiters > 1 && takesTurns) held.poll() else null
             if (left != null) {
@@ -188,7 +184,7 @@ internal object Turns {
             return false
         }
 
-        /** Tells the listeners of a turn that [carry] has left. */
+        /** Calls the listeners of a turn that [carry] has left for a free thread. */
         private fun tellHeld(delivery: Delivery, turn: Turn, isLast: Boolean) {
             // It may take long.
             if (turn.owed != 0L) endTurn(turn.owed, false)
@@ -196,19 +192,19 @@ internal object Turns {
             turn.owed = run(delivery, mayBlock = !isLast || addSpare())
         }
 
-        /** False: there are as many threads as there may be. */
+        /** Adds a thread that waits. Returns false when there are as many as there may be. */
         private fun addSpare(): Boolean =
             try {
                 add(Turn())
             } catch (e: Throwable) {
-                // The system has none to give; the next turn waits for this one, if it takes long.
+                // The system refused a thread. If this turn takes long, the next one waits for it.
                 complain(Level.SEVERE, e) { "no thread for the events of sockets" }
                 true
             }
 
         /**
-         * Reads a turn and has it carried out; or news, which have nothing to end. [isLast]: no thread
-         * is left to wait for the next one, should this be one that takes long.
+         * Reads a turn or news and carries them out. [isLast] means that no other thread waits for the next turn, which
+         * matters when this one takes long.
          */
         private fun carry(turn: Turn, isLast: Boolean) {
             val delivery = turn.read(find) ?: return
@@ -225,20 +221,20 @@ internal object Turns {
         }
     }
 
-    /** Ends a turn that failed, and asks for another one, for what it has not told yet. */
+    /** Ends a turn that failed and asks for another one, which delivers the rest of its events. */
     private fun again(turn: Turn) {
         if (turn.owed == 0L) return
         try {
-            // Its listeners may not have heard it all; on an executor they still may.
+            // On an executor the listeners may still be called with this turn.
             find(turn.owed)?.let { if (it.executor == null) it.putBack() }
             endTurn(turn.owed, true)
             turn.owed = 0
         } catch (_: Throwable) {
-            // Then it ends when this thread takes the next one, which needs no memory.
+            // It then ends when this thread takes the next one, which allocates nothing.
         }
     }
 
-    /** Has a turn carried out, here or where the app wants it. The task whose turn is over, or 0. */
+    /** Carries a turn out, here or on the app's executor. Returns the task if its turn is over, or else 0. */
     private fun run(delivery: Delivery, mayBlock: Boolean = true): Long {
         val executor = delivery.executor
         if (!mayBlock) {
@@ -249,7 +245,7 @@ internal object Turns {
         return if (delivery.carryOut()) delivery.number else 0
     }
 
-    /** A message did not fit the heap: its connection ends there, as with one that is too big. */
+    /** Ends a connection with a message that did not fit the heap, as one with a message that is too big. */
     private fun refuse(delivery: Delivery, lost: Lost) {
         delivery.refused = lost.epoch
         complain(Level.SEVERE, null) { "a socket's message of ${lost.size} bytes is lost: no memory" }
@@ -259,7 +255,7 @@ internal object Turns {
     }
 }
 
-/** Where listeners are called if the app does not say; `null`: on the threads of [Turns]. */
+/** Returns the executor for listeners when the app sets none; `null` means the threads of [Turns]. */
 internal fun defaultExecutor(): Executor? =
-    // The class is in the AAR only; elsewhere nobody asks for it.
+    // Only the AAR contains this class, and it is not loaded elsewhere.
     if (System.getProperty("java.vm.name") == "Dalvik") dev.wxsocket.android.MainThread else null

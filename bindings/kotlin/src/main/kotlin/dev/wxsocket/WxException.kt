@@ -1,10 +1,10 @@
 package dev.wxsocket
 
 /**
- * A call was refused: nothing was sent, nothing was lost, nothing changed.
+ * Thrown when a call fails. Such a call changes nothing: no message was sent and none was lost.
  *
- * [errCode] is a stable number and [errMsg] a fixed text in wx form, the same in every language but
- * for the names of options.
+ * [errCode] never changes. [errMsg] is an English text in the form of the wx API; it is the same in all languages,
+ * apart from the names of options.
  */
 public sealed class WxException(
     public val errCode: Int,
@@ -12,8 +12,8 @@ public sealed class WxException(
     cause: Throwable? = null,
 ) : Exception(errMsg, cause) {
     /**
-     * An argument or option is not valid: [field] says which, by its name in Kotlin
-     * (`heartbeat.interval`), [reason] what would be right.
+     * An argument or option is not valid. [field] is its name in Kotlin (`heartbeat.interval`), and [reason] says what
+     * is wrong.
      */
     public class InvalidArgument internal constructor(
         public val field: String,
@@ -22,20 +22,20 @@ public sealed class WxException(
         errMsg: String,
     ) : WxException(errCode, errMsg)
 
-    /** The task is closing or closed, or its connection is not open and it has no queue. */
+    /** The task is closing or closed, or its connection is not open and its queue is disabled. */
     public class NotConnected internal constructor(errCode: Int, errMsg: String) : WxException(errCode, errMsg)
 
     /** The queue has no room for the message. */
     public class QueueFull internal constructor(errCode: Int, errMsg: String) : WxException(errCode, errMsg)
 
     /**
-     * The library cannot work: the operating system refuses a thread or an event queue. [reason] is for people. A
-     * later call may succeed.
+     * The operating system refused a thread or an event queue that the library needs. [reason] is for people to read.
+     * A later call may succeed.
      */
     public class Unavailable internal constructor(public val reason: String, errCode: Int, errMsg: String) :
         WxException(errCode, errMsg)
 
-    /** What was waited for will not happen: the task ended with [close], if it failed for [error]. */
+    /** The task ended before what was waited for. [close] is its last event, and [error] the failure that ended it. */
     public class Ended internal constructor(
         public val close: CloseEvent,
         public val error: ErrorEvent?,
@@ -51,7 +51,7 @@ public sealed class WxException(
     }
 }
 
-/** Calls the engine; whatever it throws leaves as a [WxException]. */
+/** Calls the engine and converts its exceptions to [WxException]. */
 internal inline fun <T> engine(call: () -> T): T =
     try {
         call()
@@ -66,7 +66,7 @@ internal inline fun <T> engine(call: () -> T): T =
         throw WxException.Internal(e)
     }
 
-/** With the option's name as it is written in Kotlin. */
+/** Converts the exception, with the name of the option in Kotlin. */
 internal fun dev.wxsocket.ffi.WxException.InvalidArgument.lift(): WxException.InvalidArgument {
     val property = field.replace(Regex("_([a-z])")) { it.groupValues[1].uppercase() }
     return WxException.InvalidArgument(property, reason, errCode, errMsg.replace("$field: $reason", "$property: $reason"))

@@ -165,8 +165,9 @@ class FlowTest {
         runBlocking {
             val task = connectSocket(server.url()) { heartbeat { enabled = false } }
             val stuck = Channel<Unit>()
-            val slow = launch(Dispatchers.IO) { task.messages.collect { stuck.receive() } }
-            val counted = async(Dispatchers.IO) { task.messages.take(2000).toList().size }
+            // Both collect before either may leave, or the second could miss most of the messages.
+            val slow = launch(Dispatchers.IO, CoroutineStart.UNDISPATCHED) { task.messages.collect { stuck.receive() } }
+            val counted = async(Dispatchers.IO, CoroutineStart.UNDISPATCHED) { task.messages.take(2000).toList().size }
             // It can only be full once it has been given more than it takes.
             while (task.stats.messagesIn < 300) kotlinx.coroutines.yield()
             slow.cancelAndJoin()

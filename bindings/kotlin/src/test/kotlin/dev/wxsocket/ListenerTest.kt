@@ -210,6 +210,7 @@ class ListenerTest {
 
     @Test
     fun `the threads are few, named, and daemons`() = withServer { server ->
+        untilFewThreads()
         val threads = LinkedBlockingQueue<Thread>()
         val tasks = List(50) {
             connectSocket(server.url()).apply {

@@ -8,12 +8,11 @@ import android.os.Looper
 import dev.wxsocket.SocketTask
 
 /**
- * Tells a task whether the app is in the foreground: while at least one activity is started.
+ * Tells a task whether the app is in the foreground, which means that at least one activity is started.
  *
- * It may be called at any time: from `Application.onCreate`, from any callback of an activity,
- * from a click, from a service. A process that has nothing in front is in the background from the
- * beginning. The task is not kept alive by it, and leaves by itself when it is over; [close] stops
- * following earlier. There is no need to keep this object.
+ * [follow] may be called at any time: in `Application.onCreate`, in a callback of an activity, after a click, in a
+ * service. It does not keep the task from being garbage-collected and ends when the task is over; [close] ends it
+ * earlier. The app need not keep this object.
  *
  *     AndroidLifecycle.follow(application, task)
  */
@@ -29,7 +28,7 @@ public class AndroidLifecycle internal constructor(private val following: AutoCl
         public fun follow(application: Application, task: SocketTask): AndroidLifecycle =
             AndroidLifecycle(watch(application).follow(task) { setForeground(it) })
 
-        /** As the other one; how many activities are started is found out. */
+        /** As the other `follow`; [started] is ignored. */
         @Deprecated("It need not be told how many are started.", ReplaceWith("follow(application, task)"))
         @JvmStatic
         @Suppress("UNUSED_PARAMETER")
@@ -44,7 +43,7 @@ public class AndroidLifecycle internal constructor(private val following: AutoCl
                 application::registerActivityLifecycleCallbacks,
             ).also { watch = it }
 
-        /** What the system thinks of this process; a foreground service alone is not in front. */
+        /** Returns true when the system has this process in front. A foreground service alone is not enough. */
         private fun isProcessInFront(): Boolean =
             try {
                 val info = RunningAppProcessInfo()
@@ -52,7 +51,7 @@ public class AndroidLifecycle internal constructor(private val following: AutoCl
                 info.importance == RunningAppProcessInfo.IMPORTANCE_FOREGROUND ||
                     info.importance == RunningAppProcessInfo.IMPORTANCE_VISIBLE
             } catch (e: RuntimeException) {
-                // The system is going down; this is called within the app's own callbacks.
+                // The system is shutting down. An exception here would end the app.
                 false
             }
     }

@@ -5,16 +5,17 @@ import android.net.ConnectivityManager
 import android.net.Network
 import android.net.NetworkCapabilities
 import android.os.Build
+import dev.wxsocket.NetworkStatus
 import dev.wxsocket.SocketTask
 
 /**
- * Tells a task what the system knows of the network: without one it does not dial, and with a
- * new one it dials at once instead of waiting for its next attempt. A network that the system
- * blocks for this app (Doze, data saver, app standby) counts as none.
+ * Tells a task whether there is a network. Without one the task does not dial; with a new one it dials at once instead
+ * of waiting for its next attempt. A network that the system blocks for this app (Doze, data saver, app standby) counts
+ * as none.
  *
- * Needs `android.permission.ACCESS_NETWORK_STATE`. All tasks of the process share one callback of
- * the system, which allows 100. The task is not kept alive by it, and leaves by itself when it is
- * over; [close] stops following earlier. There is no need to keep this object.
+ * It needs `android.permission.ACCESS_NETWORK_STATE`. All tasks of the process share one callback, because the system
+ * allows 100. [follow] does not keep the task from being garbage-collected and ends when the task is over; [close] ends
+ * it earlier. The app need not keep this object.
  *
  *     AndroidNetwork.follow(context, task)
  */
@@ -28,17 +29,17 @@ public class AndroidNetwork internal constructor(private val following: AutoClos
         /**
          * Follows the default network for [task]; `minSdk` 24.
          *
-         * @throws SecurityException without the permission; then nothing is followed.
+         * @throws SecurityException without the permission.
          */
         @JvmStatic
         public fun follow(context: Context, task: SocketTask): AndroidNetwork =
-            AndroidNetwork(watch(context).follow(task) { setNetwork(it) })
+            watch(context).let { watch -> AndroidNetwork(watch.follow(task) { setNetwork(watch.status) }) }
 
         @Synchronized
         private fun watch(context: Context): NetworkWatch =
             watch ?: run {
-                // The process's: the manager of an activity would keep that activity. There is
-                // none yet while the application itself is being attached.
+                // The manager of an activity would keep that activity. There is no application context while the
+                // application itself is being attached.
                 val lasting = context.applicationContext ?: context
                 val manager = lasting.getSystemService(Context.CONNECTIVITY_SERVICE) as ConnectivityManager
                 NetworkWatch(
@@ -51,7 +52,7 @@ public class AndroidNetwork internal constructor(private val following: AutoClos
     }
 }
 
-/** The default network of the process, as long as there is a task to tell of it. */
+/** Watches the default network of the process while there are followers. */
 internal class NetworkWatch(
     private val sdk: Int,
     private val active: () -> Network?,
@@ -62,16 +63,19 @@ internal class NetworkWatch(
     private var network: Network? = null
     private var suspended = false
 
-    /** Of the app and not of a network, and told before Android 10 by there being no network. */
+    /** True when the system blocks the app. It is not a property of a network; before Android 10 the network is lost instead. */
     private var blocked = false
 
     override val current: Boolean get() = network != null && !suspended && !blocked
 
+    /** What tasks are told. Android gives each network an object of its own, so a name is never used twice. */
+    val status: NetworkStatus get() = NetworkStatus(current, id = network?.toString())
+
     override fun start() {
         val callback = Callback()
         register(callback)
-        // Asked after that, or a loss in between would never be told. What the callback says
-        // first is then no news; a callback without a network says nothing at all.
+        // After the registration, or a loss in between would be missed. The first call of the callback then brings
+        // nothing new; without a network there is no call.
         try {
             network = active()
         } catch (e: RuntimeException) {
@@ -89,10 +93,10 @@ internal class NetworkWatch(
         unregister(callback)
     }
 
-    /** Takes in what one callback says. Only news is told: capabilities change all the time. */
+    /** Applies what a callback reports. Followers are called only for a real change: capabilities change often. */
     @Synchronized
     private fun hear(from: Callback, change: () -> Unit) {
-        // What was on its way when it was unregistered still arrives.
+        // A callback may still be called shortly after it was unregistered.
         if (from !== callback) return
         val (before, could) = network to current
         change()
@@ -103,7 +107,7 @@ internal class NetworkWatch(
     inner class Callback : ConnectivityManager.NetworkCallback() {
         override fun onAvailable(network: Network) = hear(this) {
             this@NetworkWatch.network = network
-            // Its capabilities follow at once, from Android 8 on.
+            // From Android 8 on its capabilities follow at once.
             suspended = false
         }
 
@@ -111,10 +115,10 @@ internal class NetworkWatch(
             onCapabilities(network, capabilities::hasCapability)
 
         fun onCapabilities(network: Network, has: (Int) -> Boolean) = hear(this) {
-            // A network that is there but leads nowhere yet (a captive portal, say) is still
-            // dialled through: a server in the local network needs no internet.
+            // A network without internet (a captive portal, for example) counts too: the server may be in the local
+            // network.
             this@NetworkWatch.network = network
-            // No network has this capability before Android 9, which introduced it.
+            // Android 9 introduced this capability; before, no network has it.
             suspended = sdk >= NOT_SUSPENDED_SINCE &&
                 !has(NetworkCapabilities.NET_CAPABILITY_NOT_SUSPENDED)
         }

@@ -7,17 +7,16 @@ import java.util.Collections
 import java.util.WeakHashMap
 
 /**
- * Whether an activity of the process is started.
+ * Watches whether an activity of the process is started.
  *
- * Activities are known by identity. Those that were started before this began to listen are not
- * known at first: that there are any is what the system says of the process, and which they are
- * shows as soon as something happens to one of them, since only a started activity can be resumed
- * or paused. Callbacks come on the main thread; followers come from any.
+ * Activities are distinguished by identity. Activities that were started before the registration are unknown at first:
+ * the system only tells whether the process is in front. Such an activity becomes known with its next callback, because
+ * only a started activity can be resumed or paused. Callbacks come on the main thread, followers on any thread.
  */
 internal class ForegroundWatch(
-    /** Whether the system has the process in front. It may be late by a moment. */
+    /** Returns true when the system has the process in front. The answer may be a moment old. */
     private val isProcessInFront: () -> Boolean,
-    /** Calls what it is given on the main thread, so many milliseconds later. */
+    /** Runs a task on the main thread after this many milliseconds. */
     private val later: (Runnable, Long) -> Unit,
     private val register: (Application.ActivityLifecycleCallbacks) -> Unit,
 ) : Watch() {
@@ -25,10 +24,10 @@ internal class ForegroundWatch(
     private var registered = false
     private var inFront = true
 
-    /** Activities may be started that were never seen. */
+    /** True while unknown activities may be started. */
     private var hasUnseen = false
 
-    /** The look that is due; those before it look no more. */
+    /** The next check; earlier ones do nothing. */
     private var nextLook: Runnable? = null
 
     override val current: Boolean get() = inFront
@@ -41,7 +40,7 @@ internal class ForegroundWatch(
         hasUnseen = inFront
     }
 
-    /** It stays registered: that costs nothing, and what it knows need not be found out again. */
+    /** Does nothing: it stays registered, which costs nothing, and keeps what it knows. */
     override fun stop(): Unit = Unit
 
     @Synchronized
@@ -55,10 +54,9 @@ internal class ForegroundWatch(
         started -= activity
         if (started.isNotEmpty()) return
         when {
-            // It is made anew (rotation), and leaves the screen only for a moment. But it may end
-            // before it is started again.
+            // The activity is recreated (rotation) and will be started again in a moment, unless it ends before.
             activity.isChangingConfigurations -> lookIn(LOOK_AGAIN_MS)
-            // Perhaps the system has not noticed yet, perhaps another one is there.
+            // The system may be late, or an unknown activity is started.
             hasUnseen && isProcessInFront() -> lookIn(LOOK_AGAIN_MS)
             else -> leave()
         }
@@ -72,11 +70,11 @@ internal class ForegroundWatch(
         later(look, pauseMs)
     }
 
-    /** Looks until an activity is seen or the system says that there is none, more and more rarely. */
+    /** Checks, with growing pauses, until an activity is known or the system has the process in front no more. */
     @Synchronized
     private fun lookAgain(look: Runnable, pauseMs: Long) {
         when {
-            // Another activity was stopped meanwhile, and a look of its own is due.
+            // Another activity was stopped in the meantime, which has a check of its own.
             look !== nextLook -> Unit
             started.isNotEmpty() -> Unit
             hasUnseen && isProcessInFront() -> lookIn(minOf(2 * pauseMs, LONGEST_PAUSE_MS))
@@ -112,10 +110,10 @@ internal class ForegroundWatch(
     }
 
     internal companion object {
-        /** Longer than an activity takes to be made anew, and than the system takes to notice. */
+        /** Longer than recreating an activity takes, and longer than the system is late. */
         const val LOOK_AGAIN_MS = 1_000L
 
-        /** An activity that was never seen may stay for hours, and looking costs a wakeup. */
+        /** An unknown activity may stay for hours, and each check wakes the process. */
         const val LONGEST_PAUSE_MS = 300_000L
     }
 }

@@ -4,19 +4,19 @@ import dev.wxsocket.SocketTask
 import java.lang.ref.WeakReference
 
 /**
- * Something that the system knows, with the tasks that are told of it: one registration with the
- * system for all of them. A task is held weakly, and leaves when it is over.
+ * Passes a value of the system (network, foreground) on to tasks. All tasks share one registration with the system. A
+ * task is referenced weakly and is removed when it is over.
  */
 internal abstract class Watch {
     private val followers = ArrayList<(Boolean) -> Unit>()
 
-    /** What a new follower is told; a task assumes `true` until it is told otherwise. */
+    /** The present value. A task assumes `true` until it is told otherwise. */
     protected abstract val current: Boolean
 
-    /** Registers with the system: the first follower is about to come. */
+    /** Registers with the system, before the first follower is added. */
     protected abstract fun start()
 
-    /** Unregisters: the last follower has gone. */
+    /** Unregisters, after the last follower was removed. */
     protected abstract fun stop()
 
     @Synchronized
@@ -32,10 +32,10 @@ internal abstract class Watch {
         if (followers.remove(follower) && followers.isEmpty()) stop()
     }
 
-    /** Tells every follower; the caller holds the lock. */
+    /** Passes the value to every follower. The caller holds the lock. */
     protected fun tellAll(value: Boolean): Unit = followers.forEach { it(value) }
 
-    /** Adds [task], which [set] tells, until it is over or what this returns is closed. */
+    /** Adds [task] until it is over or the returned object is closed; [set] passes the value to it. */
     fun follow(task: SocketTask, set: SocketTask.(Boolean) -> Unit): AutoCloseable {
         val held = WeakReference(task)
         val follower: (Boolean) -> Unit = { value -> held.get()?.set(value) }
