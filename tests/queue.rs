@@ -5,7 +5,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::*;
 use tokio_tungstenite::tungstenite;
 use wxsocket::testing::ScriptedServer;
@@ -434,4 +434,45 @@ fn nothing_is_sent_twice_or_out_of_order_across_fifty_drops() {
     assert!(tail.windows(2).all(|pair| pair[1] == pair[0] + 1), "{tail:?}");
     client.task().close(1000, String::new()).unwrap();
     while !client.next().is_final() {}
+}
+
+/// The stream has ended, and the app does not know yet, because it has not taken what came before.
+#[test]
+fn what_is_sent_after_the_end_of_the_stream_waits_for_the_next_connection() {
+    let server = serve(
+        r#"[{"rules": [{"on": "open", "do": [{"flood": {"count": 1500, "bytes": 3}}, "eof"]}]}, {}]"#,
+    );
+    let task = connect_socket(fast(server.url()), None, None).unwrap();
+    // What is sent before the end was read is written, and lost.
+    let is_kept = || {
+        task.send("early").unwrap();
+        let until = Instant::now() + Duration::from_millis(200);
+        while task.buffered_amount() > 0 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        task.buffered_amount() > 0
+    };
+    let until_kept = Instant::now() + PATIENCE;
+    while task.stats().opens == 0 || !is_kept() {
+        assert!(Instant::now() < until_kept, "the end is not read");
+    }
+    for number in 0..10 {
+        task.send(format!("{number}")).unwrap();
+    }
+    for event in &*task.events() {
+        if matches!(&event, SocketEvent::Open { event } if event.epoch == 2) {
+            break;
+        }
+    }
+    assert!(server.wait_for(
+        |seen| {
+            let second = seen.connections.get(1).map(|second| second.texts()).unwrap_or_default();
+            second.iter().filter(|text| *text != "early").count() == 10
+        },
+        PATIENCE,
+    ));
+    let texts = server.connection(2).unwrap().texts();
+    let kept: Vec<_> = texts.iter().filter(|text| *text != "early").cloned().collect();
+    assert_eq!(kept, (0..10).map(|number| number.to_string()).collect::<Vec<_>>());
+    task.close(1000, String::new()).unwrap();
 }

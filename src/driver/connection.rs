@@ -24,6 +24,9 @@ const WRITE_LOOK: usize = 64 * 1024;
 /// that the mailbox's bound protects.
 const LOOK_BYTES: usize = 1 << 20;
 
+/// So many bytes count as a frame towards a turn. One look of [`LOOK_BYTES`] is a turn then.
+const BYTES_OF_A_FRAME: usize = 512;
+
 /// The peer ended its stream, which is not the same as a reset.
 const END_OF_STREAM: &str = "the stream ended without a close frame";
 
@@ -39,6 +42,10 @@ pub(super) struct Connection {
     encoder: Encoder,
     /// Bytes of what the encoder has pending that TLS has taken and the kernel perhaps not.
     handed: usize,
+    /// TLS may hold bytes that no longer count as pending.
+    unflushed: bool,
+    /// The stream has ended: nothing that is written from now on would arrive.
+    ended: bool,
     /// A heartbeat or a greeting was taken and is not written.
     asked: bool,
     /// What was read and is not told yet.
@@ -82,6 +89,8 @@ impl Connection {
             decoder,
             encoder,
             handed: 0,
+            unflushed: false,
+            ended: false,
             asked: false,
             ahead: Ahead::default(),
             over: false,
@@ -126,6 +135,8 @@ impl Connection {
                 Poll::Ready(Ok(0)) => self.lost(END_OF_STREAM.to_owned()),
                 Poll::Ready(Ok(bytes)) => {
                     look.bytes += bytes;
+                    // Empty fragments are no frames to the session, and take time as well.
+                    look.frames += bytes / BYTES_OF_A_FRAME;
                     self.written_through = false;
                 }
                 Poll::Ready(Err(error)) => self.lost(detail(&error)),
@@ -199,7 +210,11 @@ impl Connection {
         self.ahead.extend(packer.take());
     }
 
+    /// The stream has ended. The events that were read before may wait for the app; what it sends
+    /// meanwhile is for the next connection.
     fn lost(&mut self, detail: String) {
+        self.ended = true;
+        self.withdraw();
         let failure = Failure::new(ErrorKind::ConnectionLost, detail);
         self.ends(Input::Failed { epoch: self.epoch, failure });
     }
@@ -217,7 +232,8 @@ impl Connection {
     /// call. Not while something else is on its way to the socket: that is the run loop's, and
     /// may be large.
     pub(super) fn write_through(&mut self, next: impl FnOnce() -> Option<Transmit>) -> Wrote {
-        if self.is_writing()
+        if self.over
+            || self.is_writing()
             || !self.encoder.has_room()
             || std::mem::replace(&mut self.written_through, true)
         {
@@ -238,7 +254,7 @@ impl Connection {
         mut next: impl FnMut(bool) -> Option<Transmit>,
     ) -> Wrote {
         let mut wrote = Wrote::default();
-        while self.broken.is_none() && wrote.bytes < WRITE_LOOK {
+        while self.broken.is_none() && !self.ended && wrote.bytes < WRITE_LOOK {
             self.take(&mut next);
             match self.poll_some(cx, &mut wrote) {
                 Poll::Ready(Ok(true)) => {
@@ -294,6 +310,10 @@ impl Connection {
     fn poll_some(&mut self, cx: &mut Context<'_>, wrote: &mut Wrote) -> Poll<io::Result<bool>> {
         if self.handed == 0 {
             if !self.encoder.is_pending() {
+                if self.unflushed {
+                    ready!(Pin::new(&mut self.transport).poll_flush(cx))?;
+                    self.unflushed = false;
+                }
                 return Poll::Ready(Ok(false));
             }
             let pending = self.encoder.pending();
@@ -304,6 +324,7 @@ impl Connection {
         }
         // TLS takes bytes before the kernel does.
         ready!(Pin::new(&mut self.transport).poll_flush(cx))?;
+        self.unflushed = false;
         let bytes = std::mem::take(&mut self.handed);
         let Written { messages, payload } = self.encoder.advance(bytes);
         wrote.app.messages += messages;
@@ -315,7 +336,7 @@ impl Connection {
 
     /// Something is on its way to the kernel.
     pub(super) fn is_writing(&self) -> bool {
-        self.handed > 0 || self.encoder.is_pending()
+        !self.ended && (self.handed > 0 || self.unflushed || self.encoder.is_pending())
     }
 
     /// What the session is to hear of an attempt to write.
@@ -336,7 +357,9 @@ impl Connection {
     /// No message is begun any more.
     fn withdraw(&mut self) {
         // What TLS has taken may arrive: it must not be sent again.
-        self.encoder.advance(std::mem::take(&mut self.handed));
+        let handed = std::mem::take(&mut self.handed);
+        self.unflushed |= handed > 0;
+        self.encoder.advance(handed);
         self.unsent.extend(self.encoder.withdraw());
     }
 

@@ -115,6 +115,9 @@ internal object Turns {
         private val threads = AtomicInteger()
         private val waiting = AtomicInteger()
 
+        /** When the last turn began for which no other thread was waiting. */
+        @Volatile private var neededAll = System.nanoTime()
+
         fun start() {
             if (threads.get() == 0) add(Turn())
         }
@@ -176,8 +179,15 @@ internal object Turns {
                 others = waiting.decrementAndGet()
             }
             if (hasOne) {
+                if (others == 0) neededAll = System.nanoTime()
                 carry(turn, isLast = others == 0)
-                return true
+                // The engine gives turns to the waiting threads one after the other, so that little work keeps many
+                // threads from ever waiting for long. One that was not needed for some time ends with its turn.
+                if (others < kept || System.nanoTime() - neededAll < spareMs * 1_000_000) return true
+                if (turn.owed != 0L) endTurn(turn.owed, false)
+                turn.owed = 0
+                threads.decrementAndGet()
+                return false
             }
             if (others < kept) return true
             threads.decrementAndGet()
