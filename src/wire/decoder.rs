@@ -2,7 +2,9 @@
 
 use super::assembly::Assembly;
 use super::close::CloseFrame;
-use super::deflate::{Agreement, Decompressor};
+#[cfg(test)]
+use super::deflate::Agreement;
+use super::deflate::Decompressor;
 use super::header::{Header, MAX_CONTROL, Opcode};
 use super::utf8;
 use super::violation::Violation;
@@ -89,8 +91,7 @@ impl Decoder {
     }
 
     /// From now on messages may be compressed. The limit holds for what comes out of them.
-    // Not used outside the tests until there is an option that turns compression on.
-    #[allow(dead_code)]
+    #[cfg(test)]
     pub(crate) fn decompress(&mut self, agreement: &Agreement) {
         self.decompressor = Some(Decompressor::new(agreement));
     }

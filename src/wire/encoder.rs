@@ -1,6 +1,8 @@
 //! Messages and control frames in, masked frames out.
 
-use super::deflate::{Agreement, Compressor};
+#[cfg(test)]
+use super::deflate::Agreement;
+use super::deflate::Compressor;
 use super::header::{self, MAX_CONTROL, Opcode};
 use super::mask::{self, MaskKeys};
 use crate::session::Message;
@@ -130,8 +132,7 @@ impl Encoder {
     }
 
     /// From now on compresses messages of at least `threshold` bytes, at `level` 0 to 9.
-    // Not used outside the tests until there is an option that turns compression on.
-    #[allow(dead_code)]
+    #[cfg(test)]
     pub(crate) fn compress(&mut self, agreement: &Agreement, level: u8, threshold: usize) {
         let compressor = Compressor::new(level, agreement);
         self.compression = Some(Compression { compressor, threshold, ready: Vec::new() });

@@ -5,24 +5,13 @@
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Invalid;
 
-/// From this many bytes on the vector instructions of the processor are worth their start.
-const LONG: usize = 64;
-
 /// Checks a piece that is whole.
 pub(super) fn check(bytes: &[u8]) -> Result<(), Invalid> {
     // Most short messages are ASCII, for which this takes a tenth of the time.
     if bytes.is_ascii() {
         return Ok(());
     }
-    whole(bytes).map(drop)
-}
-
-/// A piece that is whole, as text.
-fn whole(bytes: &[u8]) -> Result<&str, Invalid> {
-    if bytes.len() < LONG {
-        return std::str::from_utf8(bytes).map_err(|_| Invalid);
-    }
-    simdutf8::basic::from_utf8(bytes).map_err(|_| Invalid)
+    std::str::from_utf8(bytes).map(drop).map_err(|_| Invalid)
 }
 
 /// Checks a piece of which more will come. How many bytes are whole characters: all but the last
@@ -53,8 +42,8 @@ impl Partial {
             bytes = rest;
         }
         // What is cut off is set aside before the check, so that each byte is checked once.
-        let (all_but_cut, cut) = bytes.split_at(bytes.len() - cut_off(bytes));
-        text.push_str(whole(all_but_cut)?);
+        let (whole, cut) = bytes.split_at(bytes.len() - cut_off(bytes));
+        text.push_str(std::str::from_utf8(whole).map_err(|_| Invalid)?);
         cut.iter().try_for_each(|byte| self.push(*byte, text))
     }
 
@@ -109,23 +98,6 @@ mod tests {
             at = cut;
         }
         Ok((text, partial.len()))
-    }
-
-    /// A long piece is checked by other means: it says the same, wherever the fault is.
-    #[test]
-    fn a_long_piece_is_checked_as_a_short_one() {
-        let text = "é€😀z".repeat(40);
-        for len in LONG - 8..text.len() {
-            let bytes = &text.as_bytes()[..len];
-            let is_whole = text.is_char_boundary(len);
-            assert_eq!(check(bytes).is_ok(), is_whole, "{len}");
-            let appended = append_in_pieces(bytes, &[]).expect("the start of a text");
-            assert_eq!(appended.0.len() + appended.1, len);
-            let mut broken = bytes.to_vec();
-            broken[len * 7 / 8 - 3] = 0xff;
-            assert_eq!(check(&broken), Err(Invalid), "{len}");
-            assert_eq!(append_in_pieces(&broken, &[len / 2]), Err(Invalid), "{len}");
-        }
     }
 
     #[test]
